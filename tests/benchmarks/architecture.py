@@ -1,0 +1,146 @@
+"""Which architecture should ``LiquidPolicy`` have? Candidates against SB3's MlpPolicy, over seeds and tasks.
+
+``python -m tests.benchmarks.architecture --seeds 5 --out results.jsonl`` runs what is missing in the file and prints
+the table; ``--only`` restricts it to some candidates. Every run is one line of the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import DDPG, DQN, PPO, SAC
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.noise import NormalActionNoise
+
+import velora_sb3  # noqa: F401  (registers the alias)
+from tests.benchmarks.statistics import bootstrap_interval, interquartile_mean
+from velora_sb3.memory import LiquidExtractor
+
+
+class NcpsInit(LiquidExtractor):
+    """ncps's initialisation: one Xavier bound over inputs and state together, whatever the input's width."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cell.reset_parameters(ncps=True)
+
+
+def linear(start: float) -> Any:
+    return lambda remaining: remaining * start
+
+
+TASKS: dict[str, dict[str, Any]] = {
+    "DDPG Pendulum 10k": {
+        "algorithm": DDPG, "env": "Pendulum-v1", "steps": 10_000, "n_envs": 1,
+        "settings": {"learning_rate": 1e-3, "action_noise": NormalActionNoise(np.zeros(1), 0.1 * np.ones(1))},
+    },
+    "SAC Pendulum 8k": {
+        "algorithm": SAC, "env": "Pendulum-v1", "steps": 8_000, "n_envs": 1, "settings": {"learning_rate": 1e-3},
+    },
+    "PPO CartPole 50k": {
+        "algorithm": PPO, "env": "CartPole-v1", "steps": 50_000, "n_envs": 8,
+        "settings": {
+            "n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20, "ent_coef": 0.0,
+            "learning_rate": linear(1e-3), "clip_range": linear(0.2),
+        },
+    },
+    "DQN CartPole 50k": {
+        "algorithm": DQN, "env": "CartPole-v1", "steps": 50_000, "n_envs": 1,
+        "settings": {
+            "learning_rate": 2.3e-3, "batch_size": 64, "buffer_size": 100_000, "learning_starts": 1_000,
+            "target_update_interval": 10, "train_freq": 256, "gradient_steps": 128,
+            "exploration_fraction": 0.16, "exploration_final_eps": 0.04,
+        },
+    },
+}  # fmt: skip
+
+MLP = "MlpPolicy [64, 64]"
+CANDIDATES: dict[str, dict[str, Any]] = {
+    MLP: {"net_arch": [64, 64]},
+    "CfC, head [64]": {"net_arch": [64]},
+    "CfC, head [64], ncps's initialisation": {"net_arch": [64], "features_extractor_class": NcpsInit},
+    "CfC no_gate, head [64]": {"net_arch": [64], "mode": "no_gate"},
+    "CfC, readout 64, head [64]": {"net_arch": [64], "readout_units": 64},
+    "encoder 64, CfC, head [64]": {"net_arch": [64], "encoder_units": 64},
+    "encoder 64, CfC, readout 64, head [64]": {"net_arch": [64], "encoder_units": 64, "readout_units": 64},
+    "CfC with NCP wiring, head [64]": {"net_arch": [64], "wiring": "ncp"},
+    "CfC, head []": {"net_arch": []},
+    "CfC, head [64, 64]": {"net_arch": [64, 64]},
+}
+
+
+def run(job: tuple[str, str, int]) -> dict[str, Any]:
+    """Train one seed of one candidate on one task; 20 evaluation episodes on a fresh environment."""
+    candidate, task_name, seed = job
+    torch.set_num_threads(1)
+    task = TASKS[task_name]
+    env = make_vec_env(task["env"], n_envs=task["n_envs"], seed=seed)
+    model = task["algorithm"](
+        "MlpPolicy" if candidate == MLP else "LiquidPolicy",
+        env,
+        seed=seed,
+        policy_kwargs=dict(CANDIDATES[candidate]),
+        device="cpu",
+        **task["settings"],
+    )
+    model.learn(task["steps"])
+    mean, _ = evaluate_policy(model, make_vec_env(task["env"], seed=seed + 10_000), n_eval_episodes=20)
+    return {"candidate": candidate, "task": task_name, "seed": seed, "return": float(mean)}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table: interquartile mean, 95 % interval, worst seed."""
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        scores[row["candidate"], row["task"]].append(row["return"])
+    lines = ["| candidate | " + " | ".join(TASKS) + " |", "|---" * (len(TASKS) + 1) + "|"]
+    for candidate in CANDIDATES:
+        cells = []
+        for task in TASKS:
+            values = scores.get((candidate, task), [])
+            if not values:
+                cells.append("")
+                continue
+            low, high = bootstrap_interval(values)
+            cells.append(f"{interquartile_mean(values):.0f} ({low:.0f} to {high:.0f}), worst {min(values):.0f}")
+        if any(cells):
+            lines.append(f"| {candidate} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("architecture.jsonl"))
+    parser.add_argument("--only", nargs="*", choices=list(CANDIDATES), default=list(CANDIDATES))
+    parser.add_argument("--tasks", nargs="*", choices=list(TASKS), default=list(TASKS))
+    arguments = parser.parse_args()
+    rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
+    done = {(row["candidate"], row["task"], row["seed"]) for row in rows}
+    jobs = [
+        (candidate, task, seed)
+        for seed in range(arguments.seeds)
+        for candidate in arguments.only
+        for task in arguments.tasks
+        if (candidate, task, seed) not in done
+    ]
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool, arguments.out.open("a") as out:
+        for number, row in enumerate(pool.imap_unordered(run, jobs), start=1):
+            rows.append(row)
+            out.write(json.dumps(row) + "\n")
+            out.flush()
+            print(f"{number}/{len(jobs)} {row['candidate']} | {row['task']} | {row['seed']}: {row['return']:.1f}")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Timing in turns: A, B, C, A, B, C, ... in one process, so that a machine's drift meets all of them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+
+def time_in_turns(actions: dict[str, Callable[[], object]], rounds: int, warmup: int = 3) -> dict[str, float]:
+    """Median seconds of each action.
+
+    Args:
+        actions: What to time, by name.
+        rounds: Counted rounds.
+        warmup: Rounds before them.
+
+    Returns:
+        Median seconds by name.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(warmup + rounds):
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(values[warmup:])) for name, values in seconds.items()}
+
+
+def verdict(name: str, value: float, bound: float, at_least: bool) -> str:
+    """One line: a ratio, what it must be, and whether it is."""
+    good = value >= bound if at_least else value <= bound
+    return f"{'met   ' if good else 'MISSED'} {name}: {value:.2f} (must be {'>=' if at_least else '<='} {bound})"

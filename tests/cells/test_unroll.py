@@ -1,0 +1,124 @@
+import pytest
+import torch
+from ncps.wirings import AutoNCP
+
+from tests.cells.stepping import gradients, run_step_by_step
+from velora_sb3.cells import CfCCell, LTCCell, MixedMemoryCell, WiredCfCCell, unroll
+
+T, B, F = 7, 3, 4
+
+CELLS = {
+    "cfc default": lambda: CfCCell(F, 5, backbone_layers=0),
+    "cfc no_gate": lambda: CfCCell(F, 5, "no_gate", backbone_layers=0),
+    "cfc pure": lambda: CfCCell(F, 5, "pure", backbone_layers=0),
+    "cfc with backbone": lambda: CfCCell(F, 5, backbone_units=6, backbone_layers=2),
+    "wired cfc": lambda: WiredCfCCell(F, AutoNCP(12, 3)),
+    "ltc": lambda: LTCCell(AutoNCP(12, 3), F),
+    "mixed memory": lambda: MixedMemoryCell(CfCCell(F, 5, backbone_layers=0)),
+    "mixed memory, wired": lambda: MixedMemoryCell(WiredCfCCell(F, AutoNCP(12, 3))),
+}
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+@pytest.fixture(params=CELLS)
+def cell(request):
+    cell = CELLS[request.param]()
+    for parameter in cell.parameters():  # away from special values such as pure mode's w_tau = 0
+        parameter.data += 0.1 * torch.rand_like(parameter)
+    return cell
+
+
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize("resets", [False, True], ids=["one episode", "resets"])
+def test_unroll_equals_stepping(cell, timed, resets):
+    inputs = torch.randn(T, B, F, requires_grad=True)
+    state = torch.randn(B, cell.state_size)
+    timespans = torch.rand(T, B) + 0.1 if timed else None
+    starts = torch.rand(T, B) < 0.3 if resets else None
+
+    outputs, last = unroll(cell, inputs, state, episode_starts=starts, timespans=timespans)
+    expected, expected_last = run_step_by_step(cell, inputs, state, starts, timespans)
+
+    torch.testing.assert_close(outputs, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(last, expected_last, atol=1e-12, rtol=0)
+    for ours, theirs in zip(gradients(cell, inputs, outputs), gradients(cell, inputs, expected), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
+
+
+def test_a_reset_in_mid_sequence_is_a_fresh_start_for_that_sequence_alone(cell):
+    inputs, state = torch.randn(T, B, F), torch.randn(B, cell.state_size)
+    starts = torch.zeros(T, B, dtype=torch.bool)
+    starts[4, 1] = True
+
+    outputs, last = unroll(cell, inputs, state, episode_starts=starts)
+    untouched, _ = unroll(cell, inputs, state)
+    fresh, fresh_last = unroll(cell, inputs[4:, 1:2])
+
+    torch.testing.assert_close(outputs[4:, 1:2], fresh)
+    torch.testing.assert_close(last[1:2], fresh_last)
+    torch.testing.assert_close(outputs[:, [0, 2]], untouched[:, [0, 2]])
+    torch.testing.assert_close(outputs[:4], untouched[:4])
+    assert not torch.allclose(outputs[4:, 1], untouched[4:, 1])
+
+
+def test_no_state_is_the_zero_state(cell):
+    inputs = torch.randn(T, B, F)
+    for steps in (1, T):
+        outputs, last = unroll(cell, inputs[:steps])
+        expected, expected_last = unroll(cell, inputs[:steps], torch.zeros(B, cell.state_size))
+        torch.testing.assert_close(outputs, expected)
+        torch.testing.assert_close(last, expected_last)
+
+
+def test_two_halves_give_what_the_whole_gives(cell):
+    inputs = torch.randn(T, B, F)
+    whole, last = unroll(cell, inputs)
+    first, state = unroll(cell, inputs[:3])
+    second, state = unroll(cell, inputs[3:], state)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+    torch.testing.assert_close(state, last)
+
+
+def test_timespans_matter_and_one_is_the_default(cell):
+    inputs, state = torch.randn(T, B, F), torch.randn(B, cell.state_size)
+    outputs, _ = unroll(cell, inputs, state)
+    torch.testing.assert_close(unroll(cell, inputs, state, timespans=torch.ones(T, B))[0], outputs)
+    assert not torch.allclose(unroll(cell, inputs, state, timespans=torch.full((T, B), 0.3))[0], outputs)
+
+
+def test_timespans_belong_to_their_own_sequence_where_batch_equals_units():
+    # ncps broadcasts (B,) against (B, H): silently wrong for B == H.
+    cell = CfCCell(F, B, backbone_layers=0)
+    inputs, timespans = torch.randn(T, B, F), torch.rand(T, B)
+    outputs, _ = unroll(cell, inputs, timespans=timespans)
+    for sequence in range(B):
+        alone = slice(sequence, sequence + 1)
+        torch.testing.assert_close(outputs[:, alone], unroll(cell, inputs[:, alone], timespans=timespans[:, alone])[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"inputs": torch.zeros(B, F)}, r"3 dimensions \(time, batch, features\), got shape \(3, 4\)"),
+        ({"inputs": torch.zeros(T, B, F + 1)}, "4 features in the last dimension"),
+        ({"inputs": torch.zeros(0, B, F)}, "at least one time step"),
+        ({"state": torch.zeros(B, 3)}, r"state must have shape \(3, 5\), got \(3, 3\)"),
+        ({"timespans": torch.ones(T)}, r"timespans must have shape \(7, 3\), got \(7,\)"),
+        ({"timespans": torch.ones(T, B, 1)}, r"timespans must have shape \(7, 3\)"),
+        ({"timespans": torch.full((T, B), -1.0)}, "finite and not negative, got values from -1.0 to -1.0"),
+        ({"timespans": torch.full((T, B), float("nan"))}, "finite and not negative"),
+        ({"timespans": torch.full((T, B), float("inf"))}, "finite and not negative"),
+        ({"episode_starts": torch.ones(B, T)}, r"episode_starts must have shape \(7, 3\), got \(3, 7\)"),
+    ],
+)
+def test_wrong_shapes_and_values_are_named(arguments, message):
+    cell = CfCCell(F, 5, backbone_layers=0)
+    with pytest.raises(ValueError, match=message):
+        unroll(cell, **{"inputs": torch.zeros(T, B, F), **arguments})
+
+
+def test_a_tuple_as_state_is_told_how_mixed_memory_is_laid_out():
+    cell = MixedMemoryCell(CfCCell(F, 5, backbone_layers=0))
+    with pytest.raises(TypeError, match=r"one tensor of shape \(3, 10\), got tuple.*torch.cat"):
+        unroll(cell, torch.zeros(T, B, F), (torch.zeros(B, 5), torch.zeros(B, 5)))

@@ -1,0 +1,53 @@
+import pytest
+from ncps.wirings import AutoNCP
+
+from velora_sb3.cells import CfCCell, LTCCell, MixedMemoryCell, WiredCfCCell
+from velora_sb3.memory import make_cell
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "output"),
+    [
+        ({}, CfCCell, 64),
+        ({"units": 8}, CfCCell, 8),
+        ({"wiring": "ncp"}, WiredCfCCell, 16),
+        ({"wiring": "fully_connected", "units": 8}, WiredCfCCell, 8),
+        ({"wiring": AutoNCP(12, 3)}, WiredCfCCell, 3),
+        ({"cell": "ltc", "units": 8}, LTCCell, 8),
+        ({"cell": "ltc", "wiring": "random", "units": 8}, LTCCell, 8),
+        ({"mixed_memory": True, "units": 8}, MixedMemoryCell, 8),
+    ],
+)
+def test_plain_arguments_choose_the_cell(arguments, kind, output):
+    cell = make_cell(4, **arguments)
+    assert type(cell) is kind
+    assert (cell.input_size, cell.output_size) == (4, output)
+
+
+def test_a_backbone_comes_only_when_asked_for():
+    assert make_cell(4).backbone is None
+    assert make_cell(4, backbone_units=32).backbone_layers == 1
+    assert make_cell(4, backbone_layers=2).backbone_layers == 2
+
+
+def test_the_same_live_wiring_serves_cells_of_different_inputs():
+    wiring = AutoNCP(12, 3)
+    assert make_cell(4, wiring=wiring).input_size == 4
+    assert make_cell(5, wiring=wiring).input_size == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"cell": "lstm"}, "cell='lstm' is unknown; choose one of 'cfc', 'ltc'"),
+        ({"mode": "fast"}, "mode='fast' is unknown; choose one of 'default', 'no_gate', 'pure'"),
+        ({"cell": "ltc", "mode": "pure"}, "an LTC has no modes"),
+        ({"wiring": "ncp", "backbone_units": 32}, "backbone_units and backbone_layers are for cell='cfc'"),
+        ({"cell": "ltc", "backbone_layers": 1}, "backbone_units and backbone_layers are for cell='cfc'"),
+        ({"units": "64"}, "units must be an integer of at least 1, got '64'"),
+        ({"wiring": "ncp", "units": 3}, "an NCP wiring needs at least 5 units"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_explained(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_cell(4, **arguments)

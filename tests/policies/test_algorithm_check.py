@@ -1,0 +1,52 @@
+import pytest
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+
+from velora_sb3 import LiquidPolicy, policies
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "env", "right"),
+    [
+        (SAC, "Pendulum-v1", "LiquidSACPolicy"),
+        (TQC, "Pendulum-v1", "LiquidTQCPolicy"),
+        (CrossQ, "Pendulum-v1", "LiquidCrossQPolicy"),
+        (DQN, "CartPole-v1", "LiquidDQNPolicy"),
+        (QRDQN, "CartPole-v1", "LiquidQRDQNPolicy"),
+        (PPO, "CartPole-v1", "LiquidActorCriticPolicy"),
+        (A2C, "CartPole-v1", "LiquidActorCriticPolicy"),
+        (TRPO, "CartPole-v1", "LiquidActorCriticPolicy"),
+        (MaskablePPO, "CartPole-v1", "LiquidMaskableActorCriticPolicy"),
+        (RecurrentPPO, "CartPole-v1", "LiquidRecurrentActorCriticPolicy"),
+        (ARS, "CartPole-v1", "LiquidARSPolicy"),
+    ],
+)
+def test_the_wrong_policy_is_told_the_right_one(algorithm, env, right):
+    with pytest.raises(TypeError, match=f"LiquidTD3Policy is not a policy for .*: use velora_sb3.policies.{right},"):
+        algorithm(LiquidPolicy, env)
+
+
+@pytest.mark.parametrize("algorithm", [DDPG, TD3])
+def test_td3_s_family_refuses_the_others(algorithm):
+    with pytest.raises(TypeError, match="use velora_sb3.policies.LiquidTD3Policy"):
+        algorithm(policies.LiquidSACPolicy, "Pendulum-v1")
+
+
+def test_subclasses_of_algorithm_and_policy_are_welcome():
+    class MySAC(SAC):
+        pass
+
+    class MyPolicy(policies.LiquidSACPolicy):
+        pass
+
+    assert isinstance(MySAC(MyPolicy, "Pendulum-v1", buffer_size=10).policy, MyPolicy)
+
+
+def test_an_algorithm_that_builds_another_policy_beside_its_own_is_not_disturbed():
+    class Imitator(PPO):
+        def _setup_model(self):
+            super()._setup_model()
+            spaces = (self.observation_space, self.action_space)
+            self.teacher = policies.LiquidDQNPolicy(*spaces, lambda _: 1e-3)
+
+    assert Imitator("LiquidPolicy", "CartPole-v1").teacher is not None

@@ -1,0 +1,94 @@
+import gymnasium as gym
+import pytest
+import torch
+from sb3_contrib import CrossQ
+from stable_baselines3 import DQN, PPO, SAC, TD3
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+from velora_sb3.memory import LiquidExtractor
+
+
+class Doubled(BaseFeaturesExtractor):
+    """A user's own features extractor."""
+
+    def __init__(self, space, factor=2):
+        super().__init__(space, features_dim=space.shape[0])
+        self.factor = factor
+
+    def forward(self, observations):
+        return observations * self.factor
+
+
+def optimizers(policy):
+    return [module.optimizer for module in policy.modules() if hasattr(module, "optimizer")]
+
+
+def test_liquid_arguments_reach_the_cell_and_sb3_s_stay_sb3_s():
+    arguments = {"units": 16, "mode": "no_gate", "net_arch": {"pi": [8], "qf": [9]}, "n_critics": 3}
+    policy = TD3("LiquidPolicy", "Pendulum-v1", policy_kwargs=arguments, buffer_size=10).policy
+    for network in (policy.actor, policy.actor_target, policy.critic, policy.critic_target):
+        assert isinstance(network.features_extractor, LiquidExtractor)
+        assert (network.features_extractor.cell.hidden_size, network.features_extractor.cell.mode) == (16, "no_gate")
+    assert policy.actor.mu[0].out_features == 8
+    assert len(policy.critic.q_networks) == 3
+    assert policy.critic.q_networks[0][0].out_features == 9
+
+
+def test_actor_and_critic_have_networks_of_their_own():
+    policy = TD3("LiquidPolicy", "Pendulum-v1", buffer_size=10).policy
+    extractors = [n.features_extractor for n in (policy.actor, policy.critic, policy.actor_target, policy.critic_target)]
+    assert len({id(extractor) for extractor in extractors}) == 4
+
+
+def test_what_rl_zoo_s_tuner_passes_is_understood():
+    for net_arch in ([64, 64], {"pi": [32], "vf": [32]}):
+        PPO("LiquidPolicy", "CartPole-v1", policy_kwargs={"net_arch": net_arch, "activation_fn": torch.nn.ReLU})
+
+
+def test_the_user_s_policy_kwargs_are_left_as_they_are():
+    arguments = {"units": 16, "features_extractor_class": Doubled, "features_extractor_kwargs": {"factor": 3}}
+    copied = {**arguments, "features_extractor_kwargs": dict(arguments["features_extractor_kwargs"])}
+    DQN("LiquidPolicy", "CartPole-v1", policy_kwargs=arguments, buffer_size=10)
+    assert arguments == copied
+
+
+def test_the_user_s_features_extractor_stands_before_the_cell():
+    arguments = {"features_extractor_class": Doubled, "features_extractor_kwargs": {"factor": 3}}
+    policy = DQN("LiquidPolicy", "CartPole-v1", policy_kwargs=arguments, buffer_size=10).policy
+    extractor = policy.q_net.features_extractor
+    assert isinstance(extractor, LiquidExtractor)
+    assert isinstance(extractor.encoder, Doubled)
+    assert extractor.encoder.factor == 3
+
+
+def test_an_unknown_argument_is_named_with_the_nearest_and_with_all():
+    with pytest.raises(TypeError, match="no argument 'wirring'; did you mean 'wiring'.*it takes .*n_critics.*units"):
+        SAC("LiquidPolicy", "Pendulum-v1", policy_kwargs={"wirring": "ncp"}, buffer_size=10)
+
+
+def test_a_wrong_value_is_explained():
+    with pytest.raises(ValueError, match="wiring='npc' is unknown; choose one of 'ncp'"):
+        SAC("LiquidPolicy", "Pendulum-v1", policy_kwargs={"wiring": "npc"}, buffer_size=10)
+
+
+@pytest.mark.parametrize(("algorithm", "env"), [(TD3, "Pendulum-v1"), (PPO, "CartPole-v1"), (CrossQ, "Pendulum-v1")])
+def test_adam_is_fused_and_keeps_the_settings_that_sb3_gives_it(algorithm, env):
+    ours = algorithm("LiquidPolicy", env).policy
+    theirs = algorithm("MlpPolicy", env).policy
+    for our, their in zip(optimizers(ours), optimizers(theirs), strict=True):
+        assert our.defaults == their.defaults
+        assert all(group["fused"] for group in our.param_groups)
+
+
+def test_a_user_s_choice_about_adam_is_kept():
+    policy = PPO("LiquidPolicy", "CartPole-v1", policy_kwargs={"optimizer_kwargs": {"fused": False}}).policy
+    assert policy.optimizer.param_groups[0]["fused"] is False
+
+
+def test_fused_adam_computes_what_adam_computes():
+    def trained(fused):
+        kwargs = {"optimizer_kwargs": {"fused": fused, "eps": 1e-5}}
+        model = PPO("LiquidPolicy", gym.make("CartPole-v1"), seed=0, n_steps=64, policy_kwargs=kwargs)
+        return model.learn(64).policy.parameters_to_vector()
+
+    torch.testing.assert_close(torch.as_tensor(trained(True)), torch.as_tensor(trained(False)), atol=1e-5, rtol=1e-4)

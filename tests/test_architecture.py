@@ -1,0 +1,82 @@
+"""Who may import whom, and what importing the package costs."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "velora_sb3"
+ROOT = "the package itself"
+
+# The parts of velora_sb3 that each part may import, besides itself and _optional.
+MAY_IMPORT = {
+    "_optional": set(),
+    "cells": set(),
+    "envs": set(),
+    "metrics": set(),
+    "checkpoints": set(),
+    "tracking": set(),
+    "plotting": set(),
+    "memory": {"cells"},
+    "policies": {"memory", "cells"},
+    "algorithms": {"policies", "memory", "cells"},
+    "callbacks": {"checkpoints", "metrics", "tracking", "plotting"},
+    "finrl": {"policies", "algorithms", "callbacks", "memory"},
+}
+MAY_IMPORT_EVERYTHING = {"__init__", "__main__", "cli"}
+OPTIONAL = ["wandb", "comet_ml", "matplotlib", "moviepy", "ray", "finrl", "rl_zoo3"]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and part of velora_sb3 for each import in a file, also those within functions."""
+    package = ["velora_sb3", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            modules = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            first, _, rest = module.partition(".")
+            if first == "velora_sb3":
+                part = rest.partition(".")[0]
+                exists = (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").exists()
+                yield node.lineno, part if part and exists else ROOT
+
+
+FILES = [pytest.param(path, id=str(path.relative_to(PACKAGE))) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_imports_follow_the_layers(path):
+    part = part_of(path)
+    if part in MAY_IMPORT_EVERYTHING:
+        return
+    assert part in MAY_IMPORT, f"say in {Path(__file__).name} what {part} may import"
+    allowed = {part, "_optional"} | MAY_IMPORT[part]
+    wrong = [f"line {line}: {imported}" for line, imported in imported_parts(path) if imported not in allowed]
+    assert not wrong
+
+
+def test_imports_are_seen():
+    assert {part for _, part in imported_parts(PACKAGE / "policies" / "recurrent.py")} == {
+        "cells",
+        "memory",
+        "policies",
+    }
+
+
+def test_importing_the_package_imports_nothing_optional():
+    program = f"import sys, velora_sb3; print([name for name in {OPTIONAL} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,92 @@
+"""The documentation does what it says: its Python runs, its commands parse, its links lead somewhere."""
+
+import configparser
+import inspect
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DEMO = (
+    'python -m pip install -c constraints.txt ".[video,plot]"'
+    " && velora-sb3 train --algo ddpg --env Pendulum-v1 --steps 20000"
+)
+TEST = "python -m pip install tox && tox"
+
+FENCE = re.compile(r"^(?:<!--\s*not run:(?P<reason>.*?)-->\s*\n+)?```(?P<language>\w*).*\n(?P<body>(?s:.*?))^```", re.M)
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, *languages: str) -> list[re.Match[str]]:
+    return [block for block in FENCE.finditer(page.read_text()) if block["language"] in languages]
+
+
+def shell_lines(page: Path) -> list[str]:
+    return [line for block in blocks(page, "bash", "console", "sh", "shell") for line in block["body"].splitlines()]
+
+
+def velora_commands(page: Path) -> list[str]:
+    """From shell blocks, also after ``&&``, and from inline code."""
+    parts = [part.strip().removeprefix("$ ") for line in shell_lines(page) for part in line.split("&&")]
+    inline = re.findall(r"(?<!`)`(velora-sb3 [^`\n]+)`", FENCE.sub("", page.read_text()))
+    return [part for part in parts if part.startswith("velora-sb3 ")] + [
+        command for command in inline if " -" in command or len(command.split()) > 2
+    ]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = page.read_text()
+    namespace = {"__name__": "__main__"}
+    for block in blocks(page, "python"):
+        if block["reason"] is not None:
+            assert block["reason"].strip(), f"{name(page)}: say why the block is not run"
+            continue
+        lines_before = text[: block.start("body")].count("\n")
+        exec(compile("\n" * lines_before + block["body"], page, "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if velora_commands(page)], ids=name)
+def test_commands_parse(page):
+    from velora_sb3.cli.command_line import build_parser
+
+    for command in velora_commands(page):
+        build_parser().parse_args(shlex.split(command, comments=True)[1:])
+
+
+@pytest.mark.parametrize("command", [DEMO, TEST])
+def test_readme_shows_the_two_commands(command):
+    assert command in shell_lines(PAGES[0])
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert TEST in (ROOT / ".ci" / "run").read_text()
+
+
+def test_tox_runs_everything_by_default():
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    assert set(re.split(r"[\s,]+", tox["tox"]["env_list"].strip())) >= {"tests", "lint", "types", "docs"}
+
+
+def test_readme_links_lead_to_files():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", PAGES[0].read_text())
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert not missing
+
+
+def test_settings_on_the_policies_page_are_the_extractors():
+    from velora_sb3.memory import LiquidExtractor
+    from velora_sb3.policies.mixin import LIQUID_ARGUMENTS
+
+    section = (ROOT / "docs" / "policies.md").read_text().partition("## Settings")[2].partition("\n## ")[0]
+    documented = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", section, re.M))
+    defaults = inspect.signature(LiquidExtractor).parameters
+    assert documented == {argument: repr(defaults[argument].default).replace("'", '"') for argument in LIQUID_ARGUMENTS}

@@ -1,0 +1,56 @@
+"""Which optional parts of the package can be used here."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+# An extra of this package, and the modules that it brings.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "comet": ("comet_ml",),
+    "wandb": ("wandb",),
+    "video": ("moviepy", "imageio_ffmpeg", "pygame"),
+    "plot": ("matplotlib",),
+    "mujoco": ("mujoco",),
+    "zoo": ("rl_zoo3",),
+    "finrl": ("finrl", "stockstats", "yfinance"),
+}
+
+
+def install_line(extra: str) -> str:
+    """The command that installs an extra.
+
+    Args:
+        extra: Its name, a key of :data:`EXTRAS`.
+
+    Returns:
+        A line for a shell.
+    """
+    return f'pip install "velora-sb3[{extra}]"'
+
+
+def missing_modules(extra: str) -> list[str]:
+    """What an extra would bring and is not here. Nothing is imported to find out.
+
+    Args:
+        extra: Its name, a key of :data:`EXTRAS`.
+
+    Returns:
+        Names of modules, none if the extra is complete.
+    """
+    return [module for module in EXTRAS[extra] if find_spec(module) is None]
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package.
+
+    Args:
+        package: Its name on PyPI.
+
+    Returns:
+        The version, None if it is not installed.
+    """
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

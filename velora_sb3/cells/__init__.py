@@ -1,0 +1,23 @@
+"""Liquid cells: one time step, its unroll over time, and whole-sequence kernels. Knows torch and ncps's wirings only."""
+
+from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.cfc import CfC
+from velora_sb3.cells.cfc_cell import CfCCell
+from velora_sb3.cells.ltc import LTC
+from velora_sb3.cells.ltc_cell import LTCCell
+from velora_sb3.cells.mixed_memory import MixedMemoryCell
+from velora_sb3.cells.unroll import unroll
+from velora_sb3.cells.wired_cfc_cell import WiredCfCCell
+from velora_sb3.cells.wiring import make_wiring
+
+__all__ = [
+    "LTC",
+    "CfC",
+    "CfCCell",
+    "LTCCell",
+    "LiquidCell",
+    "MixedMemoryCell",
+    "WiredCfCCell",
+    "make_wiring",
+    "unroll",
+]

@@ -1,0 +1,117 @@
+"""Checks on what a user hands to a cell: each failure is one sentence with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of ``choices``.
+
+    Args:
+        name: What the value is, as the user wrote it.
+        value: What came.
+        choices: What may come.
+
+    Raises:
+        ValueError: If it is none of them; the message lists them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}")
+
+
+def check_positive(name: str, value: int, minimum: int = 1) -> None:
+    """Raise ``ValueError`` unless ``value`` is an integer of at least ``minimum``.
+
+    Args:
+        name: What the value is, as the user wrote it.
+        value: What came.
+        minimum: The least that is allowed.
+
+    Raises:
+        ValueError: If it is no integer, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+
+
+def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:
+    """Raise ``ValueError`` unless ``inputs`` has the rank and the last dimension that a cell needs.
+
+    Args:
+        inputs: What came.
+        rank: Number of dimensions wanted: 2 for ``(B, F)``, 3 for ``(T, B, F)``.
+        width: Number of features ``F`` wanted.
+
+    Raises:
+        ValueError: If rank or width differ, or if a sequence has no step.
+    """
+    wanted = "(batch, features)" if rank == 2 else "(time, batch, features)"
+    if inputs.dim() != rank:
+        raise ValueError(f"inputs must have {rank} dimensions {wanted}, got shape {tuple(inputs.shape)}")
+    if inputs.shape[-1] != width:
+        raise ValueError(f"inputs must have {width} features in the last dimension, got shape {tuple(inputs.shape)}")
+    if rank == 3 and inputs.shape[0] == 0:
+        raise ValueError(f"inputs must have at least one time step, got shape {tuple(inputs.shape)}")
+
+
+def check_state(state: torch.Tensor | None, batch: int, size: int) -> None:
+    """Raise unless ``state`` is None or one tensor ``(batch, size)``.
+
+    Args:
+        state: What came.
+        batch: Number of sequences.
+        size: The cell's ``state_size``.
+
+    Raises:
+        TypeError: If it is no tensor; a tuple, as ncps uses for mixed memory, is the common case.
+        ValueError: If its shape differs.
+    """
+    if state is None:
+        return
+    if not isinstance(state, torch.Tensor):
+        raise TypeError(
+            f"state must be one tensor of shape ({batch}, {size}), got {type(state).__name__}; "
+            "with mixed memory it is torch.cat([h, c], dim=-1)"
+        )
+    if state.shape != (batch, size):
+        raise ValueError(f"state must have shape ({batch}, {size}), got {tuple(state.shape)}")
+
+
+def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` unless ``timespans`` is None or non-negative and finite, of shape ``shape``.
+
+    Args:
+        timespans: What came.
+        shape: ``(B,)`` for one step, ``(T, B)`` for a sequence.
+
+    Raises:
+        ValueError: If the shape differs or a value is negative, NaN or infinite.
+    """
+    if timespans is None:
+        return
+    if not isinstance(timespans, torch.Tensor):
+        raise TypeError(f"timespans must be a tensor of shape {shape}, got {type(timespans).__name__}")
+    if timespans.shape != shape:
+        raise ValueError(f"timespans must have shape {shape}, got {tuple(timespans.shape)}")
+    lowest, highest = timespans.detach().aminmax()  # NaN comes out of both
+    if not (lowest >= 0 and highest < float("inf")):
+        raise ValueError(
+            f"timespans must be finite and not negative, got values from {lowest.item()} to {highest.item()}"
+        )
+
+
+def check_episode_starts(episode_starts: torch.Tensor | None, shape: tuple[int, int]) -> None:
+    """Raise ``ValueError`` unless ``episode_starts`` is None or of shape ``(T, B)``.
+
+    Args:
+        episode_starts: What came.
+        shape: The shape wanted.
+
+    Raises:
+        ValueError: If the shape differs.
+    """
+    if episode_starts is not None and episode_starts.shape != shape:
+        raise ValueError(f"episode_starts must have shape {shape}, got {tuple(episode_starts.shape)}")

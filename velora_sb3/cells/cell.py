@@ -1,0 +1,96 @@
+"""What every liquid cell is: one time step, and the same over a whole sequence."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import nn
+
+from velora_sb3.cells._checks import check_inputs, check_state, check_timespans
+
+
+class LiquidCell(nn.Module, ABC):
+    """One time step of a liquid network.
+
+    Shapes, with ``B`` sequences: inputs ``(B, input_size)``, state ``(B, state_size)``, outputs
+    ``(B, output_size)``, timespans ``(B,)``.
+
+    A subclass says how its weights are prepared and how one step is made from them. The two are apart
+    so that whatever is the same at every step (masks, positivity) is done once per sequence.
+    """
+
+    input_size: int
+    state_size: int
+    output_size: int
+
+    @abstractmethod
+    def prepare(self, timed: bool) -> Any:
+        """The weights as a step uses them: masked, positive.
+
+        Args:
+            timed: Whether timespans come with the inputs; without them some weights are not needed.
+        """
+
+    @abstractmethod
+    def step(
+        self,
+        prepared: Any,
+        inputs: torch.Tensor,  # (B, F)
+        state: torch.Tensor | None,  # (B, S), None for the zero state
+        timespans: torch.Tensor | None,  # (B, 1)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step with prepared weights; no checks.
+
+        Returns:
+            Outputs ``(B, O)`` and the next state ``(B, S)``.
+        """
+
+    def sequence(
+        self,
+        inputs: torch.Tensor,  # (T, B, F)
+        state: torch.Tensor | None,  # (B, S)
+        keep: torch.Tensor | None,  # (T, B, 1), 0 where an episode starts, else 1
+        timespans: torch.Tensor | None,  # (T, B, 1)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All steps; no checks. Cells with a fused kernel override this loop.
+
+        Returns:
+            Outputs ``(T, B, O)`` and the last state ``(B, S)``.
+        """
+        prepared = self.prepare(timespans is not None)
+        outputs = []
+        for t, step_inputs in enumerate(inputs.unbind(0)):
+            if keep is not None and state is not None:
+                state = state * keep[t]
+            output, state = self.step(prepared, step_inputs, state, None if timespans is None else timespans[t])
+            outputs.append(output)
+        assert state is not None  # a sequence has at least one step
+        return torch.stack(outputs), state
+
+    def forward(
+        self,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None = None,
+        timespans: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One checked time step.
+
+        Args:
+            inputs: ``(B, input_size)``.
+            state: ``(B, state_size)``; None is the zero state, from which the recurrent product is not computed.
+            timespans: Time since the last step ``(B,)``, not negative, in the environment's time unit; None is 1.
+
+        Returns:
+            Outputs ``(B, output_size)`` and the next state ``(B, state_size)``.
+
+        Raises:
+            ValueError: If a shape or a value is wrong.
+            TypeError: If the state is no tensor.
+        """
+        check_inputs(inputs, 2, self.input_size)
+        check_state(state, inputs.shape[0], self.state_size)
+        check_timespans(timespans, (inputs.shape[0],))
+        timed = None if timespans is None else timespans.to(inputs.dtype).unsqueeze(-1)
+        return self.step(self.prepare(timed is not None), inputs, state, timed)

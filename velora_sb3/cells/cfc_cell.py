@@ -1,0 +1,212 @@
+"""One step of a closed-form continuous-time (CfC) network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from velora_sb3.cells._checks import check_choice, check_positive
+from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.cfc_first_step import cfc_first_step
+from velora_sb3.cells.cfc_gates import MODES, gate_count, next_state
+from velora_sb3.cells.cfc_kernel import cfc_sequence
+
+
+class LeCunTanh(nn.Module):
+    """``1.7159 tanh(0.666 x)``, the backbone's default activation (LeCun 1998, "Efficient BackProp", 4.4)."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Apply the activation elementwise."""
+        return 1.7159 * torch.tanh(0.666 * inputs)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "lecun_tanh": LeCunTanh,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+}
+
+
+class CfCWeights(NamedTuple):
+    """A CfC cell's first layer, masked, as a step uses it."""
+
+    inputs: torch.Tensor  # (J, F)
+    recurrent: torch.Tensor  # (J, H)
+    bias: torch.Tensor  # (J,)
+
+
+class CfCCell(LiquidCell):
+    """A CfC cell; the equations stand in :mod:`velora_sb3.cells.cfc_gates`.
+
+    The gates' products are linear in ``[inputs, state]``, or in what a backbone of dense layers makes of it.
+    The weights of f, g and s are one tensor, in that order; those of a are apart (``slope_…``), as they take no part
+    where no timespans are given.
+
+    Args:
+        input_size: Number of features ``F``.
+        hidden_size: Number of units ``H``; state and output have this width.
+        mode: ``default``, ``no_gate`` or ``pure``.
+        backbone_activation: ``lecun_tanh``, ``relu``, ``silu``, ``tanh`` or ``gelu``.
+        backbone_units: Width of the backbone's layers.
+        backbone_layers: Number of the backbone's layers; 0 for no backbone.
+        backbone_dropout: Dropout after every backbone layer but the first, in [0, 1).
+        sparsity_mask: ``(F + H, H)``, 0 where ``f`` and ``g`` must not be connected; only without a backbone.
+
+    Raises:
+        ValueError: If an argument is out of range or unknown, naming the choices.
+
+    References:
+        Hasani et al. (2022), https://arxiv.org/abs/2106.13898, equation 10 and Figure 3. Differs from ncps:
+        one weight tensor for three gates, :math:`s = a + b` in place of :math:`b`, the mask is a buffer, batched timespans broadcast over the units.
+    """
+
+    mask: torch.Tensor | None  # (3H, F + H), (H, F + H) in pure mode
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        mode: str = "default",
+        backbone_activation: str = "lecun_tanh",
+        backbone_units: int = 128,
+        backbone_layers: int = 1,
+        backbone_dropout: float = 0.0,
+        sparsity_mask: torch.Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive("input_size", input_size)
+        check_positive("hidden_size", hidden_size)
+        check_choice("mode", mode, MODES)
+        check_choice("backbone_activation", backbone_activation, ACTIVATIONS)
+        check_positive("backbone_layers", backbone_layers, minimum=0)
+        if backbone_layers:
+            check_positive("backbone_units", backbone_units)
+        if not 0 <= backbone_dropout < 1:
+            raise ValueError(f"backbone_dropout must be in [0, 1), got {backbone_dropout!r}")
+        self.input_size = input_size
+        self.state_size = self.output_size = self.hidden_size = hidden_size
+        self.mode = mode
+        self.backbone_layers = backbone_layers
+
+        blocks = gate_count(mode)
+        joint = backbone_units if backbone_layers else min(blocks, 3) * hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(joint, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(joint, hidden_size))
+        self.bias = nn.Parameter(torch.empty(joint))
+        self.backbone: nn.Sequential | None = None
+        if backbone_layers:
+            layers: list[nn.Module] = [ACTIVATIONS[backbone_activation]()]
+            for _ in range(1, backbone_layers):
+                layers += [nn.Linear(backbone_units, backbone_units), ACTIVATIONS[backbone_activation]()]
+                if backbone_dropout > 0:
+                    layers.append(nn.Dropout(backbone_dropout))
+            layers.append(nn.Linear(backbone_units, blocks * hidden_size))
+            self.backbone = nn.Sequential(*layers)
+        self.has_slope = mode != "pure" and self.backbone is None  # a backbone's last layer holds the slope
+        if self.has_slope:
+            self.slope_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+            self.slope_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
+            self.slope_bias = nn.Parameter(torch.empty(hidden_size))
+        self.w_tau = nn.Parameter(torch.zeros(hidden_size)) if mode == "pure" else None
+        self.amplitude = nn.Parameter(torch.ones(hidden_size)) if mode == "pure" else None
+        self.register_buffer("mask", self._expand(sparsity_mask))
+        self.reset_parameters()
+
+    def _expand(self, mask: torch.Tensor | None) -> torch.Tensor | None:
+        """The mask of f and g as a mask of f, g and s ``(3H, F + H)``: the gate stays dense, as in ncps."""
+        if mask is None:
+            return None
+        if self.backbone_layers:
+            raise ValueError("sparsity_mask needs backbone_layers=0: with a backbone no weight joins inputs and units")
+        shape = (self.input_size + self.hidden_size, self.hidden_size)
+        if tuple(mask.shape) != shape:
+            raise ValueError(f"sparsity_mask must have shape {shape}, got {tuple(mask.shape)}")
+        masked = (mask.t() != 0).float()
+        return masked if self.mode == "pure" else torch.cat([masked, masked, torch.ones_like(masked)])
+
+    @torch.no_grad()
+    def reset_parameters(self, ncps: bool = False) -> None:
+        """Initialise: inputs' weights and biases as in torch's Linear, recurrent ones Xavier-uniform per gate.
+
+        Args:
+            ncps: Initialise as ncps does, one Xavier bound for inputs and state together. Few inputs then hardly
+                move the state: see docs/decisions.md.
+        """
+        joint = self.input_size + self.hidden_size
+        fan_out = self.weight_ih.shape[0] if self.backbone is not None else self.hidden_size
+        xavier = (6 / (joint + fan_out)) ** 0.5
+        inputs_bound = xavier if ncps else self.input_size**-0.5
+        bias_bound = joint**-0.5 if ncps else self.input_size**-0.5
+        parts = [(self.weight_ih, self.weight_hh, self.bias)]
+        if self.has_slope:
+            parts.append((self.slope_ih, self.slope_hh, self.slope_bias))
+        for inputs, recurrent, bias in parts:
+            nn.init.uniform_(inputs, -inputs_bound, inputs_bound)
+            nn.init.uniform_(recurrent, -xavier, xavier)
+            nn.init.uniform_(bias, -bias_bound, bias_bound)
+        if self.backbone is not None:
+            for layer in self.backbone:
+                if isinstance(layer, nn.Linear):
+                    for block in layer.weight.split(self.hidden_size if layer is self.backbone[-1] else layer.out_features):
+                        nn.init.xavier_uniform_(block)
+
+    def prepare(self, timed: bool) -> CfCWeights:
+        """The first layer's weights, masked; with timespans also those of the gate's slope."""
+        inputs, recurrent = self.weight_ih, self.weight_hh
+        if self.mask is not None:
+            mask_ih, mask_hh = self.mask.split([self.input_size, self.hidden_size], dim=1)
+            inputs, recurrent = inputs * mask_ih, recurrent * mask_hh
+        if not (timed and self.has_slope):
+            return CfCWeights(inputs, recurrent, self.bias)
+        return CfCWeights(
+            torch.cat([inputs, self.slope_ih]),
+            torch.cat([recurrent, self.slope_hh]),
+            torch.cat([self.bias, self.slope_bias]),
+        )
+
+    def step(
+        self, prepared: CfCWeights, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step; from the zero state (None) without the recurrent product."""
+        if state is None and timespans is None and self.mode == "default" and self.backbone is None:
+            hidden = cfc_first_step(inputs, prepared.inputs, prepared.bias)
+        else:
+            products = functional.linear(inputs, prepared.inputs, prepared.bias)
+            hidden = self._finish(products, prepared, state, timespans)
+        return hidden, hidden
+
+    def sequence(
+        self,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        keep: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All steps: one fused kernel, or a loop around the backbone."""
+        weights = self.prepare(timespans is not None)
+        if self.backbone is None:
+            outputs = cfc_sequence(inputs, state, *weights, keep, timespans, self.mode, self.w_tau, self.amplitude)
+            return outputs, outputs[-1]
+        states = []
+        for t, products in enumerate(functional.linear(inputs, weights.inputs, weights.bias).unbind(0)):
+            if keep is not None and state is not None:
+                state = state * keep[t]
+            state = self._finish(products, weights, state, None if timespans is None else timespans[t])
+            states.append(state)
+        return torch.stack(states), states[-1]
+
+    def _finish(
+        self, products: torch.Tensor, weights: CfCWeights, state: torch.Tensor | None, timespans: torch.Tensor | None
+    ) -> torch.Tensor:
+        if state is not None:
+            products = torch.addmm(products, state, weights.recurrent.t())
+        if self.backbone is not None:
+            products = self.backbone(products)
+            if timespans is None and self.mode != "pure":
+                products = products[:, : 3 * self.hidden_size]
+        return next_state(products, timespans, self.mode, self.w_tau, self.amplitude)

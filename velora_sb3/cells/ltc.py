@@ -1,0 +1,98 @@
+"""LTC over sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ncps.wirings import FullyConnected, Wiring
+
+from velora_sb3.cells._checks import check_positive
+from velora_sb3.cells.ltc_cell import LTCCell
+from velora_sb3.cells.mixed_memory import MixedMemoryCell
+from velora_sb3.cells.sequence_module import SequenceModule
+
+
+class LTC(SequenceModule):
+    """A liquid time-constant network over sequences, with ncps's arguments.
+
+    Args:
+        input_size: Number of features.
+        units: Number of fully connected units, or an ncps wiring (copied).
+        return_sequences: Return the output of every step, or of the last one alone.
+        batch_first: Inputs are ``(B, T, F)``, or ``(T, B, F)`` if False.
+        mixed_memory: Put an LSTM memory cell before the cell.
+        input_mapping: ``affine``, ``linear`` or None: a scale and a shift for each input.
+        output_mapping: The same for each output.
+        ode_unfolds: Number of solver steps in one time step.
+        epsilon: Added to the solver's denominator.
+
+    Raises:
+        ValueError: If an argument is out of range or unknown.
+
+    References:
+        Hasani et al. (2021), https://arxiv.org/abs/2006.04439. Differs from ncps: the state is one tensor, timespans
+        may be batched and 0, ``episode_starts`` resets the state within a sequence, and weights are positive by
+        softplus always (no ``implicit_param_constraints``).
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        units: int | Wiring,
+        return_sequences: bool = True,
+        batch_first: bool = True,
+        mixed_memory: bool = False,
+        input_mapping: str | None = "affine",
+        output_mapping: str | None = "affine",
+        ode_unfolds: int = 6,
+        epsilon: float = 1e-8,
+    ) -> None:
+        check_positive("input_size", input_size)
+        if not isinstance(units, Wiring):
+            check_positive("units", units)
+            units = FullyConnected(units)
+        super().__init__(
+            LTCCell(units, input_size, input_mapping, output_mapping, ode_unfolds, epsilon),
+            return_sequences=return_sequences,
+            batch_first=batch_first,
+            mixed_memory=mixed_memory,
+        )
+
+    @classmethod
+    def from_ncps(cls, module: Any) -> LTC:
+        """The same network as an ``ncps.torch.LTC``, weights included.
+
+        Args:
+            module: An ``ncps.torch.LTC``, with or without mixed memory or implicit constraints.
+
+        Returns:
+            A network that gives the same numbers, in the module's dtype and on its device. Weights that the module
+            does not hold positive itself are clipped at 0.
+
+        Raises:
+            TypeError: If the module is not an ``ncps.torch.LTC``.
+        """
+        from ncps.torch import LTC as Source
+
+        from velora_sb3.cells.from_ncps import check_source
+
+        check_source(module, Source)
+        source = module.rnn_cell
+        network = cls(
+            source.sensory_size,
+            source._wiring,
+            return_sequences=module.return_sequences,
+            batch_first=module.batch_first,
+            mixed_memory=module.use_mixed,
+            input_mapping=source._input_mapping,
+            output_mapping=source._output_mapping,
+            ode_unfolds=source._ode_unfolds,
+            epsilon=source._epsilon,
+        )
+        network.to(device=source.w.device, dtype=source.w.dtype)
+        cell: Any = network.cell
+        if isinstance(cell, MixedMemoryCell):
+            cell.import_lstm(module.lstm)
+            cell = cell.cell
+        cell.import_ncps(source)
+        return network

@@ -1,0 +1,196 @@
+"""One step of a liquid time-constant network."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from ncps.wirings import Wiring
+from torch import nn
+from torch.nn import functional
+
+from velora_sb3.cells._checks import check_choice, check_positive
+from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.ltc_kernel import ltc_sequence
+from velora_sb3.cells.ltc_synapses import Synapses, SynapseTable
+from velora_sb3.cells.wiring import built_copy
+
+MAPPINGS: tuple[Any, ...] = ("affine", "linear", None)
+_POSITIVE = ("w", "gleak", "cm")
+
+
+class LTCWeights(NamedTuple):
+    """An LTC cell's weights, positive where they must be, synapses in tables."""
+
+    capacity: torch.Tensor  # (U, 1)
+    leak: torch.Tensor  # (U, 2, 1): conductance times resting potential, conductance plus epsilon
+    recurrent: Synapses
+    sensory: Synapses
+
+
+class LTCCell(LiquidCell):
+    r"""Neurons whose synapses set how fast they move: a liquid time-constant network.
+
+    With the conductance of synapse :math:`j \to i` opened by its source's potential,
+
+    .. math::
+        g_{ji} = w_{ji} \, \sigma(\sigma_{ji} (v_j - \mu_{ji})), \qquad
+        A_i = \sum_j g_{ji} e_{ji} + g^l_i v^l_i, \qquad B_i = \sum_j g_{ji} + g^l_i + \varepsilon
+
+    (sums over units and inputs), a step of length :math:`t` is ``ode_unfolds`` semi-implicit Euler steps of
+    :math:`\delta = t / \mathrm{ode\_unfolds}`:
+
+    .. math::
+        v_i \leftarrow v_i + \delta \, \frac{A_i - B_i v_i}{c_i + \delta B_i}
+        = \frac{c_i v_i / \delta + A_i}{c_i / \delta + B_i}
+
+    :math:`w, g^l, c` are softplus of the parameters. Parameters exist for the wiring's synapses alone: ``w``,
+    ``sigma``, ``mu``, ``erev`` hold first the recurrent synapses, then the sensory ones, each source by source.
+
+    Args:
+        wiring: An ncps wiring. It is copied: one wiring serves any number of cells.
+        in_features: Number of features ``F``; None if the wiring is built.
+        input_mapping: ``affine``, ``linear`` or None: a scale and a shift for each input.
+        output_mapping: The same for each output.
+        ode_unfolds: Number of unfolds per step.
+        epsilon: Added to the conductance, against division by zero.
+
+    Raises:
+        TypeError: If ``wiring`` is no wiring.
+        ValueError: If the wiring is not built and ``in_features`` is None, has no output size, or is built for
+            another number of inputs; if a mapping is unknown, ``ode_unfolds`` below 1 or ``epsilon`` negative.
+
+    References:
+        Hasani et al. (2021), "Liquid Time-constant Networks", AAAI, https://arxiv.org/abs/2006.04439, equation 3 and
+        Algorithm 1. Differs from ncps: positivity by softplus always, no parameters for absent synapses, a step of
+        length 0 leaves the state as it is (ncps divides by it), timespans may be batched.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        in_features: int | None = None,
+        input_mapping: str | None = "affine",
+        output_mapping: str | None = "affine",
+        ode_unfolds: int = 6,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__()
+        check_choice("input_mapping", input_mapping, MAPPINGS)
+        check_choice("output_mapping", output_mapping, MAPPINGS)
+        check_positive("ode_unfolds", ode_unfolds)
+        if not epsilon >= 0:
+            raise ValueError(f"epsilon must not be negative, got {epsilon!r}")
+        self.wiring = built_copy(wiring, in_features)
+        if self.wiring.output_dim is None:
+            raise ValueError("the wiring has no number of outputs: call wiring.set_output_dim(...) before")
+        self.input_mapping, self.output_mapping = input_mapping, output_mapping
+        self.ode_unfolds, self.epsilon = ode_unfolds, epsilon
+        self.input_size = int(self.wiring.input_dim)
+        self.state_size = int(self.wiring.units)
+        self.output_size = int(self.wiring.output_dim)
+        self.recurrent = SynapseTable(self.wiring.adjacency_matrix)
+        self.sensory = SynapseTable(self.wiring.sensory_adjacency_matrix)
+        self.synapse_count = self.recurrent.count + self.sensory.count
+
+        def uniform(size: int, low: float, high: float) -> nn.Parameter:
+            return nn.Parameter(torch.empty(size).uniform_(low, high))
+
+        self.gleak = uniform(self.state_size, 0.001, 1.0)
+        self.vleak = uniform(self.state_size, -0.2, 0.2)
+        self.cm = uniform(self.state_size, 0.4, 0.6)
+        self.w = uniform(self.synapse_count, 0.001, 1.0)
+        self.sigma = uniform(self.synapse_count, 3.0, 8.0)
+        self.mu = uniform(self.synapse_count, 0.3, 0.8)
+        polarities = (self.wiring.erev_initializer(), self.wiring.sensory_erev_initializer())
+        self.erev = nn.Parameter(self._existing(*(torch.as_tensor(p) for p in polarities)).to(self.w.dtype))
+        sides = (("input", input_mapping, self.input_size), ("output", output_mapping, self.output_size))
+        for side, mapping, size in sides:
+            scale = None if mapping is None else nn.Parameter(torch.ones(size))
+            self.register_parameter(f"{side}_w", scale)
+            self.register_parameter(f"{side}_b", nn.Parameter(torch.zeros(size)) if mapping == "affine" else None)
+
+    def prepare(self, timed: bool) -> LTCWeights:
+        """Positive weights, synapses in tables."""
+        conductance = functional.softplus(self.w)
+        synapses = torch.stack([conductance * self.erev, conductance, self.sigma, self.mu])
+        recurrent, sensory = torch.split(synapses, [self.recurrent.count, self.sensory.count], dim=1)
+        leak = functional.softplus(self.gleak)
+        return LTCWeights(
+            functional.softplus(self.cm).unsqueeze(-1),
+            torch.stack([leak * self.vleak, leak + self.epsilon], dim=1).unsqueeze(-1),
+            self.recurrent.lay_out(recurrent),
+            self.sensory.lay_out(sensory),
+        )
+
+    def step(
+        self, prepared: LTCWeights, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step: the sensory synapses once, then the unfolds."""
+        capacity, leak, recurrent, sensory = prepared
+        capacity, leak = capacity.squeeze(-1), leak.permute(1, 2, 0)  # (U,), (2, 1, U)
+        dt = 1 / self.ode_unfolds if timespans is None else timespans / self.ode_unfolds
+        base = leak + self.sensory.currents(sensory, self._map("input", inputs))  # (2, B, U)
+        if state is None:
+            state = inputs.new_zeros(len(inputs), self.state_size)
+        for _ in range(self.ode_unfolds):
+            pull, conductance = (base + self.recurrent.currents(recurrent, state)).unbind(0)
+            state = state + dt * (pull - conductance * state) / (capacity + dt * conductance)
+        return self._map("output", state[:, : self.output_size]), state
+
+    def sequence(
+        self,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        keep: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All steps by :func:`velora_sb3.cells.ltc_kernel.ltc_sequence`."""
+        steps, batch, _ = inputs.shape
+        capacity, leak, recurrent, sensory = self.prepare(timespans is not None)
+        if timespans is None:
+            dt = inputs.new_full((1, 1, 1), 1 / self.ode_unfolds).expand(steps, 1, 1)
+        else:
+            dt = timespans.transpose(1, 2) / self.ode_unfolds
+        states = ltc_sequence(
+            self._map("input", inputs),
+            inputs.new_zeros(self.state_size, batch) if state is None else state.t(),
+            None if keep is None else keep.transpose(1, 2),
+            dt,
+            capacity,
+            leak,
+            (self.recurrent, recurrent),
+            (self.sensory, sensory),
+            self.ode_unfolds,
+        ).transpose(1, 2)
+        return self._map("output", states[..., : self.output_size]), states[-1]
+
+    @torch.no_grad()
+    def import_ncps(self, cell: Any) -> None:
+        """Copy the weights of an ``ncps.torch.LTCCell`` of the same wiring.
+
+        If its positive weights are not softplus of its parameters, they are clipped at 0, as ncps's
+        ``apply_weight_constraints`` does, and the inverse softplus is taken.
+
+        Args:
+            cell: The ncps cell.
+        """
+        for name, ours in self.named_parameters():
+            theirs = getattr(cell, name)
+            if hasattr(cell, f"sensory_{name}"):
+                theirs = self._existing(theirs, getattr(cell, f"sensory_{name}"))
+            if name in _POSITIVE and not cell._implicit_param_constraints:
+                theirs = theirs.clamp(min=torch.finfo(theirs.dtype).tiny)
+                theirs = theirs + torch.log(-torch.expm1(-theirs))
+            ours.copy_(theirs)
+
+    def _existing(self, recurrent: torch.Tensor, sensory: torch.Tensor) -> torch.Tensor:
+        """Of two matrices ``(U, U)`` and ``(F, U)`` the elements where there are synapses, ``(E,)``."""
+        masks = (self.wiring.adjacency_matrix, self.wiring.sensory_adjacency_matrix)
+        pairs = zip((recurrent, sensory), masks, strict=True)
+        return torch.cat([matrix[torch.as_tensor(mask != 0, device=matrix.device)] for matrix, mask in pairs])
+
+    def _map(self, side: str, values: torch.Tensor) -> torch.Tensor:
+        scale, shift = self._parameters[f"{side}_w"], self._parameters[f"{side}_b"]
+        values = values if scale is None else values * scale
+        return values if shift is None else values + shift

@@ -1,0 +1,78 @@
+"""A liquid cell behind an LSTM memory cell: ``mixed_memory=True``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from velora_sb3.cells.cell import LiquidCell
+
+
+class MixedMemoryCell(LiquidCell):
+    r"""An LSTM step that writes the state from which a liquid cell takes its own step.
+
+    With :math:`z = W x + R h + b` in four parts,
+
+    .. math::
+        c' = \sigma(z_f + 1) \, c + \sigma(z_i) \tanh(z_a), \qquad
+        \tilde h = \sigma(z_o) \tanh(c'), \qquad
+        (y, h') = \mathrm{cell}(x, \tilde h)
+
+    The state is one tensor ``(B, 2 * cell.state_size)``: first ``h``, then ``c``.
+
+    Args:
+        cell: The liquid cell that takes the second half of each step.
+
+    References:
+        Lechner and Hasani (2020), "Learning Long-Term Dependencies in Irregularly-Sampled Time Series",
+        https://arxiv.org/abs/2006.04418, equations 5 to 8. Differs from ncps: the state is one tensor.
+    """
+
+    def __init__(self, cell: LiquidCell) -> None:
+        super().__init__()
+        self.cell = cell
+        self.input_size = cell.input_size
+        self.state_size = 2 * cell.state_size
+        self.output_size = cell.output_size
+        hidden = cell.state_size
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden, cell.input_size))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden, hidden))
+        self.bias = nn.Parameter(torch.empty(4 * hidden))
+        nn.init.xavier_uniform_(self.weight_ih)
+        nn.init.orthogonal_(self.weight_hh)
+        nn.init.uniform_(self.bias, -0.1, 0.1)
+
+    def prepare(self, timed: bool) -> Any:
+        """The inner cell's prepared weights; the LSTM's own need no preparation."""
+        return self.cell.prepare(timed)
+
+    def step(
+        self, prepared: Any, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One LSTM step and one step of the liquid cell from what it wrote."""
+        projected = functional.linear(inputs, self.weight_ih, self.bias)
+        if state is None:
+            candidate, input_gate, _, output_gate = projected.chunk(4, dim=-1)
+            memory = torch.sigmoid(input_gate) * torch.tanh(candidate)
+        else:
+            hidden, memory = state.chunk(2, dim=-1)
+            projected = torch.addmm(projected, hidden, self.weight_hh.t())
+            candidate, input_gate, forget_gate, output_gate = projected.chunk(4, dim=-1)
+            memory = torch.sigmoid(forget_gate + 1) * memory + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        hidden = torch.sigmoid(output_gate) * torch.tanh(memory)
+        output, hidden = self.cell.step(prepared, inputs, hidden, timespans)
+        return output, torch.cat([hidden, memory], dim=-1)
+
+    @torch.no_grad()
+    def import_lstm(self, lstm: nn.Module) -> None:
+        """Copy the weights of an ncps ``LSTMCell``.
+
+        Args:
+            lstm: A module with ``input_map`` and ``recurrent_map``, as ``ncps.torch.lstm.LSTMCell`` has.
+        """
+        self.weight_ih.copy_(lstm.input_map.weight)
+        self.bias.copy_(lstm.input_map.bias)
+        self.weight_hh.copy_(lstm.recurrent_map.weight)

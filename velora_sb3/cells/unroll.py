@@ -1,0 +1,50 @@
+"""A cell over time, with resets where episodes start."""
+
+from __future__ import annotations
+
+import torch
+
+from velora_sb3.cells._checks import check_episode_starts, check_inputs, check_state, check_timespans
+from velora_sb3.cells.cell import LiquidCell
+
+
+def unroll(
+    cell: LiquidCell,
+    inputs: torch.Tensor,
+    state: torch.Tensor | None = None,
+    *,
+    episode_starts: torch.Tensor | None = None,
+    timespans: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run a cell over a whole batch of sequences.
+
+    Equal to calling the cell step by step, the state set to zero before each step where an episode starts.
+
+    Args:
+        cell: Any liquid cell.
+        inputs: ``(T, B, input_size)``.
+        state: State before the first step ``(B, state_size)``; None is the zero state.
+        episode_starts: ``(T, B)``, true (or 1) at the first step of an episode.
+        timespans: Time since the last step ``(T, B)``, not negative, in the environment's time unit; None is 1.
+
+    Returns:
+        Outputs ``(T, B, output_size)`` and the last state ``(B, state_size)``.
+
+    Raises:
+        ValueError: If a shape or a value is wrong.
+        TypeError: If the state is no tensor.
+    """
+    check_inputs(inputs, 3, cell.input_size)
+    steps, batch = inputs.shape[:2]
+    check_state(state, batch, cell.state_size)
+    check_episode_starts(episode_starts, (steps, batch))
+    check_timespans(timespans, (steps, batch))
+    keep = None if episode_starts is None else 1 - episode_starts.to(inputs.dtype).unsqueeze(-1)
+    timed = None if timespans is None else timespans.to(inputs.dtype).unsqueeze(-1)
+    if steps == 1:  # acting: one step needs no kernel for sequences
+        if keep is not None and state is not None:
+            state = state * keep[0]
+        prepared = cell.prepare(timed is not None)
+        output, state = cell.step(prepared, inputs[0], state, None if timed is None else timed[0])
+        return output.unsqueeze(0), state
+    return cell.sequence(inputs, state, keep, timed)

@@ -1,0 +1,90 @@
+"""A CfC network whose connections follow a wiring: one CfC cell for each layer of neurons."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ncps.wirings import Wiring
+from torch import nn
+
+from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.cfc_cell import CfCCell, CfCWeights
+from velora_sb3.cells.wiring import built_copy
+
+
+class WiredCfCCell(LiquidCell):
+    """CfC cells in layers (inter, command and motor neurons for an NCP), each feeding the next within a step.
+
+    Synapses between layers follow the wiring; within a layer every neuron sees every other, as in ncps.
+    The state holds the layers one after the other; the output is the last layer (the motor neurons).
+
+    Args:
+        input_size: Number of features ``F``; None if the wiring is built.
+        wiring: An ncps wiring. It is copied: one wiring serves any number of networks.
+        mode: ``default``, ``no_gate`` or ``pure``.
+
+    Raises:
+        ValueError: If the wiring is not built and ``input_size`` is None, or built for another size.
+
+    References:
+        Lechner et al. (2020), "Neural circuit policies enabling auditable autonomy", Nature Machine Intelligence,
+        https://doi.org/10.1038/s42256-020-00237-3. Differs from ncps: masks are buffers and applied once per
+        forward; each layer runs over the whole sequence before the next one does, which gives the same numbers.
+    """
+
+    def __init__(self, input_size: int | None, wiring: Wiring, mode: str = "default") -> None:
+        super().__init__()
+        self.wiring = built_copy(wiring, input_size)
+        neurons = [self.wiring.get_neurons_of_layer(layer) for layer in range(self.wiring.num_layers)]
+        synapses = [self.wiring.sensory_adjacency_matrix[:, neurons[0]]] + [
+            self.wiring.adjacency_matrix[np.ix_(sources, targets)]
+            for sources, targets in zip(neurons, neurons[1:], strict=False)
+        ]
+        self.layers = nn.ModuleList()
+        for incoming in synapses:
+            sources, targets = incoming.shape
+            mask = np.concatenate([np.abs(incoming), np.ones((targets, targets))])
+            self.layers.append(
+                CfCCell(sources, targets, mode, backbone_layers=0, sparsity_mask=torch.as_tensor(mask))
+            )
+        self.layer_sizes = [len(layer) for layer in neurons]
+        self.input_size = int(self.wiring.input_dim)
+        self.state_size = sum(self.layer_sizes)
+        self.output_size = self.layer_sizes[-1]
+
+    def prepare(self, timed: bool) -> list[CfCWeights]:
+        """Every layer's weights, masked."""
+        return [layer.prepare(timed) for layer in self.layers]  # type: ignore[operator]
+
+    def step(
+        self,
+        prepared: list[CfCWeights],
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step through all layers."""
+        states = []
+        for layer, weights, own in zip(self.layers, prepared, self._split(state), strict=True):
+            inputs, _ = layer.step(weights, inputs, own, timespans)  # type: ignore[operator]
+            states.append(inputs)
+        return inputs, torch.cat(states, dim=-1)
+
+    def sequence(
+        self,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        keep: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All steps of the first layer, then of the next: a layer needs the one before it only forward in time."""
+        states = []
+        for layer, own in zip(self.layers, self._split(state), strict=True):
+            inputs, last = layer.sequence(inputs, own, keep, timespans)  # type: ignore[operator]
+            states.append(last)
+        return inputs, torch.cat(states, dim=-1)
+
+    def _split(self, state: torch.Tensor | None) -> list[torch.Tensor | None]:
+        if state is None:
+            return [None] * len(self.layer_sizes)
+        return list(state.split(self.layer_sizes, dim=-1))

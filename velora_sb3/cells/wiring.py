@@ -1,0 +1,82 @@
+"""Wirings by name, as a policy's plain keyword arguments ask for them."""
+
+from __future__ import annotations
+
+import copy
+
+from ncps.wirings import AutoNCP, FullyConnected, Random, Wiring
+
+from velora_sb3.cells._checks import check_choice, check_positive
+
+WIRINGS = ("ncp", "fully_connected", "random")
+
+
+def make_wiring(name: str | Wiring, units: int, sparsity_level: float = 0.5, seed: int | None = None) -> Wiring:
+    """An ncps wiring, fresh and not yet built.
+
+    A quarter of the units of an NCP are motor neurons, its outputs; in the others every unit is one.
+
+    Args:
+        name: ``ncp`` (ncps's ``AutoNCP``), ``fully_connected`` or ``random``; or a wiring, which is copied.
+        units: Number of neurons; not used when a wiring is given.
+        sparsity_level: Share of synapses left out: in [0.1, 0.9] for ``ncp``, in [0, 1) for ``random``.
+        seed: Seed of the wiring; None for ncps's own.
+
+    Returns:
+        The wiring.
+
+    Raises:
+        ValueError: If the name is unknown, the sparsity out of range, or the units too few for the wiring.
+        TypeError: If ``name`` is neither a string nor a wiring.
+    """
+    if isinstance(name, Wiring):
+        return copy.deepcopy(name)
+    if not isinstance(name, str):
+        raise TypeError(f"wiring must be None, one of {', '.join(map(repr, WIRINGS))} or a Wiring, got {name!r}")
+    check_choice("wiring", name, WIRINGS)
+    check_positive("units", units)
+    if name == "fully_connected":
+        return FullyConnected(units) if seed is None else FullyConnected(units, erev_init_seed=seed)
+    if name == "random":
+        if not 0 <= sparsity_level < 1:
+            raise ValueError(f"sparsity_level must be in [0, 1) for a random wiring, got {sparsity_level!r}")
+        seeds = {} if seed is None else {"random_seed": seed}
+        return Random(units, sparsity_level=sparsity_level, **seeds)
+    if units < 5:
+        raise ValueError(f"an NCP wiring needs at least 5 units (inter, command and motor neurons), got units={units}")
+    if not 0.1 <= sparsity_level <= 0.9:
+        raise ValueError(f"sparsity_level must be in [0.1, 0.9] for an NCP wiring, got {sparsity_level!r}")
+    seeds = {} if seed is None else {"seed": seed}
+    return AutoNCP(units, max(1, units // 4), sparsity_level=sparsity_level, **seeds)
+
+
+def built_copy(wiring: Wiring, input_size: int | None) -> Wiring:
+    """A copy of a wiring, built for a number of inputs.
+
+    The user's own stays as it is, so one wiring serves any number of networks. A wiring that is built already is
+    not built again: ncps would add a second set of synapses.
+
+    Args:
+        wiring: An ncps wiring.
+        input_size: Number of inputs; None if the wiring is built.
+
+    Returns:
+        The copy.
+
+    Raises:
+        TypeError: If it is no wiring.
+        ValueError: If it is not built and ``input_size`` is None, or built for another number of inputs.
+    """
+    if not isinstance(wiring, Wiring):
+        raise TypeError(f"wiring must be an ncps.wirings.Wiring, got {type(wiring).__name__}")
+    if wiring.is_built():
+        if input_size is not None and wiring.input_dim != input_size:
+            raise ValueError(
+                f"the wiring is built for {wiring.input_dim} inputs, but there are {input_size}: pass one not yet built"
+            )
+        return copy.deepcopy(wiring)
+    if input_size is None:
+        raise ValueError("the wiring has no number of inputs yet: pass it, or call wiring.build(input_size)")
+    copied = copy.deepcopy(wiring)
+    copied.build(input_size)
+    return copied

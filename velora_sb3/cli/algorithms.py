@@ -1,0 +1,133 @@
+"""The algorithms by their names on the command line, and what each can do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from velora_sb3.cli.errors import UserError, unknown
+from velora_sb3.policies import ALIAS, POLICIES
+
+ALIASES = {"ppo_lstm": "recurrent_ppo"}  # RL Zoo's name
+
+ACTION_SPACES: dict[str, spaces.Space[Any]] = {
+    "Box": spaces.Box(-1.0, 1.0, (1,)),
+    "Discrete": spaces.Discrete(2),
+    "MultiDiscrete": spaces.MultiDiscrete([2, 2]),
+    "MultiBinary": spaces.MultiBinary(2),
+}
+
+
+class _Probe(gym.Env[object, object]):
+    """An env with nothing but spaces, to ask an algorithm whether it takes them."""
+
+    def __init__(self, action_space: spaces.Space[Any]) -> None:
+        self.observation_space = spaces.Box(-1.0, 1.0, (1,))
+        self.action_space = action_space
+
+
+def command_name(algorithm: type[BaseAlgorithm]) -> str:
+    """The name of an algorithm on the command line: ``RecurrentPPO`` is ``recurrent_ppo``, ``CrossQ`` ``crossq``.
+
+    Args:
+        algorithm: The class.
+
+    Returns:
+        The name.
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z]{2})", "_", algorithm.__name__).lower()
+
+
+def algorithms() -> dict[str, type[BaseAlgorithm]]:
+    """Every algorithm that has a liquid policy.
+
+    Returns:
+        Classes by name.
+    """
+    return {command_name(algorithm): algorithm for algorithm in POLICIES}
+
+
+def find_algorithm(name: str) -> tuple[str, type[BaseAlgorithm]]:
+    """Look an algorithm up.
+
+    Args:
+        name: Its name or an alias.
+
+    Returns:
+        Its proper name and its class.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    known = algorithms()
+    proper = name.lower().replace("-", "_")
+    proper = ALIASES.get(proper, proper)
+    if proper not in known:
+        raise unknown("algorithm", name, {*known, *ALIASES})
+    return proper, known[proper]
+
+
+def action_spaces(algorithm: type[BaseAlgorithm]) -> list[str]:
+    """The kinds of action space that an algorithm takes, asked of its own constructor.
+
+    Args:
+        algorithm: The class.
+
+    Returns:
+        Names of space classes.
+    """
+    return [name for name, space in ACTION_SPACES.items() if can_act(algorithm, space)]
+
+
+def can_act(algorithm: type[BaseAlgorithm], space: spaces.Space[Any]) -> bool:
+    """Whether an algorithm can act in an action space. No network is built for the answer.
+
+    Args:
+        algorithm: The class.
+        space: The action space.
+
+    Returns:
+        True if its constructor takes the space.
+    """
+    try:
+        algorithm(ALIAS, _Probe(space), device="cpu", _init_setup_model=False)  # type: ignore[call-arg]
+    except AssertionError:
+        return False
+    return True
+
+
+def memory_kinds(algorithm: type[BaseAlgorithm]) -> list[str]:
+    """What a liquid policy of an algorithm can do with time.
+
+    Args:
+        algorithm: The class.
+
+    Returns:
+        ``recurrent`` if the algorithm carries a state from step to step, else ``reactive`` (one observation) and
+        ``windowed`` (a history in the observation).
+    """
+    return ["recurrent"] if algorithm.__name__.startswith("Recurrent") else ["reactive", "windowed"]
+
+
+def check_action_space(algorithm: type[BaseAlgorithm], env: gym.Env[object, object], env_id: str) -> None:
+    """Refuse an env in which an algorithm cannot act.
+
+    Args:
+        algorithm: The class.
+        env: The env.
+        env_id: Its name, for the message.
+
+    Raises:
+        UserError: Naming the algorithms that can.
+    """
+    if not can_act(algorithm, env.action_space):
+        able = [name for name, other in algorithms().items() if can_act(other, env.action_space)]
+        hint = f"; use {', '.join(able)}" if able else ""
+        raise UserError(
+            f"{algorithm.__name__} cannot act in {env_id}: its actions are {env.action_space}, "
+            f"{algorithm.__name__} takes {', '.join(action_spaces(algorithm))}{hint}"
+        )

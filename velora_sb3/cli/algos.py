@@ -1,0 +1,49 @@
+"""``velora-sb3 algos``: the algorithms and what each can do."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+LETTERS = {"Box": "B", "Discrete": "D", "MultiDiscrete": "MD", "MultiBinary": "MB"}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand.
+
+    Args:
+        commands: What ``add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        "algos", help="list the algorithms", description="List the algorithms, their policies and what they can do."
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table.
+
+    Args:
+        args: The parsed options, none.
+
+    Returns:
+        0.
+    """
+    from rich.console import Console
+
+    from velora_sb3.cli.algorithms import ALIASES, action_spaces, algorithms, memory_kinds
+    from velora_sb3.cli.report import plain_table, print_line
+    from velora_sb3.policies import POLICIES
+
+    table = plain_table("algorithm", "LiquidPolicy is", "actions", "memory")
+    for name, algorithm in algorithms().items():
+        letters = " ".join(LETTERS[space] for space in action_spaces(algorithm))
+        table.add_row(name, POLICIES[algorithm].__name__, letters, ", ".join(memory_kinds(algorithm)))
+    console = Console()
+    console.print(table, highlight=False)
+    print_line(console, "\nactions: " + ", ".join(f"{letters} {space}" for space, letters in LETTERS.items()))
+    print_line(console, "reactive:  one step from the zero state, nothing is remembered")
+    print_line(console, "windowed:  a history in the observation (FrameStackObservation, VecFrameStack)")
+    print_line(console, "recurrent: a state is carried from step to step")
+    print_line(console, "also known as: " + ", ".join(f"{alias} = {name}" for alias, name in ALIASES.items()))
+    return 0

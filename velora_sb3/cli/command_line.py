@@ -1,0 +1,72 @@
+"""The parser of ``velora-sb3`` and what every subcommand shares: errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from velora_sb3 import __version__
+from velora_sb3.cli import algos, doctor, evaluate, train
+from velora_sb3.cli.errors import UserError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage.
+
+        Args:
+            message: What argparse found wrong.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all subcommands.
+
+    Returns:
+        A parser whose result has a function ``run``.
+    """
+    parser = OneLineParser(
+        prog="velora-sb3", description="Liquid neural networks for Stable-Baselines3: train, evaluate, inspect."
+    )
+    parser.add_argument("--version", action="version", version=f"velora-sb3 {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
+    for module in (train, evaluate, algos, doctor):
+        module.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: The arguments; None for the process's own.
+
+    Returns:
+        The exit code: 0, 1 (something does not work), 2 (a user's mistake), 130 (interrupted by Ctrl-C).
+    """
+    try:
+        args = build_parser().parse_args(argv)
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"velora-sb3: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("velora-sb3: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `velora-sb3 algos | head`: nobody reads on, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,84 @@
+"""Environments by their gymnasium ids."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from velora_sb3._headless import prepare_rendering
+from velora_sb3.cli.errors import UserError, reason, suggestion
+
+
+def import_packages(names: list[str]) -> None:
+    """Import the packages that register envs.
+
+    Args:
+        names: Names of modules.
+
+    Raises:
+        UserError: If one cannot be imported.
+    """
+    try:
+        for name in names:
+            import_module(name)
+    except ImportError as error:
+        raise UserError(f"--gym-packages {name}: {reason(error)}") from error
+
+
+def open_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Make one env.
+
+    Args:
+        env_id: Its id, ``module:id`` too.
+        **kwargs: For ``gymnasium.make``.
+
+    Returns:
+        The env.
+
+    Raises:
+        UserError: If there is no such env or something that it needs is not installed.
+    """
+    prepare_rendering()
+    try:
+        return gym.make(env_id, **kwargs)
+    except gym.error.DependencyNotInstalled as error:
+        raise UserError(f"env {env_id!r} needs a package that is not installed: {reason(error)}") from error
+    except ImportError as error:
+        raise UserError(f"env {env_id!r} cannot be imported: {reason(error)}") from error
+    except gym.error.Error as error:
+        hint = suggestion(env_id, gym.registry)
+        raise UserError(
+            f"unknown env {env_id!r}: {hint or reason(error) + ' '}"
+            "(a package that registers envs is named with --gym-packages)"
+        ) from error
+
+
+def open_vec_env(env_id: str, n_envs: int, seed: int) -> VecEnv:
+    """Make several envs that step in this process, each in SB3's Monitor.
+
+    Args:
+        env_id: An id that :func:`open_env` could open.
+        n_envs: How many.
+        seed: Seed of the first; the others count on from it.
+
+    Returns:
+        The vectorized env. It renders nothing: a video has an env of its own.
+    """
+    return make_vec_env(partial(gym.make, env_id), n_envs=n_envs, seed=seed, vec_env_cls=DummyVecEnv)
+
+
+def renders_frames(env: gym.Env[Any, Any]) -> bool:
+    """Whether an env can render itself into arrays.
+
+    Args:
+        env: The env.
+
+    Returns:
+        True if ``rgb_array`` is one of its render modes.
+    """
+    return "rgb_array" in (env.metadata.get("render_modes") or ())

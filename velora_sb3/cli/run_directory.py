@@ -1,0 +1,53 @@
+"""Where a run's files go. Nothing that exists is ever written over."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from velora_sb3.cli.errors import UserError
+
+
+def create_run_directory(wanted: str | None, algo: str, env: str, parent: Path = Path("runs")) -> Path:
+    """Create a new directory.
+
+    Args:
+        wanted: Its path; None for ``runs/<algo>-<env>-<n>`` with the first free number.
+        algo: Name of the algorithm.
+        env: The env's id.
+        parent: The parent of numbered directories.
+
+    Returns:
+        The directory, empty.
+
+    Raises:
+        UserError: If it exists already or cannot be written.
+    """
+    try:
+        if wanted is not None:
+            directory = Path(wanted)
+            directory.mkdir(parents=True)
+        else:
+            directory = _next_free(parent, f"{algo}-{re.sub(r'[^A-Za-z0-9._-]+', '_', env)}")
+    except FileExistsError as error:
+        raise UserError(
+            f"the run directory {error.filename} exists already and is not written over: name another with --run-dir"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot create the run directory {error.filename}: {error.strerror}") from error
+    return directory
+
+
+def _next_free(parent: Path, stem: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    numbered = re.compile(re.escape(stem) + r"-(\d+)")
+    taken = [int(match[1]) for path in parent.iterdir() if (match := numbered.fullmatch(path.name))]
+    number = max(taken, default=0) + 1
+    while True:
+        directory = parent / f"{stem}-{number}"
+        try:
+            directory.mkdir()
+        except FileExistsError:  # another run was quicker
+            number += 1
+        else:
+            return directory

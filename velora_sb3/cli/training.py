@@ -1,0 +1,142 @@
+"""Train, save, then everything that only looks at the model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+
+from velora_sb3.callbacks.progress_bar import ProgressBar
+from velora_sb3.cli.environments import open_env, open_vec_env
+from velora_sb3.cli.episode_log import EpisodeLog
+from velora_sb3.cli.evaluation import evaluate_model, evaluation_callback
+from velora_sb3.cli.interrupt import StopOnInterrupt
+from velora_sb3.cli.run_config import RunConfig
+from velora_sb3.plotting.episode_video import record_episode
+from velora_sb3.plotting.learning_curves import plot_learning_curve
+
+FINAL_EPISODES = 20
+# Evaluations and the video see other episodes than training does.
+EVALUATION_SEED = 1_000
+FINAL_SEED = 2_000
+
+
+@dataclass
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        steps: Timesteps trained.
+        seconds: Time that training took, evaluations on the way included.
+        interrupted: Whether Ctrl-C cut it short.
+        returns: Returns of the final evaluation, none if it was left out.
+        lengths: Lengths of its episodes.
+        files: Names of the files in the run directory.
+        notes: What could not be done, and why.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    returns: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def train_model(model: BaseAlgorithm, config: RunConfig, directory: Path, curves: bool, video: bool) -> Outcome:
+    """Train a model and fill its run directory.
+
+    Args:
+        model: The model, not trained yet.
+        config: The run that it was built from.
+        directory: The run directory, empty.
+        curves: Whether to draw learning curves.
+        video: Whether to record a video.
+
+    Returns:
+        What came of it. After Ctrl-C the model and the curves are there, evaluation and video are left out.
+    """
+    config.save(directory)
+    outcome = Outcome()
+    outcome.interrupted = _learn(model, config, directory, outcome)
+    try:
+        if not outcome.interrupted:
+            env = open_vec_env(config.env, 1, config.seed + FINAL_SEED)
+            outcome.returns, outcome.lengths = evaluate_model(model, env, FINAL_EPISODES)
+            env.close()
+        if curves:
+            draw_learning_curve(directory, f"{config.algo}, {config.policy}, {config.env}, seed {config.seed}")
+        if video and not outcome.interrupted:
+            _record(model, config, directory, outcome)
+    except KeyboardInterrupt:  # everything that took long to compute is on disk
+        outcome.interrupted = True
+    outcome.files = sorted(path.name for path in directory.iterdir())
+    return outcome
+
+
+def _learn(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome) -> bool:
+    """Learn, save whatever came of it, also after an error, and tell whether it was cut short."""
+    interrupted = False
+    start = time.perf_counter()
+    with ProgressBar() as bar, StopOnInterrupt() as stop:
+        callbacks: list[BaseCallback] = [bar, EpisodeLog(directory / "episodes.csv")]
+        if config.eval_freq:
+            env = model._wrap_env(open_vec_env(config.env, 1, config.seed + EVALUATION_SEED), verbose=0)
+            callbacks.append(evaluation_callback(model, env, config.eval_freq, directory))
+        try:
+            model.learn(config.steps, callback=CallbackList([*callbacks, stop]))
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            bar.close()
+            save_model(model, directory)
+            outcome.steps, outcome.seconds = model.num_timesteps, time.perf_counter() - start
+    return interrupted
+
+
+def save_model(model: BaseAlgorithm, directory: Path) -> None:
+    """Write ``model.zip``, whole or not at all.
+
+    Args:
+        model: The model.
+        directory: The run directory.
+    """
+    partial = directory / "model.partial.zip"
+    model.save(partial)
+    partial.replace(directory / "model.zip")
+
+
+def draw_learning_curve(directory: Path, title: str) -> None:
+    """Draw ``learning_curve.png`` from a run's CSV files.
+
+    Args:
+        directory: The run directory.
+        title: Stands above the picture.
+    """
+    evaluations = directory / "evaluations.csv"
+    plot_learning_curve(
+        directory / "learning_curve.png",
+        pd.read_csv(directory / "episodes.csv"),
+        pd.read_csv(evaluations) if evaluations.exists() else None,
+        title,
+    )
+
+
+def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome) -> None:
+    path = directory / "video.mp4"
+    try:
+        env = open_env(config.env, render_mode="rgb_array")
+        try:
+            record_episode(model, env, path, seed=config.seed + FINAL_SEED)
+        finally:
+            env.close()
+    except BaseException as error:  # whatever a renderer or an encoder does, the run is finished and saved
+        path.unlink(missing_ok=True)
+        if not isinstance(error, Exception):
+            raise
+        outcome.notes.append(f"no video: {(str(error).splitlines() or [type(error).__name__])[0]}")

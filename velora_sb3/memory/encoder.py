@@ -1,0 +1,90 @@
+"""What stands between one observation and the cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
+
+from velora_sb3.memory.frames import Frames, Observation, read_frames
+
+
+def make_encoder(
+    space: spaces.Space,
+    encoder_class: type[BaseFeaturesExtractor] | None = None,
+    encoder_kwargs: dict[str, Any] | None = None,
+    normalized_image: bool = False,
+) -> BaseFeaturesExtractor:
+    """SB3's features extractor for one frame: ``NatureCNN`` for images, ``CombinedExtractor`` for a Dict.
+
+    Args:
+        space: The space of one frame.
+        encoder_class: The user's own instead.
+        encoder_kwargs: Its keyword arguments.
+        normalized_image: Whether images come scaled to [0, 1] already.
+
+    Returns:
+        The features extractor.
+    """
+    if encoder_class is not None:
+        return encoder_class(space, **(encoder_kwargs or {}))
+    if isinstance(space, spaces.Dict):
+        return CombinedExtractor(space, normalized_image=normalized_image)
+    if isinstance(space, spaces.Box) and is_image_space(space, normalized_image=normalized_image):
+        return NatureCNN(space, normalized_image=normalized_image)
+    return FlattenExtractor(space)
+
+
+class TimedEncoder(BaseFeaturesExtractor):
+    """The encoder alone, with the timespans, if there are any, as the last feature.
+
+    For policies whose cells stand behind the features extractor: SB3 passes one tensor between the two.
+
+    Args:
+        observation_space: The space that the policy sees.
+        timespans_key: Key of the time since the last observation in a Dict observation.
+        encoder_class: The user's own features extractor for one observation.
+        encoder_kwargs: Its keyword arguments.
+        normalized_image: Whether images come scaled to [0, 1] already.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        timespans_key: str = "timespans",
+        encoder_class: type[BaseFeaturesExtractor] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        normalized_image: bool = False,
+    ) -> None:
+        super().__init__(observation_space, features_dim=1)  # set below, once the encoder is built
+        frames = read_frames(observation_space, None, timespans_key)
+        if frames.steps is not None:  # a recurrent network needs no history: it sees the frames as one vector
+            kept = frames.timespans_key
+            if kept is not None:
+                raise ValueError("a recurrent policy takes one observation at a time: leave out the frame stack")
+            frames = Frames(observation_space, None, None)
+        self.frames = frames
+        self.encoder = make_encoder(frames.space, encoder_class, encoder_kwargs, normalized_image)
+        self.timed = frames.timespans_key is not None
+        self._features_dim = self.encoder.features_dim + int(self.timed)
+
+    def forward(self, observations: Observation) -> torch.Tensor:
+        """Features of single observations.
+
+        Args:
+            observations: Preprocessed by SB3: ``(N, ...)`` or a dict of them.
+
+        Returns:
+            ``(N, features_dim)``, the timespan last if there is one.
+        """
+        frames, timespans = self.frames.split(observations)
+        features: torch.Tensor = self.encoder(frames)
+        return features if timespans is None else torch.cat([features, timespans.unsqueeze(-1)], dim=-1)

@@ -1,0 +1,131 @@
+"""The liquid network in front of SB3's heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from ncps.wirings import Wiring
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
+from torch import nn
+
+from velora_sb3.cells import unroll
+from velora_sb3.cells._checks import check_positive
+from velora_sb3.memory.encoder import make_encoder
+from velora_sb3.memory.frames import Observation, read_frames
+from velora_sb3.memory.make_cell import make_cell
+
+
+class LiquidExtractor(BaseFeaturesExtractor):
+    """An encoder, a liquid cell, and its output as the features of SB3's heads.
+
+    ====================================  ==========================================================
+    observation                           what happens
+    ====================================  ==========================================================
+    one observation                       one step from the zero state: there is nothing to remember
+    a history ``(T, F)``, or stacked by   an unroll over the ``T`` frames, oldest first; the output
+    ``VecFrameStack`` (``n_stack=T``)     after the newest
+    ====================================  ==========================================================
+
+    Images go through SB3's ``NatureCNN`` first, Dict observations through its ``CombinedExtractor``, everything
+    else straight to the cell.
+
+    Args:
+        observation_space: The space that the policy sees.
+        cell: ``cfc`` or ``ltc``.
+        units: Number of units of the cell.
+        wiring: None (dense), ``ncp``, ``fully_connected``, ``random``, or a live ``ncps.wirings.Wiring`` (copied).
+        sparsity_level: Share of synapses that a wiring by name leaves out.
+        wiring_seed: Seed of a wiring by name.
+        mode: CfC's mode: ``default``, ``no_gate`` or ``pure``.
+        mixed_memory: Put an LSTM memory cell before the cell.
+        backbone_units: Width of a dense CfC's backbone.
+        backbone_layers: Layers of a dense CfC's backbone, none unless asked for.
+        ode_unfolds: Solver steps that an LTC takes for each time step.
+        n_stack: ``VecFrameStack``'s ``n_stack``, if the environment is wrapped in one.
+        timespans_key: Key of the time since the last observation in a Dict observation; it goes to the cell's
+            clock, not to its inputs.
+        encoder_units: Width of a ReLU layer between encoder and cell; None for no such layer.
+        readout_units: Width of a ReLU layer that sees the cell's input and output; None for the output alone.
+        encoder_class: Your own features extractor for one observation, before the cell.
+        encoder_kwargs: Its keyword arguments.
+        normalized_image: Whether images come scaled to [0, 1] already, as in SB3's ``NatureCNN``.
+
+    Raises:
+        ValueError: If the observation space or an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        cell: str = "cfc",
+        units: int = 64,
+        wiring: str | Wiring | None = None,
+        sparsity_level: float = 0.5,
+        wiring_seed: int | None = None,
+        mode: str = "default",
+        mixed_memory: bool = False,
+        backbone_units: int | None = None,
+        backbone_layers: int | None = None,
+        ode_unfolds: int = 6,
+        n_stack: int | None = None,
+        timespans_key: str = "timespans",
+        encoder_units: int | None = None,
+        readout_units: int | None = None,
+        encoder_class: type[BaseFeaturesExtractor] | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        normalized_image: bool = False,
+    ) -> None:
+        super().__init__(observation_space, features_dim=1)  # set below, once the network is built
+        self.frames = read_frames(observation_space, n_stack, timespans_key)
+        self.encoder = make_encoder(self.frames.space, encoder_class, encoder_kwargs, normalized_image)
+        self.flat = type(self.encoder) is FlattenExtractor
+        width = self.encoder.features_dim
+        self.dense: nn.Module | None = None
+        if encoder_units is not None:
+            check_positive("encoder_units", encoder_units)
+            self.dense = nn.Sequential(nn.Linear(width, encoder_units), nn.ReLU())
+            width = encoder_units
+        self.cell = make_cell(
+            width,
+            cell,
+            units,
+            wiring,
+            sparsity_level,
+            wiring_seed,
+            mode,
+            mixed_memory,
+            backbone_units,
+            backbone_layers,
+            ode_unfolds,
+        )
+        self._features_dim = self.cell.output_size
+        self.readout: nn.Module | None = None
+        if readout_units is not None:
+            check_positive("readout_units", readout_units)
+            self.readout = nn.Sequential(nn.Linear(width + self.cell.output_size, readout_units), nn.ReLU())
+            self._features_dim = readout_units
+
+    def forward(self, observations: Observation) -> torch.Tensor:
+        """Features of single observations or of histories.
+
+        Args:
+            observations: ``(N, F)``, ``(N, T, F)``, images ``(N, C, H, W)``, or a dict of them.
+
+        Returns:
+            Features ``(N, features_dim)``.
+        """
+        frames, timespans = self.frames.split(observations)
+        inputs = frames.flatten(1) if self.flat else self.encoder(frames)  # the common case, without two module calls
+        if self.dense is not None:
+            inputs = self.dense(inputs)
+        if self.frames.steps is None:
+            outputs, _ = self.cell(inputs, None, timespans)
+        else:
+            history = inputs.view(self.frames.steps, -1, inputs.shape[-1])  # (T, N, F)
+            every_output, _ = unroll(self.cell, history, timespans=timespans)
+            inputs, outputs = history[-1], every_output[-1]
+        if self.readout is not None:
+            outputs = self.readout(torch.cat([inputs, outputs], dim=-1))
+        return outputs

@@ -1,0 +1,123 @@
+"""What an observation space holds: one frame or a history of frames, with or without timespans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+Observation = torch.Tensor | dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """How to take an observation apart.
+
+    Attributes:
+        space: The space of one frame, timespans left out.
+        steps: Number of frames in a history; None for a single observation.
+        timespans_key: The key that holds the timespans; None if there are none.
+    """
+
+    space: spaces.Space
+    steps: int | None
+    timespans_key: str | None
+
+    def split(self, observations: Observation) -> tuple[Observation, torch.Tensor | None]:
+        """Take timespans and frames apart.
+
+        Args:
+            observations: Preprocessed by SB3: ``(N, ...)`` or a dict of them.
+
+        Returns:
+            Single observations ``(N, ...)``, or the frames of histories, time first: ``(T * N, ...)``;
+            and the timespans ``(N,)`` or ``(T, N)``, or None.
+        """
+        timespans = None
+        if self.timespans_key is not None:
+            assert isinstance(observations, dict)
+            timespans = observations[self.timespans_key]
+            timespans = timespans.reshape(len(timespans), -1).t()  # (T, N), T = 1 for a single observation
+            timespans = timespans[0] if self.steps is None else timespans
+            observations = {key: value for key, value in observations.items() if key != self.timespans_key}
+        if self.steps is None:
+            return observations, timespans
+        if isinstance(observations, dict):
+            assert isinstance(self.space, spaces.Dict)
+            return {key: self._unstack(value, self.space[key]) for key, value in observations.items()}, timespans
+        return self._unstack(observations, self.space), timespans
+
+    def _unstack(self, stacked: torch.Tensor, space: spaces.Space) -> torch.Tensor:
+        assert space.shape is not None
+        frames = stacked.reshape(len(stacked), self.steps, *space.shape)
+        return frames.transpose(0, 1).reshape(-1, *space.shape)
+
+
+def read_frames(space: spaces.Space, n_stack: int | None, timespans_key: str) -> Frames:
+    """Find out what an observation space holds.
+
+    A history is a two-dimensional Box ``(T, F)``, a Dict of them, or with ``n_stack`` what SB3's ``VecFrameStack``
+    makes. Timespans are the entry ``timespans_key`` of a Dict.
+
+    Args:
+        space: The observation space that the policy sees.
+        n_stack: ``VecFrameStack``'s ``n_stack``; None if it is not used.
+        timespans_key: The key of the timespans.
+
+    Returns:
+        The frames.
+
+    Raises:
+        ValueError: If the space cannot be read that way.
+    """
+    if n_stack is not None and (isinstance(n_stack, bool) or not isinstance(n_stack, int) or n_stack < 2):
+        raise ValueError(f"n_stack must be VecFrameStack's n_stack, an integer of at least 2, got {n_stack!r}")
+    if not isinstance(space, spaces.Dict):
+        frame, steps = _read_box("the observation", space, n_stack)
+        return Frames(frame, steps, None)
+
+    rest = {key: subspace for key, subspace in space.spaces.items() if key != timespans_key}
+    if not rest:
+        raise ValueError(f"the Dict observation holds nothing but {timespans_key!r}: there is nothing to see")
+    stacked = n_stack is not None or all(len(sub.shape or ()) == 2 for sub in rest.values())
+    if stacked:
+        read = {key: _read_box(f"observation[{key!r}]", sub, n_stack) for key, sub in rest.items()}
+        lengths = {steps for _, steps in read.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"the histories in the Dict observation differ in length: {sorted(map(str, lengths))}")
+        frames, steps = spaces.Dict({key: frame for key, (frame, _) in read.items()}), lengths.pop()
+    else:
+        frames, steps = spaces.Dict(rest), None
+    if timespans_key not in space.spaces:
+        return Frames(frames, steps, None)
+    times = space[timespans_key]
+    if not isinstance(times, spaces.Box) or int(np.prod(times.shape)) != (steps or 1):
+        raise ValueError(
+            f"observation[{timespans_key!r}] must be a Box with {steps or 1} number(s), one for each frame, got {times}"
+        )
+    return Frames(frames, steps, timespans_key)
+
+
+def _read_box(name: str, space: spaces.Space, n_stack: int | None) -> tuple[spaces.Space, int | None]:
+    """The space of one frame and the number of frames."""
+    shape = space.shape or ()
+    if n_stack is not None:
+        if not isinstance(space, spaces.Box) or len(shape) not in (1, 3):
+            raise ValueError(f"n_stack={n_stack} is for vectors and images from VecFrameStack, but {name} is {space}")
+        if shape[0] % n_stack:
+            raise ValueError(
+                f"{name} has shape {shape}: {shape[0]} is not a multiple of n_stack={n_stack}; "
+                "is the environment wrapped in VecFrameStack with that n_stack?"
+            )
+        first = shape[0] // n_stack
+        return spaces.Box(space.low[:first], space.high[:first], dtype=space.dtype.type), n_stack  # type: ignore[union-attr]
+    if isinstance(space, spaces.Box) and len(shape) == 2:
+        return spaces.Box(space.low[0], space.high[0], dtype=space.dtype.type), shape[0]  # type: ignore[union-attr]
+    if isinstance(space, spaces.Box) and len(shape) > 3:
+        raise ValueError(
+            f"{name} has shape {shape}; a history is (time, features), an image has 3 dimensions. "
+            "For histories of images use SB3's VecFrameStack with policy_kwargs=dict(n_stack=...)"
+        )
+    return space, None

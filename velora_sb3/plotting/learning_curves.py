@@ -1,0 +1,74 @@
+"""How the return grew while a model learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from velora_sb3._optional import install_line, missing_modules
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def why_no_curves() -> str | None:
+    """What learning curves lack here.
+
+    Returns:
+        A line that says how to mend it; None if they can be drawn.
+    """
+    return f"no learning curve: {install_line('plot')}" if missing_modules("plot") else None
+
+
+def plot_learning_curve(
+    path: Path, episodes: pd.DataFrame, evaluations: pd.DataFrame | None = None, title: str = ""
+) -> None:
+    """Draw the returns of training episodes, their moving average, and the evaluations with their spread.
+
+    Args:
+        path: The picture to write, ``.png`` or ``.svg``.
+        episodes: One row for each training episode: ``timesteps`` at its end, ``return``.
+        evaluations: One row for each evaluation: ``timesteps``, ``mean_return``, ``std_return``.
+        title: Stands above the picture.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Not pyplot: it keeps figures alive and may look for a display.
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    if len(episodes):
+        steps, returns = episodes["timesteps"], episodes["return"]
+        axes.plot(steps, returns, ".", color="0.65", markersize=3, label="training episodes")
+        window = moving_average_window(len(episodes))
+        if window > 1:
+            average = returns.rolling(window, min_periods=1).mean()
+            axes.plot(steps, average, color="tab:blue", linewidth=1.5, label=f"mean of the last {window}")
+    if evaluations is not None and len(evaluations):
+        steps, mean, std = (evaluations[name] for name in ("timesteps", "mean_return", "std_return"))
+        axes.fill_between(steps, mean - std, mean + std, color="tab:orange", alpha=0.2, linewidth=0)
+        axes.plot(steps, mean, "o-", color="tab:orange", markersize=3.5, label="evaluations, ± std over episodes")
+    axes.set_xlabel("timesteps")
+    axes.set_ylabel("episode return")
+    axes.set_title(title)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="best")
+    else:
+        axes.text(0.5, 0.5, "no episode ended", ha="center", va="center", transform=axes.transAxes)
+    figure.savefig(path)
+
+
+def moving_average_window(n_episodes: int) -> int:
+    """Episodes to average over: a tenth of all, at most 100.
+
+    Args:
+        n_episodes: Number of all episodes.
+
+    Returns:
+        The window, at least 1.
+    """
+    return max(1, min(100, n_episodes // 10))

@@ -1,0 +1,30 @@
+"""Liquid policies: SB3's own policy classes with a liquid network in front of their heads."""
+
+from velora_sb3.policies.actor_critic import LiquidActorCriticPolicy
+from velora_sb3.policies.ars import LiquidARSPolicy
+from velora_sb3.policies.crossq import LiquidCrossQPolicy
+from velora_sb3.policies.dqn import LiquidDQNPolicy
+from velora_sb3.policies.maskable import LiquidMaskableActorCriticPolicy
+from velora_sb3.policies.qrdqn import LiquidQRDQNPolicy
+from velora_sb3.policies.recurrent import LiquidRecurrentActorCriticPolicy
+from velora_sb3.policies.registry import ALIAS, POLICIES, policy_for, register
+from velora_sb3.policies.sac import LiquidSACPolicy
+from velora_sb3.policies.td3 import LiquidTD3Policy
+from velora_sb3.policies.tqc import LiquidTQCPolicy
+
+__all__ = [
+    "ALIAS",
+    "POLICIES",
+    "LiquidARSPolicy",
+    "LiquidActorCriticPolicy",
+    "LiquidCrossQPolicy",
+    "LiquidDQNPolicy",
+    "LiquidMaskableActorCriticPolicy",
+    "LiquidQRDQNPolicy",
+    "LiquidRecurrentActorCriticPolicy",
+    "LiquidSACPolicy",
+    "LiquidTD3Policy",
+    "LiquidTQCPolicy",
+    "policy_for",
+    "register",
+]

@@ -1,0 +1,43 @@
+"""Does a policy class belong to the algorithm that is building it?"""
+
+from __future__ import annotations
+
+import inspect
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+
+def check_algorithm(policy_class: type) -> None:
+    """Raise ``TypeError`` if a known algorithm is building a policy of another family.
+
+    SB3 hands a policy everything but the algorithm, and a policy of the wrong family fails only later, with an
+    error about something else. So the algorithm is looked up among the callers. A policy built by nobody's
+    algorithm (``policy.load``) or by one that is not in the table is let through.
+
+    Args:
+        policy_class: The policy being built.
+
+    Raises:
+        TypeError: Naming the right class.
+    """
+    from velora_sb3.policies.registry import policy_for
+
+    algorithm = _building_algorithm(policy_class)
+    if algorithm is None:
+        return
+    expected = policy_for(type(algorithm))
+    if expected is not None and not issubclass(policy_class, expected):
+        raise TypeError(
+            f"{policy_class.__name__} is not a policy for {type(algorithm).__name__}: "
+            f"use {expected.__module__.rpartition('.')[0]}.{expected.__name__}, or the alias 'LiquidPolicy'"
+        )
+
+
+def _building_algorithm(policy_class: type) -> BaseAlgorithm | None:
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, BaseAlgorithm) and getattr(caller, "policy_class", None) is policy_class:
+            return caller
+        frame = frame.f_back
+    return None

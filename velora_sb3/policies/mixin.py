@@ -1,0 +1,91 @@
+"""What makes an SB3 policy class a liquid one."""
+
+from __future__ import annotations
+
+import inspect
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import BasePolicy
+
+from velora_sb3.memory import LiquidExtractor
+from velora_sb3.policies.algorithm_check import check_algorithm
+
+# The plain keyword arguments of LiquidExtractor that a policy takes as its own.
+LIQUID_ARGUMENTS = tuple(
+    name
+    for name in inspect.signature(LiquidExtractor).parameters
+    if name not in ("observation_space", "encoder_class", "encoder_kwargs", "normalized_image")
+)
+
+
+class LiquidPolicyMixin:
+    """Put in front of one of SB3's policy classes, it replaces the features extractor and nothing else.
+
+    Actors, critics, target networks, heads, distributions and saving stay SB3's.
+    """
+
+    defaults: dict[str, Any] = {"net_arch": [64]}
+    liquid_arguments: tuple[str, ...] = LIQUID_ARGUMENTS
+
+    def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
+        check_algorithm(type(self))
+        accepted = self._accepted_arguments()
+        for name in kwargs:
+            if name not in accepted:
+                close = get_close_matches(name, accepted, n=1)
+                hint = f"did you mean {close[0]!r}? " if close else ""
+                raise TypeError(
+                    f"{type(self).__name__} has no argument {name!r}; {hint}it takes {', '.join(sorted(accepted))}"
+                )
+        self._given = {**self.defaults, **{name: value for name, value in kwargs.items() if value is not None}}
+        super().__init__(observation_space, action_space, *args, **self._to_sb3(dict(self._given)))
+        use_fused_adam(self)  # type: ignore[arg-type]
+
+    @classmethod
+    def _sb3_arguments(cls) -> set[str]:
+        """Keyword arguments of the SB3 policy class behind the mixin."""
+        base = next(parent for parent in cls.__mro__ if not issubclass(parent, LiquidPolicyMixin))
+        return set(inspect.signature(base.__init__).parameters) - {"self", "observation_space", "action_space"}
+
+    @classmethod
+    def _accepted_arguments(cls) -> set[str]:
+        return cls._sb3_arguments() | set(cls.liquid_arguments)
+
+    def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments for the SB3 class: the liquid ones go to the features extractor."""
+        extractor_class = arguments.pop("features_extractor_class", LiquidExtractor)
+        extractor_kwargs = dict(arguments.pop("features_extractor_kwargs", {}))
+        if not issubclass(extractor_class, LiquidExtractor):  # the user's own becomes the encoder before the cell
+            extractor_kwargs = {"encoder_class": extractor_class, "encoder_kwargs": extractor_kwargs}
+            extractor_class = LiquidExtractor
+        extractor_kwargs |= {name: arguments.pop(name) for name in LIQUID_ARGUMENTS if name in arguments}
+        if arguments.get("normalize_images") is False:
+            extractor_kwargs["normalized_image"] = True
+        return {
+            **arguments,
+            "features_extractor_class": extractor_class,
+            "features_extractor_kwargs": extractor_kwargs,
+        }
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        """All that ``policy.load`` needs: SB3's own list forgets some (a separate features extractor, LSTM sizes)."""
+        parameters: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
+        return {**self._given, **parameters}
+
+
+def use_fused_adam(policy: BasePolicy) -> None:
+    """Let every Adam of a policy update its parameters in one kernel each: the same numbers, much less overhead.
+
+    Done after construction, as SB3 chooses some of Adam's settings only where the user passes none.
+
+    Args:
+        policy: A policy whose optimizers exist.
+    """
+    for module in policy.modules():
+        optimizer = getattr(module, "optimizer", None)
+        if type(optimizer) in (torch.optim.Adam, torch.optim.AdamW):
+            for group in optimizer.param_groups:
+                if group.get("fused") is None and not group.get("foreach") and not group.get("capturable"):
+                    group["fused"] = True
