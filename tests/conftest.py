@@ -8,7 +8,6 @@ import torch
 def one_thread_and_one_seed():
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    yield
 
 
 @pytest.fixture

@@ -21,9 +21,7 @@ def to_markdown(text: str) -> str:
     text = _TABLE.sub(_table, text)
     text = _MATH_BLOCK.sub(lambda block: f"\n$$\n{' '.join(block[1].split())}\n$$\n\n", text)
     text = _MATH_ROLE.sub(r"$\1$", text)
-    text = _ROLE.sub(
-        r'<autoref identifier="\1" optional><code>\1</code></autoref>', text
-    )  # a link if there is a target
+    text = _ROLE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', text)  # a link if it has a page
     return text.replace("``", "`")
 
 

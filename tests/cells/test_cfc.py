@@ -26,7 +26,7 @@ def pair(kind, mode="default", mixed_memory=False, **more):
     units = units() if callable(units) else units
     theirs = ncps.torch.CfC(F, units, mode=mode, mixed_memory=mixed_memory, **arguments, **more)
     for name, parameter in theirs.named_parameters():
-        if parameter.requires_grad and parameter.dim() != 2 or "w_tau" in name or name.endswith("A"):
+        if (parameter.requires_grad and parameter.dim() != 2) or "w_tau" in name or name.endswith("A"):
             parameter.data.normal_()
     return theirs, CfC.from_ncps(theirs)
 

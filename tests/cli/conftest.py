@@ -71,8 +71,10 @@ def trained(tmp_path_factory):
     """The directory of a short run with everything in it."""
     directory = tmp_path_factory.mktemp("trained") / "run"
     code = main(
-        ["train", "--algo", "ddpg", "--env", "Pendulum-v1", "--steps", "450", "--eval-freq", "200", "--seed", "7"]
-        + ["--policy-kwargs", "units: 8", "--hyperparams", '{"batch_size": 16}', "--run-dir", str(directory)]
+        [
+            *("train", "--algo", "ddpg", "--env", "Pendulum-v1", "--steps", "450", "--eval-freq", "200", "--seed", "7"),
+            *("--policy-kwargs", "units: 8", "--hyperparams", '{"batch_size": 16}', "--run-dir", str(directory)),
+        ]
     )
     assert code == 0
     return Path(directory)

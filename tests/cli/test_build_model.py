@@ -21,7 +21,7 @@ def test_a_model_as_configured():
     assert model.n_envs == 2
     assert model.gamma == 0.9
     assert model.seed == 0
-    assert model.policy.actor.features_extractor.cell.units == 8
+    assert model.policy.actor.features_extractor.cell.state_size == 8
 
 
 def test_activation_functions_have_names():

@@ -35,9 +35,9 @@ BOX = spaces.Box(-2, 2, (2,))
 DISCRETE, MULTI_DISCRETE, MULTI_BINARY = spaces.Discrete(3), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3)
 ANY = [BOX, DISCRETE, MULTI_DISCRETE, MULTI_BINARY]
 ACTIONS = {
-    **dict.fromkeys([DDPG, TD3, SAC, TQC, CrossQ], [BOX]),
-    **dict.fromkeys([DQN, QRDQN], [DISCRETE]),
-    **dict.fromkeys([PPO, A2C, TRPO, RecurrentPPO], ANY),
+    **{algorithm: [BOX] for algorithm in (DDPG, TD3, SAC, TQC, CrossQ)},
+    **{algorithm: [DISCRETE] for algorithm in (DQN, QRDQN)},
+    **dict.fromkeys((PPO, A2C, TRPO, RecurrentPPO), ANY),
     MaskablePPO: ANY[1:],
     ARS: [BOX, DISCRETE],
 }
@@ -85,7 +85,9 @@ def make_model(algorithm, env=None, policy_kwargs=None, **more):
     """A small liquid model of any algorithm."""
     env = make_env(algorithm) if env is None else env
     settings = {**SETTINGS[algorithm], "seed": 0, "device": "cpu", **more}
-    return algorithm("LiquidPolicy", env, policy_kwargs={"units": 8, "net_arch": [8], **(policy_kwargs or {})}, **settings)
+    return algorithm(
+        "LiquidPolicy", env, policy_kwargs={"units": 8, "net_arch": [8], **(policy_kwargs or {})}, **settings
+    )
 
 
 def train(model, steps=32):

@@ -36,7 +36,9 @@ def test_liquid_arguments_reach_the_cell_and_sb3_s_stay_sb3_s():
 
 def test_actor_and_critic_have_networks_of_their_own():
     policy = TD3("LiquidPolicy", "Pendulum-v1", buffer_size=10).policy
-    extractors = [n.features_extractor for n in (policy.actor, policy.critic, policy.actor_target, policy.critic_target)]
+    extractors = [
+        n.features_extractor for n in (policy.actor, policy.critic, policy.actor_target, policy.critic_target)
+    ]
     assert len({id(extractor) for extractor in extractors}) == 4
 
 

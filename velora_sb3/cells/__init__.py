@@ -1,4 +1,4 @@
-"""Liquid cells: one time step, its unroll over time, and whole-sequence kernels. Knows torch and ncps's wirings only."""
+"""Liquid cells: one time step, its unroll over time, and whole-sequence kernels. Knows torch and ncps only."""
 
 from velora_sb3.cells.cell import LiquidCell
 from velora_sb3.cells.cfc import CfC

@@ -58,7 +58,9 @@ class CfC(SequenceModule):
             }
             given = [name for name, value in backbone.items() if value is not None]
             if given:
-                raise ValueError(f"a wired CfC has no backbone: leave out {', '.join(given)}, or pass units as an integer")
+                raise ValueError(
+                    f"a wired CfC has no backbone: leave out {', '.join(given)}, or pass units as a number"
+                )
             cell = WiredCfCCell(input_size, units, mode)
         else:
             cell = CfCCell(

@@ -61,8 +61,9 @@ class CfCCell(LiquidCell):
         ValueError: If an argument is out of range or unknown, naming the choices.
 
     References:
-        Hasani et al. (2022), https://arxiv.org/abs/2106.13898, equation 10 and Figure 3. Differs from ncps:
-        one weight tensor for three gates, :math:`s = a + b` in place of :math:`b`, the mask is a buffer, batched timespans broadcast over the units.
+        Hasani et al. (2022), https://arxiv.org/abs/2106.13898, equation 10 and Figure 3. Differs from ncps: one weight
+        tensor for three gates, :math:`s = a + b` in place of :math:`b`, the mask is a buffer, batched timespans
+        broadcast over the units.
     """
 
     mask: torch.Tensor | None  # (3H, F + H), (H, F + H) in pure mode
@@ -152,7 +153,8 @@ class CfCCell(LiquidCell):
         if self.backbone is not None:
             for layer in self.backbone:
                 if isinstance(layer, nn.Linear):
-                    for block in layer.weight.split(self.hidden_size if layer is self.backbone[-1] else layer.out_features):
+                    rows = self.hidden_size if layer is self.backbone[-1] else layer.out_features
+                    for block in layer.weight.split(rows):
                         nn.init.xavier_uniform_(block)
 
     def prepare(self, timed: bool) -> CfCWeights:

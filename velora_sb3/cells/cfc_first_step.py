@@ -14,9 +14,7 @@ from torch.autograd.function import once_differentiable
 _MINUS_ONE = torch.tensor(-1.0)
 
 
-def _forward(
-    inputs: torch.Tensor, weight_ih: torch.Tensor, bias: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _forward(inputs: torch.Tensor, weight_ih: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The sigmoids ``p, q, w`` of f, g and s side by side ``(B, 3H)``, and the next state ``(B, H)``."""
     gates = torch.addmm(bias, inputs, weight_ih.t())
     gates[:, : gates.shape[-1] // 3 * 2].mul_(2)
@@ -26,16 +24,14 @@ def _forward(
 
 class _FirstStep(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, inputs: torch.Tensor, weight_ih: torch.Tensor, bias: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(ctx: Any, inputs: torch.Tensor, weight_ih: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         gates, state = _forward(inputs, weight_ih, bias)
         ctx.save_for_backward(inputs, weight_ih, gates)
         return state
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad_state: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, grad_state: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inputs, weight_ih, gates = ctx.saved_tensors
         first, second, weight = gates.chunk(3, dim=-1)
         grad = torch.addcmul(gates, gates, gates, value=-1)  # p (1 - p), q (1 - q), w (1 - w)
@@ -65,5 +61,5 @@ def cfc_first_step(inputs: torch.Tensor, weight_ih: torch.Tensor, bias: torch.Te
     """
     if not torch.is_grad_enabled():  # acting: an autograd function costs more than the step itself
         return _forward(inputs, weight_ih, bias)[1]
-    state: torch.Tensor = _FirstStep.apply(inputs, weight_ih, bias)
+    state: torch.Tensor = _FirstStep.apply(inputs, weight_ih, bias)  # type: ignore[no-untyped-call]
     return state

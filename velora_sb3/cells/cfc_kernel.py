@@ -81,12 +81,13 @@ def _solve(
 
 
 def _derivatives(mode: str, gates: torch.Tensor, timespans: Optional, w_tau: Any, amplitude: Any) -> torch.Tensor:
-    """d next state / d gate, every step at once: (T, B, blocks, H)."""
+    """Derivatives of the next states by the gates, every step at once: (T, B, blocks, H)."""
     if mode == "pure":
         time = 1.0 if timespans is None else timespans
         extent = gates.abs()
         decay = torch.exp(-(extent + w_tau.abs()) * time)
-        return (decay * (extent * time - 1) * amplitude).unsqueeze(2)
+        by_product: torch.Tensor = decay * (extent * time - 1) * amplitude
+        return by_product.unsqueeze(2)
     blocks = gates.unflatten(-1, (3 if timespans is None else 4, -1))
     first, second, weight = blocks[:, :, 0], blocks[:, :, 1], blocks[:, :, 2]
     result = torch.empty_like(blocks)
@@ -109,7 +110,7 @@ def _derivatives(mode: str, gates: torch.Tensor, timespans: Optional, w_tau: Any
 
 class _CfCSequence(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         inputs: torch.Tensor,  # (T, B, F)
         state: Optional,  # (B, H), None for the zero state
@@ -156,8 +157,8 @@ class _CfCSequence(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[Optional, ...]:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[Optional, ...]:
         inputs, weight_ih, weight_hh, gates, outputs, keep, timespans, w_tau, amplitude = ctx.saved_tensors
         steps, batch, size = outputs.shape
         needs = ctx.needs_input_grad
@@ -238,7 +239,7 @@ def cfc_sequence(
     Returns:
         The state after every step ``(T, B, H)``.
     """
-    outputs: torch.Tensor = _CfCSequence.apply(
+    outputs: torch.Tensor = _CfCSequence.apply(  # type: ignore[no-untyped-call]
         inputs, state, weight_ih, weight_hh, bias, keep, timespans, w_tau, amplitude, mode
     )
     return outputs

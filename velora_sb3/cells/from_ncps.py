@@ -85,7 +85,8 @@ def _activation_name(activation: nn.Module) -> str:
 def _copy_cell(ours: CfCCell, theirs: Any) -> None:
     def gates(kind: str) -> torch.Tensor:
         if theirs.mode == "pure":
-            return getattr(theirs.ff1, kind)
+            only: torch.Tensor = getattr(theirs.ff1, kind)
+            return only
         slope, offset = getattr(theirs.time_a, kind), getattr(theirs.time_b, kind)
         return torch.cat([getattr(theirs.ff1, kind), getattr(theirs.ff2, kind), slope + offset, slope])
 

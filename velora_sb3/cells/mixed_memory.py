@@ -67,7 +67,7 @@ class MixedMemoryCell(LiquidCell):
         return output, torch.cat([hidden, memory], dim=-1)
 
     @torch.no_grad()
-    def import_lstm(self, lstm: nn.Module) -> None:
+    def import_lstm(self, lstm: Any) -> None:
         """Copy the weights of an ncps ``LSTMCell``.
 
         Args:

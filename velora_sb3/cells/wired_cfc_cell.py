@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from ncps.wirings import Wiring
@@ -37,16 +39,13 @@ class WiredCfCCell(LiquidCell):
         self.wiring = built_copy(wiring, input_size)
         neurons = [self.wiring.get_neurons_of_layer(layer) for layer in range(self.wiring.num_layers)]
         synapses = [self.wiring.sensory_adjacency_matrix[:, neurons[0]]] + [
-            self.wiring.adjacency_matrix[np.ix_(sources, targets)]
-            for sources, targets in zip(neurons, neurons[1:], strict=False)
+            self.wiring.adjacency_matrix[np.ix_(sources, targets)] for sources, targets in pairwise(neurons)
         ]
         self.layers = nn.ModuleList()
         for incoming in synapses:
             sources, targets = incoming.shape
             mask = np.concatenate([np.abs(incoming), np.ones((targets, targets))])
-            self.layers.append(
-                CfCCell(sources, targets, mode, backbone_layers=0, sparsity_mask=torch.as_tensor(mask))
-            )
+            self.layers.append(CfCCell(sources, targets, mode, backbone_layers=0, sparsity_mask=torch.as_tensor(mask)))
         self.layer_sizes = [len(layer) for layer in neurons]
         self.input_size = int(self.wiring.input_dim)
         self.state_size = sum(self.layer_sizes)

@@ -18,7 +18,7 @@ from velora_sb3.memory.frames import Frames, Observation, read_frames
 
 
 def make_encoder(
-    space: spaces.Space,
+    space: spaces.Space[Any],
     encoder_class: type[BaseFeaturesExtractor] | None = None,
     encoder_kwargs: dict[str, Any] | None = None,
     normalized_image: bool = False,
@@ -58,7 +58,7 @@ class TimedEncoder(BaseFeaturesExtractor):
 
     def __init__(
         self,
-        observation_space: spaces.Space,
+        observation_space: spaces.Space[Any],
         timespans_key: str = "timespans",
         encoder_class: type[BaseFeaturesExtractor] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,

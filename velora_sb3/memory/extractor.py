@@ -58,7 +58,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
 
     def __init__(
         self,
-        observation_space: spaces.Space,
+        observation_space: spaces.Space[Any],
         cell: str = "cfc",
         units: int = 64,
         wiring: str | Wiring | None = None,
@@ -117,7 +117,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
             Features ``(N, features_dim)``.
         """
         frames, timespans = self.frames.split(observations)
-        inputs = frames.flatten(1) if self.flat else self.encoder(frames)  # the common case, without two module calls
+        plain = self.flat and isinstance(frames, torch.Tensor)  # the common case, without two module calls
+        inputs = frames.flatten(1) if plain else self.encoder(frames)  # type: ignore[union-attr]
         if self.dense is not None:
             inputs = self.dense(inputs)
         if self.frames.steps is None:
@@ -128,4 +129,5 @@ class LiquidExtractor(BaseFeaturesExtractor):
             inputs, outputs = history[-1], every_output[-1]
         if self.readout is not None:
             outputs = self.readout(torch.cat([inputs, outputs], dim=-1))
-        return outputs
+        features: torch.Tensor = outputs
+        return features

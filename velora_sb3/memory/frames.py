@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ class Frames:
         timespans_key: The key that holds the timespans; None if there are none.
     """
 
-    space: spaces.Space
+    space: spaces.Space[Any]
     steps: int | None
     timespans_key: str | None
 
@@ -46,16 +47,12 @@ class Frames:
             return observations, timespans
         if isinstance(observations, dict):
             assert isinstance(self.space, spaces.Dict)
-            return {key: self._unstack(value, self.space[key]) for key, value in observations.items()}, timespans
-        return self._unstack(observations, self.space), timespans
-
-    def _unstack(self, stacked: torch.Tensor, space: spaces.Space) -> torch.Tensor:
-        assert space.shape is not None
-        frames = stacked.reshape(len(stacked), self.steps, *space.shape)
-        return frames.transpose(0, 1).reshape(-1, *space.shape)
+            frames = {key: _unstack(value, self.steps, self.space[key]) for key, value in observations.items()}
+            return frames, timespans
+        return _unstack(observations, self.steps, self.space), timespans
 
 
-def read_frames(space: spaces.Space, n_stack: int | None, timespans_key: str) -> Frames:
+def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: str) -> Frames:
     """Find out what an observation space holds.
 
     A history is a two-dimensional Box ``(T, F)``, a Dict of them, or with ``n_stack`` what SB3's ``VecFrameStack``
@@ -100,7 +97,14 @@ def read_frames(space: spaces.Space, n_stack: int | None, timespans_key: str) ->
     return Frames(frames, steps, timespans_key)
 
 
-def _read_box(name: str, space: spaces.Space, n_stack: int | None) -> tuple[spaces.Space, int | None]:
+def _unstack(stacked: torch.Tensor, steps: int, space: spaces.Space[Any]) -> torch.Tensor:
+    """Frames side by side ``(N, T * ...)`` as a batch of frames ``(T * N, ...)``."""
+    assert space.shape is not None
+    frames = stacked.reshape(len(stacked), steps, *space.shape)
+    return frames.transpose(0, 1).reshape(-1, *space.shape)
+
+
+def _read_box(name: str, space: spaces.Space[Any], n_stack: int | None) -> tuple[spaces.Space[Any], int | None]:
     """The space of one frame and the number of frames."""
     shape = space.shape or ()
     if n_stack is not None:
@@ -112,9 +116,9 @@ def _read_box(name: str, space: spaces.Space, n_stack: int | None) -> tuple[spac
                 "is the environment wrapped in VecFrameStack with that n_stack?"
             )
         first = shape[0] // n_stack
-        return spaces.Box(space.low[:first], space.high[:first], dtype=space.dtype.type), n_stack  # type: ignore[union-attr]
+        return spaces.Box(space.low[:first], space.high[:first], dtype=space.dtype.type), n_stack
     if isinstance(space, spaces.Box) and len(shape) == 2:
-        return spaces.Box(space.low[0], space.high[0], dtype=space.dtype.type), shape[0]  # type: ignore[union-attr]
+        return spaces.Box(space.low[0], space.high[0], dtype=space.dtype.type), shape[0]
     if isinstance(space, spaces.Box) and len(shape) > 3:
         raise ValueError(
             f"{name} has shape {shape}; a history is (time, features), an image has 3 dimensions. "

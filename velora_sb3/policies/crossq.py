@@ -20,7 +20,9 @@ class LiquidCrossQPolicy(LiquidPolicyMixin, CrossQPolicy):
             tensors.
     """
 
-    def __init__(self, observation_space: spaces.Space, action_space: spaces.Box, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, observation_space: spaces.Space[Any], action_space: spaces.Box, *args: Any, **kwargs: Any
+    ) -> None:
         if isinstance(observation_space, spaces.Dict):
             raise ValueError(
                 "sb3-contrib's CrossQ takes no Dict observations; use SAC or TQC, or gymnasium's FlattenObservation"

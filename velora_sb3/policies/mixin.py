@@ -40,7 +40,8 @@ class LiquidPolicyMixin:
                     f"{type(self).__name__} has no argument {name!r}; {hint}it takes {', '.join(sorted(accepted))}"
                 )
         self._given = {**self.defaults, **{name: value for name, value in kwargs.items() if value is not None}}
-        super().__init__(observation_space, action_space, *args, **self._to_sb3(dict(self._given)))
+        arguments = self._to_sb3(dict(self._given))
+        super().__init__(observation_space, action_space, *args, **arguments)  # type: ignore[call-arg]
         use_fused_adam(self)  # type: ignore[arg-type]
 
     @classmethod
@@ -84,8 +85,8 @@ def use_fused_adam(policy: BasePolicy) -> None:
         policy: A policy whose optimizers exist.
     """
     for module in policy.modules():
-        optimizer = getattr(module, "optimizer", None)
-        if type(optimizer) in (torch.optim.Adam, torch.optim.AdamW):
+        optimizer: torch.optim.Optimizer | None = getattr(module, "optimizer", None)
+        if optimizer is not None and type(optimizer) in (torch.optim.Adam, torch.optim.AdamW):
             for group in optimizer.param_groups:
                 if group.get("fused") is None and not group.get("foreach") and not group.get("capturable"):
                     group["fused"] = True

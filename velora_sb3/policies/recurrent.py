@@ -74,13 +74,14 @@ class LiquidRecurrentActorCriticPolicy(LiquidPolicyMixin, RecurrentActorCriticPo
         if kwargs.get("n_lstm_layers", 1) != 1 or kwargs.get("lstm_kwargs"):
             raise ValueError("a liquid policy has one cell: leave out n_lstm_layers and lstm_kwargs")
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
-        self.lstm_actor = self._make_slot()
+        self.lstm_actor: Any = self._make_slot()
         if self.enable_critic_lstm:
-            self.lstm_critic = self._make_slot()
+            self.lstm_critic: Any = self._make_slot()
         elif self.critic is not None:
             self.critic = nn.Linear(self.features_dim, self.lstm_output_dim)
         self.lstm_hidden_state_shape = (1, 1, self.lstm_actor.hidden_size)
-        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        make_optimizer: Any = self.optimizer_class
+        self.optimizer = make_optimizer(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
         use_fused_adam(self)
 
     def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -108,15 +109,17 @@ class LiquidRecurrentActorCriticPolicy(LiquidPolicyMixin, RecurrentActorCriticPo
         super()._build_mlp_extractor()
 
     def _make_slot(self) -> CellSlot:
-        timed = self.features_extractor.timed
+        encoder: Any = self.features_extractor
+        timed = bool(encoder.timed)
         return CellSlot(make_cell(self.features_dim - int(timed), **self._cell_arguments), timed).to(self.device)
 
     def evaluate_actions(self, obs: Any, actions: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """As sb3-contrib's, which hands on MultiBinary actions as int8, for which torch has no log-likelihood."""
-        return super().evaluate_actions(obs, actions if actions.dtype == torch.long else actions.float(), *args, **kwargs)
+        actions = actions if actions.dtype == torch.long else actions.float()
+        return super().evaluate_actions(obs, actions, *args, **kwargs)
 
     @staticmethod
-    def _process_sequence(
+    def _process_sequence(  # type: ignore[override]  # a cell in place of the LSTM
         features: torch.Tensor,
         lstm_states: Pair,
         episode_starts: torch.Tensor,

@@ -1,0 +1,55 @@
+import sys
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from velora_sb3.plotting.learning_curves import moving_average_window, plot_learning_curve, why_no_curves
+
+
+def episodes(n):
+    return pd.DataFrame({"timesteps": 200 * np.arange(1, n + 1), "return": -1000.0 + 10 * np.arange(n)})
+
+
+def evaluations():
+    return pd.DataFrame({"timesteps": [200, 2000], "mean_return": [-900.0, -300.0], "std_return": [50.0, 20.0]})
+
+
+def colours(path):
+    pixels = matplotlib.image.imread(path)[..., :3]
+    return pixels.shape[:2], {tuple(colour) for colour in np.round(pixels.reshape(-1, 3), 2)}
+
+
+def test_training_and_evaluations_are_drawn(tmp_path):
+    plot_learning_curve(tmp_path / "both.png", episodes(40), evaluations(), "a run")
+    plot_learning_curve(tmp_path / "training.png", episodes(40), None, "a run")
+    size, both = colours(tmp_path / "both.png")
+    _, training = colours(tmp_path / "training.png")
+    blue, orange = (0.12, 0.47, 0.71), (1.0, 0.5, 0.05)
+    assert size == (540, 960)
+    assert {blue, orange} <= both
+    assert blue in training
+    assert orange not in training
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_few_episodes(n, tmp_path):
+    plot_learning_curve(tmp_path / "few.png", episodes(n), evaluations().head(0))
+    assert (tmp_path / "few.png").stat().st_size > 1000
+
+
+def test_the_window_is_a_tenth():
+    assert [moving_average_window(n) for n in (0, 5, 100, 5000)] == [1, 1, 10, 100]
+
+
+def test_pyplot_is_left_alone(tmp_path):
+    sys.modules.pop("matplotlib.pyplot", None)
+    plot_learning_curve(tmp_path / "x.png", episodes(3))
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_a_missing_matplotlib_is_told(monkeypatch):
+    assert why_no_curves() is None
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert why_no_curves() == 'no learning curve: pip install "velora-sb3[plot]"'
