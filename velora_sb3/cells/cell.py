@@ -57,17 +57,17 @@ class LiquidCell(nn.Module, ABC):
         """All steps; no checks. Cells with a fused kernel override this loop.
 
         Returns:
-            Outputs ``(T, B, O)`` and the last state ``(B, S)``.
+            Outputs ``(T, B, O)`` and the state after every step ``(T, B, S)``.
         """
         prepared = self.prepare(timespans is not None)
-        outputs = []
+        outputs, states = [], []
         for t, step_inputs in enumerate(inputs.unbind(0)):
             if keep is not None and state is not None:
                 state = state * keep[t]
             output, state = self.step(prepared, step_inputs, state, None if timespans is None else timespans[t])
             outputs.append(output)
-        assert state is not None  # a sequence has at least one step
-        return torch.stack(outputs), state
+            states.append(state)
+        return torch.stack(outputs), torch.stack(states)
 
     def forward(
         self,

@@ -193,14 +193,15 @@ class CfCCell(LiquidCell):
         weights = self.prepare(timespans is not None)
         if self.backbone is None:
             outputs = cfc_sequence(inputs, state, *weights, keep, timespans, self.mode, self.w_tau, self.amplitude)
-            return outputs, outputs[-1]
+            return outputs, outputs
         states = []
         for t, products in enumerate(functional.linear(inputs, weights.inputs, weights.bias).unbind(0)):
             if keep is not None and state is not None:
                 state = state * keep[t]
             state = self._finish(products, weights, state, None if timespans is None else timespans[t])
             states.append(state)
-        return torch.stack(states), states[-1]
+        every_state = torch.stack(states)
+        return every_state, every_state
 
     def _finish(
         self, products: torch.Tensor, weights: CfCWeights, state: torch.Tensor | None, timespans: torch.Tensor | None

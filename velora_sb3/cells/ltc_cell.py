@@ -163,7 +163,7 @@ class LTCCell(LiquidCell):
             (self.sensory, sensory),
             self.ode_unfolds,
         ).transpose(1, 2)
-        return self._map("output", states[..., : self.output_size]), states[-1]
+        return self._map("output", states[..., : self.output_size]), states
 
     @torch.no_grad()
     def import_ncps(self, cell: Any) -> None:

@@ -34,6 +34,34 @@ def unroll(
         ValueError: If a shape or a value is wrong.
         TypeError: If the state is no tensor.
     """
+    outputs, states = unroll_states(cell, inputs, state, episode_starts=episode_starts, timespans=timespans)
+    return outputs, states[-1]
+
+
+def unroll_states(
+    cell: LiquidCell,
+    inputs: torch.Tensor,
+    state: torch.Tensor | None = None,
+    *,
+    episode_starts: torch.Tensor | None = None,
+    timespans: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`unroll`, with the state after every step.
+
+    Args:
+        cell: Any liquid cell.
+        inputs: ``(T, B, input_size)``.
+        state: State before the first step ``(B, state_size)``; None is the zero state.
+        episode_starts: ``(T, B)``, true (or 1) at the first step of an episode.
+        timespans: Time since the last step ``(T, B)``, not negative, in the environment's time unit; None is 1.
+
+    Returns:
+        Outputs ``(T, B, output_size)`` and states ``(T, B, state_size)``.
+
+    Raises:
+        ValueError: If a shape or a value is wrong.
+        TypeError: If the state is no tensor.
+    """
     check_inputs(inputs, 3, cell.input_size)
     steps, batch = inputs.shape[:2]
     check_state(state, batch, cell.state_size)
@@ -46,5 +74,5 @@ def unroll(
             state = state * keep[0]
         prepared = cell.prepare(timed is not None)
         output, state = cell.step(prepared, inputs[0], state, None if timed is None else timed[0])
-        return output.unsqueeze(0), state
+        return output.unsqueeze(0), state.unsqueeze(0)
     return cell.sequence(inputs, state, keep, timed)

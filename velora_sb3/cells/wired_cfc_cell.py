@@ -79,8 +79,8 @@ class WiredCfCCell(LiquidCell):
         """All steps of the first layer, then of the next: a layer needs the one before it only forward in time."""
         states = []
         for layer, own in zip(self.layers, self._split(state), strict=True):
-            inputs, last = layer.sequence(inputs, own, keep, timespans)  # type: ignore[operator]
-            states.append(last)
+            inputs, own_states = layer.sequence(inputs, own, keep, timespans)  # type: ignore[operator]
+            states.append(own_states)
         return inputs, torch.cat(states, dim=-1)
 
     def _split(self, state: torch.Tensor | None) -> list[torch.Tensor | None]:

@@ -1,6 +1,17 @@
 """Cells over time inside SB3."""
 
 from velora_sb3.memory.extractor import LiquidExtractor
+from velora_sb3.memory.inputs import SequenceBatch, StepInput
 from velora_sb3.memory.make_cell import make_cell
+from velora_sb3.memory.predictor import StatefulPredictor
+from velora_sb3.memory.replay import SequenceDictReplayBuffer, SequenceReplayBuffer
 
-__all__ = ["LiquidExtractor", "make_cell"]
+__all__ = [
+    "LiquidExtractor",
+    "SequenceBatch",
+    "SequenceDictReplayBuffer",
+    "SequenceReplayBuffer",
+    "StatefulPredictor",
+    "StepInput",
+    "make_cell",
+]

@@ -10,10 +10,11 @@ from ncps.wirings import Wiring
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
-from velora_sb3.cells import unroll
+from velora_sb3.cells import unroll, unroll_states
 from velora_sb3.cells._checks import check_positive
 from velora_sb3.memory.encoder import make_encoder
 from velora_sb3.memory.frames import Observation, read_frames
+from velora_sb3.memory.inputs import SequenceBatch, StepInput
 from velora_sb3.memory.make_cell import make_cell
 
 
@@ -26,6 +27,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
     one observation                       one step from the zero state: there is nothing to remember
     a history ``(T, F)``, or stacked by   an unroll over the ``T`` frames, oldest first; the output
     ``VecFrameStack`` (``n_stack=T``)     after the newest
+    with a recurrent algorithm            one step from the memory while acting; an unroll over windows
+                                          from the replay buffer while learning
     ====================================  ==========================================================
 
     Images go through SB3's ``NatureCNN`` first, Dict observations through its ``CombinedExtractor``, everything
@@ -51,6 +54,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
         encoder_class: Your own features extractor for one observation, before the cell.
         encoder_kwargs: Its keyword arguments.
         normalized_image: Whether images come scaled to [0, 1] already, as in SB3's ``NatureCNN``.
+        previous_action_size: Width of the encoded previous action beside the observation; 0 for none. The recurrent
+            algorithms set it.
 
     Raises:
         ValueError: If the observation space or an argument cannot be used.
@@ -76,6 +81,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         encoder_class: type[BaseFeaturesExtractor] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
         normalized_image: bool = False,
+        previous_action_size: int = 0,
     ) -> None:
         super().__init__(observation_space, features_dim=1)  # set below, once the network is built
         self.frames = read_frames(observation_space, n_stack, timespans_key)
@@ -87,6 +93,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
             check_positive("encoder_units", encoder_units)
             self.dense = nn.Sequential(nn.Linear(width, encoder_units), nn.ReLU())
             width = encoder_units
+        self.previous_action_size = previous_action_size
+        width += previous_action_size
         self.cell = make_cell(
             width,
             cell,
@@ -107,27 +115,86 @@ class LiquidExtractor(BaseFeaturesExtractor):
             self.readout = nn.Sequential(nn.Linear(width + self.cell.output_size, readout_units), nn.ReLU())
             self._features_dim = readout_units
 
-    def forward(self, observations: Observation) -> torch.Tensor:
-        """Features of single observations or of histories.
+    def forward(self, observations: Observation | StepInput | SequenceBatch) -> torch.Tensor:
+        """Features of observations, histories, one step of acting, or windows from the replay buffer.
 
         Args:
-            observations: ``(N, F)``, ``(N, T, F)``, images ``(N, C, H, W)``, or a dict of them.
+            observations: ``(N, F)``, ``(N, T, F)``, images ``(N, C, H, W)``, or a dict of them; or a
+                :class:`StepInput` of ``N`` environments, or a :class:`SequenceBatch` of ``L * B`` learned steps.
 
         Returns:
-            Features ``(N, features_dim)``.
+            Features ``(N, features_dim)``, or ``(L * B, features_dim)``, time before batch.
         """
-        frames, timespans = self.frames.split(observations)
-        plain = self.flat and isinstance(frames, torch.Tensor)  # the common case, without two module calls
-        inputs = frames.flatten(1) if plain else self.encoder(frames)  # type: ignore[union-attr]
-        if self.dense is not None:
-            inputs = self.dense(inputs)
+        if isinstance(observations, SequenceBatch):
+            return self._follow(observations) if observations.ahead else self._unroll(observations)[0]
+        if isinstance(observations, StepInput):
+            inputs, timespans = self._inputs(observations.observations, observations.previous_actions)
+            outputs, observations.next_state = self.cell(inputs, observations.state, timespans)
+            return self._read(inputs, outputs)
+        inputs, timespans = self._inputs(observations, None)
         if self.frames.steps is None:
             outputs, _ = self.cell(inputs, None, timespans)
-        else:
-            history = inputs.view(self.frames.steps, -1, inputs.shape[-1])  # (T, N, F)
-            every_output, _ = unroll(self.cell, history, timespans=timespans)
-            inputs, outputs = history[-1], every_output[-1]
-        if self.readout is not None:
-            outputs = self.readout(torch.cat([inputs, outputs], dim=-1))
-        features: torch.Tensor = outputs
+            return self._read(inputs, outputs)
+        history = inputs.view(self.frames.steps, -1, inputs.shape[-1])  # (T, N, F)
+        every_output, _ = unroll(self.cell, history, timespans=timespans)
+        return self._read(history[-1], every_output[-1])
+
+    def _inputs(
+        self, observations: Observation, previous_actions: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the cell sees of observations ``(N, ...)``: encoded, previous actions beside them; and the timespans."""
+        frames, timespans = self.frames.split(observations)
+        plain = self.flat and isinstance(frames, torch.Tensor)  # the common case, without two module calls
+        inputs: torch.Tensor = frames.flatten(1) if plain else self.encoder(frames)  # type: ignore[union-attr]
+        if self.dense is not None:
+            inputs = self.dense(inputs)
+        if self.previous_action_size:
+            if previous_actions is None:  # nothing has been done yet
+                previous_actions = inputs.new_zeros(len(inputs), self.previous_action_size)
+            inputs = torch.cat([inputs, previous_actions], dim=-1)
+        return inputs, timespans
+
+    def _unroll(self, batch: SequenceBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features ``(L * B, D)`` and the memory after each learned step ``(L, B, S)``."""
+        steps, windows = batch.episode_starts.shape
+        inputs, timespans = self._inputs(batch.observations, batch.previous_actions.flatten(0, 1))
+        inputs = inputs.view(steps, windows, -1)
+        timespans = None if timespans is None else timespans.view(steps, windows)
+        learned, state = slice(batch.burn_in, None), None
+        if batch.burn_in:
+            warm_up = slice(batch.burn_in)
+            with torch.no_grad():
+                _, state = unroll(
+                    self.cell,
+                    inputs[warm_up],
+                    episode_starts=batch.episode_starts[warm_up],
+                    timespans=None if timespans is None else timespans[warm_up],
+                )
+        outputs, states = unroll_states(
+            self.cell,
+            inputs[learned],
+            state,
+            episode_starts=batch.episode_starts[learned],
+            timespans=None if timespans is None else timespans[learned],
+        )
+        batch.unrolled[id(self)] = self._weights_version(), states.detach()
+        return self._read(inputs[learned].flatten(0, 1), outputs.flatten(0, 1)), states
+
+    def _follow(self, batch: SequenceBatch) -> torch.Tensor:
+        """Features of the observation after each learned step: one more step from the memory there."""
+        version, states = batch.unrolled.get(id(self), (-1, None))
+        if states is None or version != self._weights_version() or torch.is_grad_enabled():
+            _, states = self._unroll(batch)
+        inputs, timespans = self._inputs(batch.next_observations, batch.actions)
+        outputs, _ = self.cell(inputs, states.flatten(0, 1), timespans)
+        return self._read(inputs, outputs)
+
+    def _read(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        if self.readout is None:
+            return outputs
+        features: torch.Tensor = self.readout(torch.cat([inputs, outputs], dim=-1))
         return features
+
+    def _weights_version(self) -> int:
+        """Changes whenever an optimizer changes the network: states unrolled before are out of date then."""
+        return sum(parameter._version for parameter in self.parameters())

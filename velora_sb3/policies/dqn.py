@@ -1,12 +1,26 @@
-"""The liquid policy of DQN."""
+"""The liquid policy of DQN and RecurrentDQN."""
 
-from stable_baselines3.dqn.policies import DQNPolicy
+from __future__ import annotations
 
-from velora_sb3.policies.mixin import LiquidPolicyMixin
+from typing import Any
+
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
+
+from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
 
 
-class LiquidDQNPolicy(LiquidPolicyMixin, DQNPolicy):
-    """SB3's ``DQNPolicy`` with a liquid features extractor, for DQN.
+class _QNetwork(SequenceFeatures, QNetwork):
+    """SB3's ``QNetwork`` that also takes windows and states."""
+
+
+class LiquidDQNPolicy(RecurrentPolicyMixin, DQNPolicy):
+    """SB3's ``DQNPolicy`` with a liquid features extractor, for DQN and RecurrentDQN.
 
     Takes every argument of ``DQNPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
+
+    acting_network = "q_net"
+
+    def make_q_net(self) -> QNetwork:
+        """As SB3's, of a network that takes windows."""
+        return _QNetwork(**self._update_features_extractor(self.net_args, features_extractor=None)).to(self.device)

@@ -16,7 +16,7 @@ from velora_sb3.policies.algorithm_check import check_algorithm
 LIQUID_ARGUMENTS = tuple(
     name
     for name in inspect.signature(LiquidExtractor).parameters
-    if name not in ("observation_space", "encoder_class", "encoder_kwargs", "normalized_image")
+    if name not in ("observation_space", "encoder_class", "encoder_kwargs", "normalized_image", "previous_action_size")
 )
 
 

@@ -1,12 +1,26 @@
-"""The liquid policy of QR-DQN."""
+"""The liquid policy of QR-DQN and RecurrentQRDQN."""
 
-from sb3_contrib.qrdqn.policies import QRDQNPolicy
+from __future__ import annotations
 
-from velora_sb3.policies.mixin import LiquidPolicyMixin
+from typing import Any
+
+from sb3_contrib.qrdqn.policies import QRDQNPolicy, QuantileNetwork
+
+from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
 
 
-class LiquidQRDQNPolicy(LiquidPolicyMixin, QRDQNPolicy):
-    """SB3's ``QRDQNPolicy`` with a liquid features extractor, for QR-DQN.
+class _QuantileNetwork(SequenceFeatures, QuantileNetwork):
+    """SB3's ``QuantileNetwork`` that also takes windows and states."""
+
+
+class LiquidQRDQNPolicy(RecurrentPolicyMixin, QRDQNPolicy):
+    """SB3's ``QRDQNPolicy`` with a liquid features extractor, for QR-DQN and RecurrentQRDQN.
 
     Takes every argument of ``QRDQNPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
+
+    acting_network = "quantile_net"
+
+    def make_quantile_net(self) -> QuantileNetwork:
+        """As SB3's, of a network that takes windows."""
+        return _QuantileNetwork(**self._update_features_extractor(self.net_args, features_extractor=None)).to(self.device)

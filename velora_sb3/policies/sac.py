@@ -1,12 +1,33 @@
-"""The liquid policy of SAC."""
+"""The liquid policy of SAC and RecurrentSAC."""
 
-from stable_baselines3.sac.policies import SACPolicy
+from __future__ import annotations
 
-from velora_sb3.policies.mixin import LiquidPolicyMixin
+from typing import Any
+
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.sac.policies import Actor, SACPolicy
+
+from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
 
 
-class LiquidSACPolicy(LiquidPolicyMixin, SACPolicy):
-    """SB3's ``SACPolicy`` with a liquid features extractor, for SAC.
+class _Actor(SequenceFeatures, Actor):
+    """SB3's ``Actor`` that also takes windows and states."""
+
+
+class _ContinuousCritic(SequenceFeatures, ContinuousCritic):
+    """SB3's ``ContinuousCritic`` that also takes windows and states."""
+
+
+class LiquidSACPolicy(RecurrentPolicyMixin, SACPolicy):
+    """SB3's ``SACPolicy`` with a liquid features extractor, for SAC and RecurrentSAC.
 
     Takes every argument of ``SACPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
+
+    def make_actor(self, features_extractor: Any = None) -> Actor:
+        """As SB3's, of a network that takes windows."""
+        return _Actor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
+
+    def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
+        """As SB3's, of a network that takes windows."""
+        return _ContinuousCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)

@@ -1,12 +1,33 @@
-"""The liquid policy of TD3 and DDPG."""
+"""The liquid policy of TD3, DDPG and their recurrent forms."""
 
-from stable_baselines3.td3.policies import TD3Policy
+from __future__ import annotations
 
-from velora_sb3.policies.mixin import LiquidPolicyMixin
+from typing import Any
+
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.td3.policies import Actor, TD3Policy
+
+from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
 
 
-class LiquidTD3Policy(LiquidPolicyMixin, TD3Policy):
-    """SB3's ``TD3Policy`` with a liquid features extractor, for TD3 and DDPG.
+class _Actor(SequenceFeatures, Actor):
+    """SB3's ``Actor`` that also takes windows and states."""
+
+
+class _ContinuousCritic(SequenceFeatures, ContinuousCritic):
+    """SB3's ``ContinuousCritic`` that also takes windows and states."""
+
+
+class LiquidTD3Policy(RecurrentPolicyMixin, TD3Policy):
+    """SB3's ``TD3Policy`` with a liquid features extractor, for TD3, DDPG and their recurrent forms.
 
     Takes every argument of ``TD3Policy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
+
+    def make_actor(self, features_extractor: Any = None) -> Actor:
+        """As SB3's, of a network that takes windows."""
+        return _Actor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
+
+    def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
+        """As SB3's, of a network that takes windows."""
+        return _ContinuousCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)

@@ -1,12 +1,32 @@
-"""The liquid policy of TQC."""
+"""The liquid policy of TQC and RecurrentTQC."""
 
-from sb3_contrib.tqc.policies import TQCPolicy
+from __future__ import annotations
 
-from velora_sb3.policies.mixin import LiquidPolicyMixin
+from typing import Any
+
+from sb3_contrib.tqc.policies import Actor, Critic, TQCPolicy
+
+from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
 
 
-class LiquidTQCPolicy(LiquidPolicyMixin, TQCPolicy):
-    """SB3's ``TQCPolicy`` with a liquid features extractor, for TQC.
+class _Actor(SequenceFeatures, Actor):
+    """SB3's ``Actor`` that also takes windows and states."""
+
+
+class _Critic(SequenceFeatures, Critic):
+    """SB3's ``Critic`` that also takes windows and states."""
+
+
+class LiquidTQCPolicy(RecurrentPolicyMixin, TQCPolicy):
+    """SB3's ``TQCPolicy`` with a liquid features extractor, for TQC and RecurrentTQC.
 
     Takes every argument of ``TQCPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
+
+    def make_actor(self, features_extractor: Any = None) -> Actor:
+        """As SB3's, of a network that takes windows."""
+        return _Actor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
+
+    def make_critic(self, features_extractor: Any = None) -> Critic:
+        """As SB3's, of a network that takes windows."""
+        return _Critic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)

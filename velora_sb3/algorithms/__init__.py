@@ -1,0 +1,10 @@
+"""Recurrent off-policy algorithms: SB3's own, with a memory carried through collection and replay."""
+
+from velora_sb3.algorithms.ddpg import RecurrentDDPG
+from velora_sb3.algorithms.dqn import RecurrentDQN
+from velora_sb3.algorithms.qrdqn import RecurrentQRDQN
+from velora_sb3.algorithms.sac import RecurrentSAC
+from velora_sb3.algorithms.td3 import RecurrentTD3
+from velora_sb3.algorithms.tqc import RecurrentTQC
+
+__all__ = ["RecurrentDDPG", "RecurrentDQN", "RecurrentQRDQN", "RecurrentSAC", "RecurrentTD3", "RecurrentTQC"]

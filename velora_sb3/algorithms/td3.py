@@ -1,0 +1,9 @@
+"""Recurrent TD3."""
+
+from stable_baselines3 import TD3
+
+from velora_sb3.algorithms.recurrent_off_policy import RecurrentOffPolicyMixin
+
+
+class RecurrentTD3(RecurrentOffPolicyMixin, TD3):
+    """TD3 whose agent remembers. Arguments: :class:`~velora_sb3.algorithms.recurrent_off_policy.RecurrentOffPolicyMixin`."""

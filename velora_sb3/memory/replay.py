@@ -1,0 +1,155 @@
+"""Replay of windows: SB3's storage, contiguous sequences of one environment out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
+
+from velora_sb3.cells._checks import check_positive
+from velora_sb3.memory.actions import encode_actions
+from velora_sb3.memory.inputs import SequenceBatch
+
+
+class SequenceReplayBuffer(ReplayBuffer):
+    """SB3's replay buffer that is sampled in windows.
+
+    A sample of ``batch_size`` transitions is one of ``batch_size / sequence_length`` windows, so SB3's ``train()`` finds
+    the number of rows that it asked for: actions, rewards and dones are flattened, time before batch, and the
+    observations are :class:`SequenceBatch`. Nothing is stored beyond what SB3 stores: where episodes start follows
+    from ``dones``.
+
+    Windows are of one environment, never cross the write position, and may cross episode ends, where the memory
+    starts afresh. A window's memory starts from zero; ``burn_in_length`` steps before the learned ones warm it up.
+
+    Args:
+        buffer_size: Transitions to store, over all environments.
+        observation_space: The observation space.
+        action_space: A Box or Discrete space.
+        device: Where samples go.
+        n_envs: Number of environments.
+        optimize_memory_usage: Not supported.
+        handle_timeout_termination: Must be true.
+        sequence_length: Steps of a window to learn from ``L``.
+        burn_in_length: Steps before them.
+
+    Raises:
+        ValueError: If a length is out of range or an unsupported option is set.
+
+    References:
+        Kapturowski et al. (2019), "Recurrent Experience Replay in Distributed Reinforcement Learning", ICLR, for
+        zero-state starts and burn-in.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: torch.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        sequence_length: int = 32,
+        burn_in_length: int = 0,
+    ) -> None:
+        check_positive("sequence_length", sequence_length)
+        check_positive("burn_in_length", burn_in_length, minimum=0)
+        if optimize_memory_usage:
+            raise ValueError("optimize_memory_usage overwrites the last observation of an episode: leave it out")
+        if not handle_timeout_termination:
+            raise ValueError("handle_timeout_termination=False hides where episodes were cut: leave it out")
+        super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)  # type: ignore[arg-type]
+        self.sequence_length, self.burn_in_length = sequence_length, burn_in_length
+
+    @property
+    def window_length(self) -> int:
+        """Steps of a window, burn-in included ``T``."""
+        return self.burn_in_length + self.sequence_length
+
+    def can_sample(self) -> bool:
+        """Whether a whole window is stored."""
+        return self.size() >= self.window_length
+
+    def cut_episodes(self) -> None:
+        """Say that the episodes in flight do not go on: the environments were reset without having ended.
+
+        The last transitions are marked as truncated; their next observations are real, so their targets stay right.
+        """
+        if self.size() == 0:
+            return
+        last = (self.pos - 1) % self.buffer_size
+        running = self.dones[last] == 0
+        self.dones[last, running] = self.timeouts[last, running] = 1
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
+        """Draw windows.
+
+        Args:
+            batch_size: Number of transitions ``L * B``, a multiple of ``sequence_length``.
+            env: SB3's ``VecNormalize``, to normalize observations and rewards.
+
+        Returns:
+            Samples whose tensors have ``L * B`` rows.
+
+        Raises:
+            ValueError: If fewer steps are stored than a window has, or the batch is no whole number of windows.
+        """
+        if not self.can_sample():
+            raise ValueError(
+                f"a window has {self.window_length} steps of one environment, and only {self.size()} are stored: "
+                "collect more first"
+            )
+        windows, rest = divmod(batch_size, self.sequence_length)
+        if windows < 1 or rest:
+            raise ValueError(f"batch_size must be a multiple of sequence_length={self.sequence_length}, got {batch_size}")
+        steps, burn_in = self.window_length, self.burn_in_length
+        oldest = self.pos if self.full else 0
+        first = np.random.randint(0, self.size() - steps + 1, size=windows)
+        ages = first + np.arange(steps)[:, None]  # (T, B), 0 is the oldest
+        indices = (oldest + ages) % self.buffer_size
+        envs = np.random.randint(0, self.n_envs, size=windows)
+        before = (indices - 1) % self.buffer_size
+        starts = (self.dones[before, envs] > 0) | (ages == 0)
+
+        learned = indices[burn_in:], np.broadcast_to(envs, indices[burn_in:].shape)
+        flat = tuple(part.reshape(-1) for part in learned)
+        previous = self._encoded(before.reshape(-1), np.broadcast_to(envs, indices.shape).reshape(-1))
+        previous = previous.view(steps, windows, -1) * torch.as_tensor(~starts, device=self.device).unsqueeze(-1)
+        sequences = SequenceBatch(
+            observations=self._observations(self.observations, indices, envs, env),
+            previous_actions=previous,
+            episode_starts=torch.as_tensor(starts, device=self.device),
+            next_observations=self._observations(self.next_observations, indices[burn_in:], envs, env),
+            actions=self._encoded(*flat),
+            burn_in=burn_in,
+        )
+        dones = self.dones[flat] * (1 - self.timeouts[flat])
+        return ReplayBufferSamples(
+            observations=sequences,  # type: ignore[arg-type]
+            actions=self.to_torch(self.actions[flat]),
+            next_observations=sequences.looking_ahead(),  # type: ignore[arg-type]
+            dones=self.to_torch(dones.reshape(-1, 1)),
+            rewards=self.to_torch(self._normalize_reward(self.rewards[flat].reshape(-1, 1), env)),
+        )
+
+    def _encoded(self, indices: Any, envs: Any) -> torch.Tensor:
+        return encode_actions(self.to_torch(self.actions[indices, envs]), self.action_space)
+
+    def _observations(self, stored: Any, indices: Any, envs: Any, env: VecNormalize | None) -> Any:
+        """Observations at ``(T, B)`` indices, normalized, flattened to ``(T * B, ...)``."""
+        picked = self._normalize_obs(stored[indices, envs], env)
+        return self.to_torch(picked.reshape(-1, *picked.shape[2:]))  # type: ignore[union-attr]
+
+
+class SequenceDictReplayBuffer(SequenceReplayBuffer, DictReplayBuffer):
+    """:class:`SequenceReplayBuffer` for Dict observations."""
+
+    def _observations(self, stored: Any, indices: Any, envs: Any, env: VecNormalize | None) -> Any:
+        picked: Any = self._normalize_obs({key: values[indices, envs] for key, values in stored.items()}, env)
+        return {key: self.to_torch(values.reshape(-1, *values.shape[2:])) for key, values in picked.items()}

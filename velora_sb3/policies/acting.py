@@ -1,0 +1,136 @@
+"""Acting with a memory, and networks that take windows: what the off-policy families share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import preprocess_obs
+
+from velora_sb3.memory import LiquidExtractor, SequenceBatch, StepInput
+from velora_sb3.memory.actions import action_size, encode_actions
+from velora_sb3.policies.mixin import LiquidPolicyMixin
+
+State = tuple[np.ndarray, ...]
+
+
+class SequenceFeatures:
+    """Put in front of one of SB3's actors or critics, it lets steps with a state and windows pass to the extractor."""
+
+    observation_space: spaces.Space[Any]
+    normalize_images: bool
+
+    def extract_features(self, obs: Any, features_extractor: Any) -> torch.Tensor:
+        """As SB3's, for observations of any of the four kinds."""
+        if isinstance(obs, StepInput | SequenceBatch):
+            prepared = obs.map(lambda raw: preprocess_obs(raw, self.observation_space, self.normalize_images))
+            features: torch.Tensor = features_extractor(prepared)
+            return features
+        plain: torch.Tensor = super().extract_features(obs, features_extractor)  # type: ignore[misc]
+        return plain
+
+
+class RecurrentPolicyMixin(LiquidPolicyMixin):
+    """A liquid policy of an off-policy family, which remembers if a recurrent algorithm builds it.
+
+    ``recurrent=True`` gives the cell the previous action beside the observation, and ``predict`` a state: a tuple of
+    the actor's memory ``(N, S)`` and the previous action ``(N, A)``.
+    """
+
+    recurrent_defaults: dict[str, Any] = {"readout_units": 64}
+    acting_network = "actor"
+
+    def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
+        self.recurrent = bool(kwargs.get("recurrent", False))
+        if self.recurrent:
+            kwargs = {**self.recurrent_defaults, **kwargs}
+        self._action_size = action_size(action_space) if self.recurrent else 0
+        self._forgetful_calls = 0
+        super().__init__(observation_space, action_space, *args, **kwargs)
+
+    @classmethod
+    def _accepted_arguments(cls) -> set[str]:
+        return super()._accepted_arguments() | {"recurrent"}
+
+    def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        arguments.pop("recurrent", None)
+        translated = super()._to_sb3(arguments)
+        if self._action_size:
+            translated["features_extractor_kwargs"]["previous_action_size"] = self._action_size
+        return translated
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: State | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, State | None]:
+        """As SB3's; a recurrent policy also takes and returns its state.
+
+        Args:
+            observation: One observation or a batch.
+            state: What the last call returned; None is the zero state.
+            episode_start: ``(N,)``, true where an episode starts: the memory starts afresh there.
+            deterministic: Whether to act deterministically.
+
+        Returns:
+            The action, and the state for the next call (None if the policy does not remember).
+
+        Raises:
+            ValueError: If the state is not one of this policy's.
+        """
+        if not self.recurrent:
+            return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]
+        self._warn_if_forgetful(state, episode_start)
+        policy: Any = self
+        policy.set_training_mode(False)
+        tensors, vectorized = policy.obs_to_tensor(observation)
+        batch = len(next(iter(tensors.values())) if isinstance(tensors, dict) else tensors)
+        step = self._step_input(tensors, state, episode_start, batch)
+        with torch.no_grad():
+            chosen = policy._predict(step, deterministic=deterministic)
+        assert step.next_state is not None  # the extractor has left it there
+        next_state = (step.next_state.cpu().numpy(), encode_actions(chosen, policy.action_space).cpu().numpy())
+        actions = chosen.cpu().numpy().reshape(-1, *policy.action_space.shape)
+        if isinstance(policy.action_space, spaces.Box):
+            actions = policy.unscale_action(actions)
+        return (actions if vectorized else actions.squeeze(axis=0)), next_state
+
+    def _step_input(
+        self, observations: Any, state: Sequence[Any] | None, episode_start: np.ndarray | None, batch: int
+    ) -> StepInput:
+        policy: Any = self
+        extractor: LiquidExtractor = getattr(policy, self.acting_network).features_extractor
+        sizes = (extractor.cell.state_size, self._action_size)
+        if state is None:
+            memory, previous = (torch.zeros(batch, size, device=policy.device) for size in sizes)
+        else:
+            shapes = [(batch, size) for size in sizes]
+            if len(state) != 2 or [np.shape(part) for part in state] != shapes:
+                raise ValueError(
+                    f"the state of this policy is a tuple of two arrays of shapes {shapes[0]} (memory) and {shapes[1]} "
+                    f"(previous action), got {[np.shape(part) for part in state]}: pass what predict returned, or None"
+                )
+            memory, previous = (torch.as_tensor(part, dtype=torch.float32, device=policy.device) for part in state)
+        if episode_start is not None:
+            keep = 1 - torch.as_tensor(episode_start, dtype=torch.float32, device=policy.device).reshape(-1, 1)
+            memory, previous = memory * keep, previous * keep
+        return StepInput(observations, memory, previous)
+
+    def _warn_if_forgetful(self, state: State | None, episode_start: np.ndarray | None) -> None:
+        if state is not None or episode_start is not None:
+            self._forgetful_calls = 0
+            return
+        self._forgetful_calls += 1
+        if self._forgetful_calls == 2:
+            warnings.warn(
+                "predict() is called again with neither state nor episode_start: this policy remembers, and each such "
+                "call starts from nothing. Pass on the state that predict() returns, or use "
+                "velora_sb3.StatefulPredictor(model)",
+                stacklevel=3,
+            )
