@@ -75,7 +75,7 @@ def test_returns_are_counted_without_a_monitor(n_envs):
 
 
 def test_ars_has_returns_too(capsys):
-    ARS("LinearPolicy", "CartPole-v1", n_delta=1, seed=0).learn(100, callback=ProgressBar(refresh_rate=1e9))
+    ARS("LinearPolicy", "CartPole-v1", n_delta=1, seed=0).learn(400, callback=ProgressBar(refresh_rate=1e9))
     assert "return" in capsys.readouterr().out
 
 

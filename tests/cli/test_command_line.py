@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -7,9 +8,10 @@ from velora_sb3 import __version__
 from velora_sb3.cli import main
 
 
-def in_a_process(*argv, cwd):
+def in_a_process(*command, cwd):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
-        [sys.executable, "-m", "velora_sb3", *argv], cwd=cwd, capture_output=True, text=True, timeout=120
+        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
     )
 
 
@@ -37,7 +39,7 @@ def test_mistakes_are_one_line_and_exit_code_2(argv, run):
 
 
 def test_a_process_ends_with_one_line_and_no_traceback(tmp_path):
-    result = in_a_process("train", "--algo", "ddgp", "--env", "Pendulum-v1", cwd=tmp_path)
+    result = in_a_process("-m", "velora_sb3", "train", "--algo", "ddgp", "--env", "Pendulum-v1", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.startswith("velora-sb3: error: unknown algorithm 'ddgp': did you mean 'ddpg'?")
@@ -49,11 +51,11 @@ def test_importing_the_command_line_leaves_the_heavy_parts_out(tmp_path):
     code = """
 import sys
 import velora_sb3
-loaded = {"matplotlib", "moviepy", "imageio_ffmpeg", "rich.progress", "pygame", "yaml"} & set(sys.modules)
+loaded = {"matplotlib", "moviepy", "imageio_ffmpeg", "pygame", "yaml"} & set(sys.modules)
 assert not loaded, loaded
 import velora_sb3.cli
-loaded = {"matplotlib", "moviepy", "imageio_ffmpeg", "rich.progress", "pygame", "yaml"} & set(sys.modules)
+loaded = {"matplotlib", "moviepy", "imageio_ffmpeg", "pygame", "yaml"} & set(sys.modules)
 assert not loaded, loaded
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    result = in_a_process("-c", code, cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -70,4 +70,4 @@ def test_noise_is_for_continuous_actions():
 
 @pytest.mark.parametrize("algorithm", algorithms().values(), ids=list(algorithms()))
 def test_every_algorithm_has_readable_arguments(algorithm):
-    assert constructor_arguments(algorithm, {"learning_rate": 0.001, "stats_window_size": 10}, (1,))
+    assert constructor_arguments(algorithm, {"learning_rate": 0.001}, (1,))

@@ -25,11 +25,9 @@ FILES = [
     "model.zip",
     "video.mp4",
 ]
+OFF_POLICY = ["ddpg", "td3", "sac", "tqc", "crossq", "dqn", "qrdqn"]
 SMALL = {
-    **{
-        name: {"learning_starts": 20, "batch_size": 8}
-        for name in ["ddpg", "td3", "sac", "tqc", "crossq", "dqn", "qrdqn"]
-    },
+    **{name: {"learning_starts": 20, "batch_size": 8} for name in OFF_POLICY},
     **{name: {"n_steps": 32, "batch_size": 16} for name in ["ppo", "trpo", "maskable_ppo", "recurrent_ppo"]},
     "a2c": {"n_steps": 8},
     "ars": {"n_delta": 1},

@@ -18,7 +18,7 @@ def evaluations():
 
 def colours(path):
     pixels = matplotlib.image.imread(path)[..., :3]
-    return pixels.shape[:2], {tuple(colour) for colour in np.round(pixels.reshape(-1, 3), 2)}
+    return pixels.shape[:2], {tuple(colour) for colour in np.rint(255 * pixels.reshape(-1, 3)).astype(int).tolist()}
 
 
 def test_training_and_evaluations_are_drawn(tmp_path):
@@ -26,7 +26,7 @@ def test_training_and_evaluations_are_drawn(tmp_path):
     plot_learning_curve(tmp_path / "training.png", episodes(40), None, "a run")
     size, both = colours(tmp_path / "both.png")
     _, training = colours(tmp_path / "training.png")
-    blue, orange = (0.12, 0.47, 0.71), (1.0, 0.5, 0.05)
+    blue, orange = (31, 119, 180), (255, 127, 14)
     assert size == (540, 960)
     assert {blue, orange} <= both
     assert blue in training

@@ -97,11 +97,11 @@ def try_video(frames: int = 8) -> Attempt:
     """
     try:
         import gymnasium as gym
-        import imageio_ffmpeg  # type: ignore[import-untyped]
         import numpy as np
 
         from velora_sb3._headless import prepare_rendering
         from velora_sb3.plotting.episode_video import open_encoder
+        from velora_sb3.plotting.read_video import read_video
 
         prepare_rendering()
         with tempfile.TemporaryDirectory() as directory:
@@ -117,14 +117,12 @@ def try_video(frames: int = 8) -> Attempt:
             for picture in pictures:
                 encoder.send(picture)
             encoder.close()
-            reader = imageio_ffmpeg.read_frames(str(path))
-            size = next(reader)["size"]
-            decoded = sum(1 for _ in reader)
+            video = read_video(path)
     except Exception as error:  # as above
         return Attempt(False, _line(error))
-    height, width = pictures[0].shape[:2]
-    works = tuple(size) == (width, height) and abs(decoded - frames) <= 1
-    return Attempt(works, f"{decoded} of {frames} frames of {size[0]} x {size[1]} read back")
+    count, height, width = video.shape[:3]
+    works = (height, width) == pictures[0].shape[:2] and abs(count - frames) <= 1
+    return Attempt(works, f"{count} of {frames} frames of {width} x {height} read back")
 
 
 def try_mujoco() -> Attempt:

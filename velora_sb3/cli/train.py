@@ -49,7 +49,11 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--n-envs", type=positive, help="envs side by side (default: by algorithm and env, else 1)")
     parser.add_argument("--seed", type=seed, help="seed (default: drawn, and written to config.json)")
-    parser.add_argument("--eval-freq", type=zero_or_more, help="timesteps between evaluations (default: a twentieth of --steps, at least 1,000; 0: none)")
+    parser.add_argument(
+        "--eval-freq",
+        type=zero_or_more,
+        help="timesteps between evaluations (default: a twentieth of --steps, at least 1,000; 0: none)",
+    )
     parser.add_argument("--run-dir", help="a new directory (default: runs/<algo>-<env>-<n>)")
     parser.add_argument("--gym-packages", nargs="+", metavar="PACKAGE", help="packages that register envs")
     parser.add_argument("--device", help="auto (default), cpu, cuda")

@@ -65,12 +65,12 @@ def train_model(model: BaseAlgorithm, config: RunConfig, directory: Path, curves
     outcome = Outcome()
     outcome.interrupted = _learn(model, config, directory, outcome)
     try:
+        if curves:
+            draw_learning_curve(directory, f"{config.algo}, {config.policy}, {config.env}, seed {config.seed}")
         if not outcome.interrupted:
             env = open_vec_env(config.env, 1, config.seed + FINAL_SEED)
             outcome.returns, outcome.lengths = evaluate_model(model, env, FINAL_EPISODES)
             env.close()
-        if curves:
-            draw_learning_curve(directory, f"{config.algo}, {config.policy}, {config.env}, seed {config.seed}")
         if video and not outcome.interrupted:
             _record(model, config, directory, outcome)
     except KeyboardInterrupt:  # everything that took long to compute is on disk

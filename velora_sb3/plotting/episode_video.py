@@ -84,7 +84,7 @@ def open_encoder(path: Path, frame: np.ndarray, fps: float) -> Generator[None, n
 
     Args:
         path: The file to write.
-        frame: A frame ``(height, width, 3)``, for its size.
+        frame: A frame ``(height, width, 3)``, for its size; both sides even, as H.264 wants them.
         fps: Frames per second.
 
     Returns:
@@ -93,7 +93,7 @@ def open_encoder(path: Path, frame: np.ndarray, fps: float) -> Generator[None, n
     import imageio_ffmpeg  # type: ignore[import-untyped]
 
     height, width = frame.shape[:2]
-    # H.264 wants even sides; imageio-ffmpeg's own choice would stretch frames to multiples of 16.
+    # imageio-ffmpeg's own choice would stretch frames to multiples of 16.
     encoder: Generator[None, np.ndarray | None, None] = imageio_ffmpeg.write_frames(
         str(path), (width, height), fps=fps, macro_block_size=2, quality=8, ffmpeg_log_level="error"
     )
@@ -111,7 +111,9 @@ def _frame(env: gym.Env[Any, Any]) -> np.ndarray:
     frame = env.render()
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
         raise ValueError(f"render() gave {type(frame).__name__}, not a picture (height, width, 3)")
-    return np.ascontiguousarray(frame, dtype=np.uint8)
+    height, width = frame.shape[:2]
+    even = frame[: height - height % 2, : width - width % 2]  # H.264 wants even sides
+    return np.ascontiguousarray(even, dtype=np.uint8)
 
 
 def _first_line(error: Exception) -> str:
