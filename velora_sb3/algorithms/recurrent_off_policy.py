@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
 from velora_sb3.memory.actions import encode_actions
-from velora_sb3.policies.acting import RecurrentPolicyMixin
-
-State = tuple[np.ndarray, ...]
+from velora_sb3.policies.acting import RecurrentPolicyMixin, State
 
 
-class RecurrentOffPolicyMixin:
+class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
     """Put in front of an SB3 off-policy algorithm, it replaces the replay buffer and carries the memory along.
 
     ``train()`` stays SB3's own. The memory advances on every observation, also where the action is random (warm-up,
@@ -27,17 +27,20 @@ class RecurrentOffPolicyMixin:
     Args:
         policy: ``"LiquidPolicy"`` or a liquid policy class.
         env: The environment, or its id.
+        learning_rate: As SB3's.
         sequence_length: Steps of a window from the replay buffer to learn from.
         burn_in_length: Steps before them that only warm up the memory.
         batch_size: Windows in a batch.
-        learning_rate: As SB3's, 1e-3 unless given.
         learning_starts: Random steps before learning.
         **kwargs: Everything else is SB3's.
 
     Raises:
         ValueError: For what cannot work: n-step returns, hindsight replay, ``optimize_memory_usage``, a policy that
             does not remember.
+        TypeError: For an unknown argument.
     """
+
+    replay_buffer: SequenceReplayBuffer
 
     def __init__(
         self,
@@ -51,33 +54,28 @@ class RecurrentOffPolicyMixin:
         learning_starts: int = 500,
         **kwargs: Any,
     ) -> None:
-        self.sequence_length, self.burn_in_length = sequence_length, burn_in_length
         self._check_arguments(kwargs)
-        policy_kwargs = {**(kwargs.pop("policy_kwargs", None) or {}), "recurrent": True}
-        replay_buffer_kwargs = {
-            **(kwargs.pop("replay_buffer_kwargs", None) or {}),
+        self.sequence_length, self.burn_in_length = sequence_length, burn_in_length
+        self._acting_state: State | None = None
+        self._advanced: State | None = None
+        self._collecting = False
+        self._starts_after_pause: np.ndarray | None = None
+        kwargs["policy_kwargs"] = {**(kwargs.get("policy_kwargs") or {}), "recurrent": True}
+        kwargs["replay_buffer_kwargs"] = {
+            **(kwargs.get("replay_buffer_kwargs") or {}),
             "sequence_length": sequence_length,
             "burn_in_length": burn_in_length,
         }
-        self._acting_state: State | None = None
-        self._collecting = False
-        super().__init__(  # type: ignore[call-arg]
-            policy,
-            env,
-            learning_rate,
-            batch_size=batch_size,
-            learning_starts=learning_starts,
-            policy_kwargs=policy_kwargs,
-            replay_buffer_kwargs=replay_buffer_kwargs,
-            **kwargs,
+        super().__init__(
+            policy, env, learning_rate, batch_size=batch_size, learning_starts=learning_starts, **kwargs
         )
 
     def _check_arguments(self, kwargs: dict[str, Any]) -> None:
         name = type(self).__name__
         known = set(inspect.signature(super().__init__).parameters)
-        unknown = set(kwargs) - known
+        unknown = sorted(set(kwargs) - known)
         if unknown:
-            raise TypeError(f"{name} has no argument {', '.join(map(repr, sorted(unknown)))}; it takes {sorted(known)}")
+            raise TypeError(f"{name} has no argument {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
         if kwargs.get("n_steps", 1) != 1:
             raise ValueError(f"{name} has no n-step returns: windows hold single steps, leave out n_steps")
         if kwargs.get("optimize_memory_usage"):
@@ -85,53 +83,59 @@ class RecurrentOffPolicyMixin:
         buffer_class = kwargs.get("replay_buffer_class")
         if buffer_class is not None and not issubclass(buffer_class, SequenceReplayBuffer):
             raise ValueError(
-                f"{name} samples windows and cannot use {buffer_class.__name__} (hindsight replay changes goals in "
-                "single transitions): leave out replay_buffer_class, or derive it from SequenceReplayBuffer"
+                f"{name} samples windows and cannot use {buffer_class.__name__} (hindsight replay, for one, changes "
+                "goals in single transitions): leave out replay_buffer_class, or derive it from SequenceReplayBuffer"
             )
 
     def _setup_model(self) -> None:
-        algorithm: Any = self
-        if algorithm.replay_buffer_class in (None, ReplayBuffer):
-            with_dict = isinstance(algorithm.observation_space, spaces.Dict)
-            algorithm.replay_buffer_class = SequenceDictReplayBuffer if with_dict else SequenceReplayBuffer
-        if not issubclass(algorithm.policy_class, RecurrentPolicyMixin):
+        if self.replay_buffer_class in (None, ReplayBuffer):
+            with_dict = isinstance(self.observation_space, spaces.Dict)
+            self.replay_buffer_class = SequenceDictReplayBuffer if with_dict else SequenceReplayBuffer
+        if not issubclass(self.policy_class, RecurrentPolicyMixin):
             raise ValueError(
-                f"{type(self).__name__} needs a policy that remembers, {algorithm.policy_class.__name__} does not: "
+                f"{type(self).__name__} needs a policy that remembers, {self.policy_class.__name__} does not: "
                 "use 'LiquidPolicy'"
             )
-        super()._setup_model()  # type: ignore[misc]
+        super()._setup_model()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        """As SB3's; if that resets the environments, episodes in flight end in the replay buffer too."""
-        algorithm: Any = self
-        algorithm._last_episode_starts = None
-        prepared = super()._setup_learn(*args, **kwargs)  # type: ignore[misc]
-        if algorithm._last_episode_starts is None:  # not reset: the episodes go on
-            algorithm._last_episode_starts = self._starts_after_pause
+        """As SB3's; where it resets the environments, the episodes in flight end in the replay buffer too."""
+        self._last_episode_starts = None
+        prepared = super()._setup_learn(*args, **kwargs)
+        if self._last_episode_starts is None:  # not reset: the episodes go on
+            self._last_episode_starts = self._starts_after_pause
         else:
-            algorithm.replay_buffer.cut_episodes()
+            self.replay_buffer.cut_episodes()
         return prepared
 
-    def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> tuple[Any, Any]:
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """As SB3's, with the memory: advanced once for each observation, whatever chooses the action."""
-        algorithm: Any = self
-        self._advanced: State | None = None
-        self._collecting = True
+        assert self._last_obs is not None  # learn() has reset the environments
+        self._advanced, self._collecting = None, True
         try:
-            action, stored = super()._sample_action(learning_starts, action_noise, n_envs)  # type: ignore[misc]
+            action, stored = super()._sample_action(learning_starts, action_noise, n_envs)
         finally:
             self._collecting = False
         if self._advanced is None:  # a random action did not ask the policy
-            _, self._advanced = algorithm.policy.predict(
-                algorithm._last_obs, self._acting_state, algorithm._last_episode_starts, deterministic=True
+            _, self._advanced = self.policy.predict(
+                self._last_obs, self._acting_state, self._last_episode_starts, deterministic=True
             )
-        executed = encode_actions(torch.as_tensor(stored), algorithm.action_space).numpy()
+        assert self._advanced is not None
+        executed = encode_actions(torch.as_tensor(stored), self.action_space).numpy()
         self._acting_state = (self._advanced[0], executed)
         return action, stored
 
+    def _store_transition(self, replay_buffer: Any, *args: Any, **kwargs: Any) -> None:
+        stored_before = replay_buffer.pos
+        super()._store_transition(replay_buffer, *args, **kwargs)
+        dones = replay_buffer.dones[stored_before].astype(bool)
+        self._last_episode_starts = self._starts_after_pause = dones
+
     def predict(
         self,
-        observation: Any,
+        observation: np.ndarray | dict[str, np.ndarray],
         state: State | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
@@ -147,22 +151,17 @@ class RecurrentOffPolicyMixin:
         Returns:
             The action and the state for the next call.
         """
-        algorithm: Any = self
         if self._collecting:
-            state, episode_start = self._acting_state, algorithm._last_episode_starts
+            state, episode_start = self._acting_state, self._last_episode_starts
         action, next_state = self._choose(observation, state, episode_start, deterministic)
         if self._collecting:
             self._advanced = next_state
         return action, next_state
 
-    def _choose(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> Any:
-        algorithm: Any = self
-        return algorithm.policy.predict(observation, state, episode_start, deterministic)
-
-    def _store_transition(self, replay_buffer: Any, buffer_action: Any, new_obs: Any, reward: Any, dones: Any, infos: Any) -> None:
-        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)  # type: ignore[misc]
-        algorithm: Any = self
-        algorithm._last_episode_starts = self._starts_after_pause = np.asarray(dones, dtype=bool)
+    def _choose(
+        self, observation: Any, state: State | None, episode_start: np.ndarray | None, deterministic: bool
+    ) -> tuple[np.ndarray, State | None]:
+        return self.policy.predict(observation, state, episode_start, deterministic)
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """SB3's own, once a whole window is stored.
@@ -171,19 +170,22 @@ class RecurrentOffPolicyMixin:
             gradient_steps: Number of updates.
             batch_size: Number of windows in each.
         """
-        algorithm: Any = self
-        if algorithm.replay_buffer.can_sample():
-            super().train(gradient_steps, batch_size * self.sequence_length)  # type: ignore[misc]
+        if self.replay_buffer.can_sample():
+            super().train(gradient_steps, batch_size * self.sequence_length)
 
 
 class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
-    """For DQN and QR-DQN: the greedy action is computed also where a random one replaces it."""
+    """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one."""
 
-    def _choose(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> Any:
-        algorithm: Any = self
-        action, next_state = algorithm.policy.predict(observation, state, episode_start, deterministic)
-        if not deterministic and np.random.rand() < algorithm.exploration_rate:
-            random = np.array([algorithm.action_space.sample() for _ in range(np.size(action))])
-            action = random.reshape(np.shape(action))
-            next_state = (next_state[0], encode_actions(torch.as_tensor(random), algorithm.action_space).numpy())
+    exploration_rate: float
+
+    def _choose(
+        self, observation: Any, state: State | None, episode_start: np.ndarray | None, deterministic: bool
+    ) -> tuple[np.ndarray, State | None]:
+        action, next_state = super()._choose(observation, state, episode_start, deterministic)
+        if not deterministic and np.random.rand() < self.exploration_rate:
+            assert next_state is not None
+            random = np.array([self.action_space.sample() for _ in range(action.size)])
+            action = random.reshape(action.shape)
+            next_state = (next_state[0], encode_actions(torch.as_tensor(random), self.action_space).numpy())
         return action, next_state

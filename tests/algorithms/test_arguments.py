@@ -1,0 +1,83 @@
+import warnings
+
+import numpy as np
+import pytest
+from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer
+
+from tests.algorithms.recurrent import ALGORITHMS, make_env, make_model
+from velora_sb3 import RecurrentSAC, StatefulPredictor
+from velora_sb3.memory import SequenceReplayBuffer
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_steps": 3}, "has no n-step returns: windows hold single steps, leave out n_steps"),
+        ({"optimize_memory_usage": True}, "leave out optimize_memory_usage"),
+        ({"replay_buffer_class": HerReplayBuffer}, "cannot use HerReplayBuffer .hindsight replay"),
+        ({"replay_buffer_class": NStepReplayBuffer}, "cannot use NStepReplayBuffer"),
+        ({"sequence_length": 0}, "sequence_length must be an integer of at least 1"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(algorithm, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(algorithm, **arguments)
+
+
+def test_a_policy_that_does_not_remember_is_refused():
+    with pytest.raises(ValueError, match="needs a policy that remembers, SACPolicy does not: use 'LiquidPolicy'"):
+        RecurrentSAC("MlpPolicy", "Pendulum-v1")
+
+
+def test_an_unknown_argument_is_named():
+    with pytest.raises(TypeError, match="RecurrentSAC has no argument seqence_length; it takes .*buffer_size"):
+        RecurrentSAC("LiquidPolicy", "Pendulum-v1", seqence_length=3)
+
+
+def test_a_buffer_of_the_user_s_own_is_welcome():
+    class Mine(SequenceReplayBuffer):
+        pass
+
+    assert isinstance(make_model(RecurrentSAC, replay_buffer_class=Mine).replay_buffer, Mine)
+
+
+def test_the_user_s_policy_kwargs_are_left_as_they_are():
+    given = {"units": 8}
+    RecurrentSAC("LiquidPolicy", "Pendulum-v1", policy_kwargs=given, buffer_size=10)
+    assert given == {"units": 8}
+
+
+def test_batch_size_counts_windows(monkeypatch):
+    model, rows = make_model(RecurrentSAC, batch_size=5, sequence_length=4), []
+    sample = model.replay_buffer.sample
+    monkeypatch.setattr(model.replay_buffer, "sample", lambda count, env=None: rows.append(count) or sample(count, env))
+    model.learn(15)
+    assert set(rows) == {20}
+
+
+def test_calls_that_forget_the_state_are_warned_of_once():
+    model = make_model(RecurrentSAC)
+    observation = np.zeros((1, 4), dtype=np.float32)
+    model.predict(observation)
+    with pytest.warns(UserWarning, match="this policy remembers.*StatefulPredictor"):
+        model.predict(observation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(observation)
+        predictor = StatefulPredictor(model)
+        for _ in range(3):
+            predictor.predict(observation)
+
+
+def test_a_state_of_another_policy_is_explained():
+    model = make_model(RecurrentSAC)
+    observation = np.zeros((2, 4), dtype=np.float32)
+    with pytest.raises(ValueError, match=r"two arrays of shapes \(2, 8\) \(memory\) and \(2, 2\) \(previous action\)"):
+        model.predict(observation, (np.zeros((1, 8)), np.zeros((1, 2))), np.zeros(2))
+
+
+def test_the_environment_stays_as_it_is():
+    env = make_env(RecurrentSAC)
+    assert make_model(RecurrentSAC, env).get_env().envs[0].unwrapped is env

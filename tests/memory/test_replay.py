@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
+
+VECTOR = spaces.Box(-np.inf, np.inf, (3,))
+ACTIONS = spaces.Box(-1, 1, (1,))
+EPISODE = 5  # steps; every second one is cut by a time limit
+
+
+def filled(steps, capacity=40, n_envs=2, space=VECTOR, actions=ACTIONS, kind=SequenceReplayBuffer, **lengths):
+    """A buffer of steps whose observations tell (environment, episode, step within it), rewards the step's number."""
+    buffer = kind(capacity * n_envs, space, actions, "cpu", n_envs=n_envs, **lengths)
+    for number in range(steps):
+        episode, t = divmod(number, EPISODE)
+        rows = np.array([[env, episode, t] for env in range(n_envs)], dtype=np.float32)
+        following = rows + np.array([0, 0, 1], dtype=np.float32)
+        ended = t == EPISODE - 1
+        infos = [{"TimeLimit.truncated": ended and episode % 2 == 1}] * n_envs
+        action = np.full((n_envs, 1), (number % 7) / 10) if actions is ACTIONS else np.full(n_envs, number % 3)
+        if isinstance(space, spaces.Dict):
+            rows, following = {"vector": rows}, {"vector": following}
+        buffer.add(rows, following, action, np.full(n_envs, number), np.full(n_envs, ended), infos)
+    return buffer
+
+
+def windows(sample, length):
+    """Observations and rewards of a sample as (T, B, ...)."""
+    observations = sample.observations.observations
+    count = sample.observations.episode_starts.shape[1]
+    return observations.view(-1, count, observations.shape[-1]), sample.rewards.view(length, count)
+
+
+@pytest.mark.parametrize("steps", [12, 40, 57], ids=["filling", "full", "wrapped around"])
+def test_windows_are_consecutive_steps_of_one_environment(steps):
+    sample = filled(steps, sequence_length=8).sample(8 * 200)
+    observations, rewards = windows(sample, 8)
+    assert torch.all(rewards.diff(dim=0) == 1)
+    assert torch.all(observations[..., 0] == observations[0, :, 0])
+    assert set(observations[0, :, 0].tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(observations[..., 1] * EPISODE + observations[..., 2], rewards)
+
+
+@pytest.mark.parametrize("steps", [12, 57])
+def test_every_stored_step_is_drawn_and_none_that_was_overwritten(steps):
+    sample = filled(steps, sequence_length=8).sample(8 * 2000)
+    assert set(sample.rewards.flatten().tolist()) == set(range(max(0, steps - 40), steps))
+
+
+def test_episodes_start_after_ends_and_previous_actions_are_zero_there():
+    sample = filled(30, sequence_length=8).sample(8 * 100)
+    observations, rewards = windows(sample, 8)
+    batch = sample.observations
+    torch.testing.assert_close(batch.episode_starts, observations[..., 2] == 0)
+    expected = ((rewards - 1) % 7 / 10) * (observations[..., 2] != 0)
+    torch.testing.assert_close(batch.previous_actions[..., 0], expected)
+
+
+def test_the_oldest_step_starts_afresh_as_nothing_is_known_before_it():
+    sample = filled(57, sequence_length=8).sample(8 * 2000)
+    observations, rewards = windows(sample, 8)
+    oldest = rewards == 57 - 40
+    assert oldest.any()
+    assert torch.all(observations[oldest][:, 2] != 0)  # in mid-episode
+    assert torch.all(sample.observations.episode_starts[oldest])
+    assert torch.all(sample.observations.previous_actions[oldest] == 0)
+
+
+def test_rows_are_flattened_time_before_batch_and_belong_together():
+    sample = filled(30, sequence_length=4).sample(4 * 50)
+    observations, rewards = windows(sample, 4)
+    assert sample.actions.shape == (200, 1)
+    torch.testing.assert_close(sample.actions, sample.observations.actions)
+    torch.testing.assert_close(sample.actions.view(4, 50), rewards % 7 / 10)
+    following = sample.observations.next_observations.view(4, 50, 3)
+    torch.testing.assert_close(following, observations + torch.tensor([0.0, 0.0, 1.0]))
+    assert sample.next_observations.ahead
+    assert not sample.observations.ahead
+
+
+def test_ends_by_a_time_limit_bootstrap_as_in_sb3():
+    sample = filled(30, sequence_length=4).sample(4 * 200)
+    observations, _ = windows(sample, 4)
+    ended = observations[..., 2] == EPISODE - 1
+    terminated = ended & (observations[..., 1] % 2 == 0)
+    torch.testing.assert_close(sample.dones.view(4, -1), terminated.float())
+
+
+def test_burn_in_comes_before_the_learned_steps():
+    sample = filled(30, sequence_length=4, burn_in_length=3).sample(4 * 50)
+    batch = sample.observations
+    assert batch.burn_in == 3
+    assert batch.episode_starts.shape == (7, 50)
+    observations = batch.observations.view(7, 50, 3)
+    learned = observations[3:, :, 1] * EPISODE + observations[3:, :, 2]
+    torch.testing.assert_close(learned, sample.rewards.view(4, 50))
+
+
+def test_cut_episodes_do_not_go_on():
+    buffer = filled(12, sequence_length=4)
+    buffer.cut_episodes()  # the environments were reset in mid-episode
+    last = buffer.pos - 1
+    assert np.all(buffer.dones[last] == 1)
+    assert np.all(buffer.timeouts[last] == 1)
+    ended = filled(10, sequence_length=4)  # a real end stays one
+    ended.cut_episodes()
+    assert np.array_equal(ended.timeouts, filled(10, sequence_length=4).timeouts)
+
+
+def test_discrete_actions_are_one_hot_for_the_memory():
+    sample = filled(30, actions=spaces.Discrete(3), sequence_length=4).sample(4 * 50)
+    assert sample.actions.shape == (200, 1)
+    torch.testing.assert_close(sample.observations.actions.argmax(dim=1), sample.actions.flatten().long())
+    assert torch.all(sample.observations.actions.sum(dim=1) == 1)
+
+
+def test_dict_observations():
+    space = spaces.Dict({"vector": VECTOR})
+    sample = filled(30, space=space, kind=SequenceDictReplayBuffer, sequence_length=4).sample(4 * 50)
+    rows = sample.observations.observations["vector"].view(4, 50, 3)
+    torch.testing.assert_close(rows[..., 1] * EPISODE + rows[..., 2], sample.rewards.view(4, 50))
+    assert sample.observations.next_observations["vector"].shape == (200, 3)
+
+
+def test_memory_is_that_of_sb3_s_buffer():
+    def held(buffer):
+        return sum(value.nbytes for value in vars(buffer).values() if isinstance(value, np.ndarray))
+
+    plain = ReplayBuffer(10_000, VECTOR, ACTIONS, "cpu")
+    ours = SequenceReplayBuffer(10_000, VECTOR, ACTIONS, "cpu")
+    assert held(ours) <= 1.01 * held(plain)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sequence_length": 0}, "sequence_length must be an integer of at least 1, got 0"),
+        ({"burn_in_length": -1}, "burn_in_length must be an integer of at least 0, got -1"),
+        ({"optimize_memory_usage": True, "handle_timeout_termination": False}, "leave it out"),
+        ({"handle_timeout_termination": False}, "hides where episodes were cut"),
+    ],
+)
+def test_wrong_arguments_are_explained(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceReplayBuffer(10, VECTOR, ACTIONS, "cpu", **arguments)
+
+
+def test_too_few_steps_and_odd_batches_are_explained():
+    with pytest.raises(ValueError, match="a window has 8 steps of one environment, and only 7 are stored"):
+        filled(7, sequence_length=8).sample(8)
+    with pytest.raises(ValueError, match="batch_size must be a multiple of sequence_length=8, got 12"):
+        filled(9, sequence_length=8).sample(12)

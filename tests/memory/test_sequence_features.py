@@ -1,0 +1,121 @@
+"""Windows from the replay buffer give what stepping through the episodes gives."""
+
+import pytest
+import torch
+from gymnasium import spaces
+
+from velora_sb3.memory import LiquidExtractor, SequenceBatch, StepInput
+
+T, B, F, A = 7, 3, 4, 2
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+CELLS = [
+    {"units": 6},
+    {"units": 6, "readout_units": 5, "encoder_units": 3},
+    {"units": 12, "wiring": "ncp"},
+    {"units": 6, "cell": "ltc"},
+    {"units": 6, "mixed_memory": True},
+    {"units": 6, "backbone_units": 8},
+]
+
+
+@pytest.fixture(params=CELLS, ids=lambda cell: " ".join(map(str, cell)))
+def extractor(request):
+    return LiquidExtractor(spaces.Box(-1, 1, (F,)), previous_action_size=A, **request.param)
+
+
+def make_batch(burn_in=0):
+    starts = torch.rand(T, B) < 0.25
+    previous = torch.randn(T, B, A) * ~starts.unsqueeze(-1)
+    learned = (T - burn_in) * B
+    return SequenceBatch(
+        torch.randn(T * B, F), previous, starts, torch.randn(learned, F), torch.randn(learned, A), burn_in
+    )
+
+
+def step_through(extractor, batch):
+    """Features and memory of each step, one at a time, reset by hand."""
+    observations, state = batch.observations.view(T, B, F), torch.zeros(B, extractor.cell.state_size)
+    features, states = [], []
+    for t in range(T):
+        state = state * ~batch.episode_starts[t].unsqueeze(-1)
+        step = StepInput(observations[t], state, batch.previous_actions[t])
+        features.append(extractor(step))
+        state = step.next_state
+        states.append(state)
+    return torch.stack(features), torch.stack(states)
+
+
+@pytest.mark.parametrize("burn_in", [0, 3])
+def test_features_are_those_of_stepping(extractor, burn_in):
+    batch = make_batch(burn_in)
+    expected, _ = step_through(extractor, batch)
+    torch.testing.assert_close(extractor(batch), expected[burn_in:].flatten(0, 1), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("burn_in", [0, 3])
+def test_features_of_next_observations_are_those_of_one_more_step_also_at_episode_ends(extractor, burn_in):
+    batch = make_batch(burn_in)
+    _, states = step_through(extractor, batch)
+    more = StepInput(batch.next_observations, states[burn_in:].flatten(0, 1), batch.actions)
+    torch.testing.assert_close(extractor(batch.looking_ahead()), extractor(more), atol=1e-12, rtol=0)
+
+
+def test_the_burn_in_gets_no_gradient(extractor):
+    batch = make_batch(burn_in=3)
+    batch.previous_actions.requires_grad_()
+    extractor(batch).sum().backward()
+    assert torch.all(batch.previous_actions.grad[:3] == 0)
+    assert not torch.all(batch.previous_actions.grad[3:] == 0)
+
+
+def test_states_unrolled_once_serve_both_views_until_the_network_changes(extractor, monkeypatch):
+    batch, unrolls = make_batch(), []
+    unroll = extractor._unroll
+    monkeypatch.setattr(extractor, "_unroll", lambda given: unrolls.append(1) or unroll(given))
+    extractor(batch)
+    with torch.no_grad():
+        first = extractor(batch.looking_ahead())
+        assert len(unrolls) == 1
+        for parameter in extractor.parameters():
+            parameter.add_(0.1)  # as an optimizer does
+        second = extractor(batch.looking_ahead())
+    assert len(unrolls) == 2
+    assert not torch.allclose(first, second)
+
+
+def test_a_step_from_an_episode_s_start_is_the_reactive_step(extractor):
+    observations = torch.randn(B, F)
+    step = StepInput(observations, torch.zeros(B, extractor.cell.state_size), torch.zeros(B, A))
+    torch.testing.assert_close(extractor(step), extractor(observations))
+
+
+def test_timespans_reach_the_cell_in_windows_and_steps():
+    space = spaces.Dict({"position": spaces.Box(-1, 1, (F,)), "timespans": spaces.Box(0, 9, (1,))})
+    extractor = LiquidExtractor(space, units=6, previous_action_size=A)
+    batch = make_batch()
+
+    def timed(observations, count):
+        return {"position": observations, "timespans": torch.rand(count, 1)}
+
+    batch = SequenceBatch(
+        timed(batch.observations, T * B),
+        batch.previous_actions,
+        torch.zeros(T, B, dtype=torch.bool),
+        timed(batch.next_observations, T * B),
+        batch.actions,
+        0,
+    )
+    features = extractor(batch).view(T, B, -1)
+    state = torch.zeros(B, 6)
+    for t in range(T):
+        here = {key: values.view(T, B, -1)[t] for key, values in batch.observations.items()}
+        step = StepInput(here, state, batch.previous_actions[t])
+        torch.testing.assert_close(extractor(step), features[t])
+        state = step.next_state
+    slower = {**batch.observations, "timespans": 2 * batch.observations["timespans"]}
+    changed = SequenceBatch(
+        slower, batch.previous_actions, batch.episode_starts, batch.next_observations, batch.actions, 0
+    )
+    assert not torch.allclose(extractor(changed).view(T, B, -1), features)
