@@ -126,7 +126,9 @@ def test_a_window_of_one_step_from_the_zero_state_is_the_reactive_policy_s_batch
     plain = batch._replace(
         observations=batch.observations.observations, next_observations=batch.next_observations.next_observations
     )
-    next_plain = reactive.policy.critic_target(plain.next_observations, reactive.policy.actor_target(plain.next_observations))
+    next_plain = reactive.policy.critic_target(
+        plain.next_observations, reactive.policy.actor_target(plain.next_observations)
+    )
     critic = model.policy.critic(batch.observations, batch.actions)[0]
     torch.testing.assert_close(critic, reactive.policy.critic(plain.observations, plain.actions)[0])
     # The next observation is one more step, from the memory after this one: with no recurrent weights the same.

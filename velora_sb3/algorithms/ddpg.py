@@ -5,5 +5,8 @@ from stable_baselines3 import DDPG
 from velora_sb3.algorithms.recurrent_off_policy import RecurrentOffPolicyMixin
 
 
-class RecurrentDDPG(RecurrentOffPolicyMixin, DDPG):
-    """DDPG whose agent remembers. Arguments: :class:`~velora_sb3.algorithms.recurrent_off_policy.RecurrentOffPolicyMixin`."""
+class RecurrentDDPG(RecurrentOffPolicyMixin, DDPG):  # type: ignore[misc]  # SB3 has defaults in train() that are never used
+    """DDPG whose agent remembers.
+
+    Arguments as in :class:`~velora_sb3.algorithms.recurrent_off_policy.RecurrentOffPolicyMixin`.
+    """

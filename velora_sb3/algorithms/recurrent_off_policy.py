@@ -59,16 +59,13 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         self._acting_state: State | None = None
         self._advanced: State | None = None
         self._collecting = False
-        self._starts_after_pause: np.ndarray | None = None
         kwargs["policy_kwargs"] = {**(kwargs.get("policy_kwargs") or {}), "recurrent": True}
         kwargs["replay_buffer_kwargs"] = {
             **(kwargs.get("replay_buffer_kwargs") or {}),
             "sequence_length": sequence_length,
             "burn_in_length": burn_in_length,
         }
-        super().__init__(
-            policy, env, learning_rate, batch_size=batch_size, learning_starts=learning_starts, **kwargs
-        )
+        super().__init__(policy, env, learning_rate, batch_size=batch_size, learning_starts=learning_starts, **kwargs)
 
     def _check_arguments(self, kwargs: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -100,12 +97,14 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         """As SB3's; where it resets the environments, the episodes in flight end in the replay buffer too."""
+        going_on = self._last_episode_starts
         self._last_episode_starts = None
         prepared = super()._setup_learn(*args, **kwargs)
-        if self._last_episode_starts is None:  # not reset: the episodes go on
-            self._last_episode_starts = self._starts_after_pause
-        else:
+        was_reset = self._last_episode_starts is not None
+        if was_reset:
             self.replay_buffer.cut_episodes()
+        else:
+            self._last_episode_starts = going_on
         return prepared
 
     def _sample_action(
@@ -131,7 +130,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         stored_before = replay_buffer.pos
         super()._store_transition(replay_buffer, *args, **kwargs)
         dones = replay_buffer.dones[stored_before].astype(bool)
-        self._last_episode_starts = self._starts_after_pause = dones
+        self._last_episode_starts = dones
 
     def predict(
         self,

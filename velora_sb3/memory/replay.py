@@ -19,8 +19,8 @@ from velora_sb3.memory.inputs import SequenceBatch
 class SequenceReplayBuffer(ReplayBuffer):
     """SB3's replay buffer that is sampled in windows.
 
-    A sample of ``batch_size`` transitions is one of ``batch_size / sequence_length`` windows, so SB3's ``train()`` finds
-    the number of rows that it asked for: actions, rewards and dones are flattened, time before batch, and the
+    A sample of ``batch_size`` transitions is one of ``batch_size / sequence_length`` windows, so SB3's ``train()``
+    finds the number of rows that it asked for: actions, rewards and dones are flattened, time before batch, and the
     observations are :class:`SequenceBatch`. Nothing is stored beyond what SB3 stores: where episodes start follows
     from ``dones``.
 
@@ -64,7 +64,7 @@ class SequenceReplayBuffer(ReplayBuffer):
             raise ValueError("optimize_memory_usage overwrites the last observation of an episode: leave it out")
         if not handle_timeout_termination:
             raise ValueError("handle_timeout_termination=False hides where episodes were cut: leave it out")
-        super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)  # type: ignore[arg-type]
+        super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
         self.sequence_length, self.burn_in_length = sequence_length, burn_in_length
 
     @property
@@ -107,7 +107,9 @@ class SequenceReplayBuffer(ReplayBuffer):
             )
         windows, rest = divmod(batch_size, self.sequence_length)
         if windows < 1 or rest:
-            raise ValueError(f"batch_size must be a multiple of sequence_length={self.sequence_length}, got {batch_size}")
+            raise ValueError(
+                f"batch_size must be a multiple of sequence_length={self.sequence_length}, got {batch_size}"
+            )
         steps, burn_in = self.window_length, self.burn_in_length
         oldest = self.pos if self.full else 0
         first = np.random.randint(0, self.size() - steps + 1, size=windows)
@@ -147,7 +149,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         return self.to_torch(picked.reshape(-1, *picked.shape[2:]))  # type: ignore[union-attr]
 
 
-class SequenceDictReplayBuffer(SequenceReplayBuffer, DictReplayBuffer):
+class SequenceDictReplayBuffer(SequenceReplayBuffer, DictReplayBuffer):  # type: ignore[misc]  # sample()
     """:class:`SequenceReplayBuffer` for Dict observations."""
 
     def _observations(self, stored: Any, indices: Any, envs: Any, env: VecNormalize | None) -> Any:

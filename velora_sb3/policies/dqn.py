@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 
 from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
@@ -23,4 +21,5 @@ class LiquidDQNPolicy(RecurrentPolicyMixin, DQNPolicy):
 
     def make_q_net(self) -> QNetwork:
         """As SB3's, of a network that takes windows."""
-        return _QNetwork(**self._update_features_extractor(self.net_args, features_extractor=None)).to(self.device)
+        arguments = self._update_features_extractor(self.net_args, features_extractor=None)
+        return _QNetwork(**arguments).to(self.device)

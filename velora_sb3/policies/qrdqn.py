@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sb3_contrib.qrdqn.policies import QRDQNPolicy, QuantileNetwork
 
 from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
@@ -23,4 +21,6 @@ class LiquidQRDQNPolicy(RecurrentPolicyMixin, QRDQNPolicy):
 
     def make_quantile_net(self) -> QuantileNetwork:
         """As SB3's, of a network that takes windows."""
-        return _QuantileNetwork(**self._update_features_extractor(self.net_args, features_extractor=None)).to(self.device)
+        return _QuantileNetwork(**self._update_features_extractor(self.net_args, features_extractor=None)).to(
+            self.device
+        )

@@ -26,8 +26,11 @@ class LiquidTD3Policy(RecurrentPolicyMixin, TD3Policy):
 
     def make_actor(self, features_extractor: Any = None) -> Actor:
         """As SB3's, of a network that takes windows."""
-        return _Actor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
+        arguments = self._update_features_extractor(self.actor_kwargs, features_extractor)
+        return _Actor(**arguments).to(self.device)
 
     def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
         """As SB3's, of a network that takes windows."""
-        return _ContinuousCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)
+        return _ContinuousCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(
+            self.device
+        )

@@ -25,8 +25,10 @@ class LiquidTQCPolicy(RecurrentPolicyMixin, TQCPolicy):
 
     def make_actor(self, features_extractor: Any = None) -> Actor:
         """As SB3's, of a network that takes windows."""
-        return _Actor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
+        arguments = self._update_features_extractor(self.actor_kwargs, features_extractor)
+        return _Actor(**arguments).to(self.device)
 
     def make_critic(self, features_extractor: Any = None) -> Critic:
         """As SB3's, of a network that takes windows."""
-        return _Critic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)
+        arguments = self._update_features_extractor(self.critic_kwargs, features_extractor)
+        return _Critic(**arguments).to(self.device)
