@@ -63,17 +63,22 @@ TASKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 MLP = "MlpPolicy [64, 64]"
+# No candidate leaves the encoder to the policy's default: DQN has one.
 CANDIDATES: dict[str, dict[str, Any]] = {
     MLP: {"net_arch": [64, 64]},
-    "CfC, head [64]": {"net_arch": [64]},
-    "CfC, head [64], ncps's initialisation": {"net_arch": [64], "features_extractor_class": NcpsInit},
-    "CfC no_gate, head [64]": {"net_arch": [64], "mode": "no_gate"},
-    "CfC, readout 64, head [64]": {"net_arch": [64], "readout_units": 64},
+    "CfC, head [64]": {"net_arch": [64], "encoder_units": None},
+    "CfC, head [64], ncps's initialisation": {
+        "net_arch": [64],
+        "encoder_units": None,
+        "features_extractor_class": NcpsInit,
+    },
+    "CfC no_gate, head [64]": {"net_arch": [64], "encoder_units": None, "mode": "no_gate"},
+    "CfC, readout 64, head [64]": {"net_arch": [64], "encoder_units": None, "readout_units": 64},
     "encoder 64, CfC, head [64]": {"net_arch": [64], "encoder_units": 64},
     "encoder 64, CfC, readout 64, head [64]": {"net_arch": [64], "encoder_units": 64, "readout_units": 64},
-    "CfC with NCP wiring, head [64]": {"net_arch": [64], "wiring": "ncp"},
-    "CfC, head []": {"net_arch": []},
-    "CfC, head [64, 64]": {"net_arch": [64, 64]},
+    "CfC with NCP wiring, head [64]": {"net_arch": [64], "encoder_units": None, "wiring": "ncp"},
+    "CfC, head []": {"net_arch": [], "encoder_units": None},
+    "CfC, head [64, 64]": {"net_arch": [64, 64], "encoder_units": None},
 }
 
 

@@ -3,6 +3,7 @@ import pytest
 from sb3_contrib import QRDQN, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import DDPG, DQN, PPO
 
+from velora_sb3 import algorithms as recurrent
 from velora_sb3.cli.algorithms import (
     action_spaces,
     algorithms,
@@ -22,7 +23,9 @@ def test_names():
 
 
 def test_every_algorithm_of_the_registry_is_there():
-    assert list(algorithms().values()) == list(POLICIES)
+    known = list(algorithms().values())
+    assert known[: len(POLICIES)] == list(POLICIES)
+    assert known[len(POLICIES) :] == [getattr(recurrent, name) for name in recurrent.__all__]
 
 
 @pytest.mark.parametrize("name", ["recurrent_ppo", "ppo_lstm", "Recurrent-PPO"])

@@ -63,6 +63,16 @@ def test_the_user_s_features_extractor_stands_before_the_cell():
     assert extractor.encoder.factor == 3
 
 
+def test_dqn_has_a_layer_before_the_cell_unless_told_otherwise():
+    def extractor(**arguments):
+        model = DQN("LiquidPolicy", "CartPole-v1", policy_kwargs=arguments, buffer_size=10)
+        return model.policy.q_net.features_extractor
+
+    assert extractor().dense is not None
+    assert extractor(encoder_units=None).dense is None
+    assert extractor(encoder_units=32).cell.input_size == 32
+
+
 def test_an_unknown_argument_is_named_with_the_nearest_and_with_all():
     with pytest.raises(TypeError, match="no argument 'wirring'; did you mean 'wiring'.*it takes .*n_critics.*units"):
         SAC("LiquidPolicy", "Pendulum-v1", policy_kwargs={"wirring": "ncp"}, buffer_size=10)

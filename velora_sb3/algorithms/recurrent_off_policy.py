@@ -42,6 +42,16 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
 
     replay_buffer: SequenceReplayBuffer
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let ``inspect.signature`` show SB3's arguments where ``**kwargs`` stands."""
+        super().__init_subclass__(**kwargs)
+        own = list(inspect.signature(RecurrentOffPolicyMixin.__init__).parameters.values())[1:-1]
+        algorithm = next(base for base in cls.__mro__ if not issubclass(base, RecurrentOffPolicyMixin))
+        names = {parameter.name for parameter in own}
+        rest = [other for name, other in inspect.signature(algorithm).parameters.items() if name not in names]
+        keywords = [other.replace(kind=inspect.Parameter.KEYWORD_ONLY) for other in rest]
+        cls.__signature__ = inspect.Signature([*own, *keywords])  # type: ignore[attr-defined]
+
     def __init__(
         self,
         policy: Any,

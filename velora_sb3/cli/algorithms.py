@@ -9,6 +9,7 @@ import gymnasium as gym
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from velora_sb3 import algorithms as recurrent
 from velora_sb3.cli.errors import UserError, unknown
 from velora_sb3.policies import ALIAS, POLICIES
 
@@ -48,7 +49,8 @@ def algorithms() -> dict[str, type[BaseAlgorithm]]:
     Returns:
         Classes by name.
     """
-    return {command_name(algorithm): algorithm for algorithm in POLICIES}
+    known = [*POLICIES, *(getattr(recurrent, name) for name in recurrent.__all__)]
+    return {command_name(algorithm): algorithm for algorithm in known}
 
 
 def find_algorithm(name: str) -> tuple[str, type[BaseAlgorithm]]:

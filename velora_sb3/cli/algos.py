@@ -33,12 +33,12 @@ def run(args: argparse.Namespace) -> int:
 
     from velora_sb3.cli.algorithms import ALIASES, action_spaces, algorithms, memory_kinds
     from velora_sb3.cli.report import plain_table, print_line
-    from velora_sb3.policies import POLICIES
+    from velora_sb3.policies import ALIAS
 
     table = plain_table("algorithm", "LiquidPolicy is", "actions", "memory")
     for name, algorithm in algorithms().items():
         letters = " ".join(LETTERS[space] for space in action_spaces(algorithm))
-        table.add_row(name, POLICIES[algorithm].__name__, letters, ", ".join(memory_kinds(algorithm)))
+        table.add_row(name, algorithm.policy_aliases[ALIAS].__name__, letters, ", ".join(memory_kinds(algorithm)))
     console = Console()
     console.print(table, highlight=False)
     print_line(console, "\nactions: " + ", ".join(f"{letters} {space}" for space, letters in LETTERS.items()))

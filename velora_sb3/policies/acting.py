@@ -41,13 +41,13 @@ class RecurrentPolicyMixin(LiquidPolicyMixin):
     the actor's memory ``(N, S)`` and the previous action ``(N, A)``.
     """
 
-    recurrent_defaults: dict[str, Any] = {"readout_units": 64}
+    recurrent_defaults: dict[str, Any] = {"net_arch": [64], "readout_units": 64}
     acting_network = "actor"
 
     def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
         self.recurrent = bool(kwargs.get("recurrent", False))
         if self.recurrent:
-            kwargs = {**self.recurrent_defaults, **kwargs}
+            self.defaults = self.recurrent_defaults
         self._action_size = action_size(action_space) if self.recurrent else 0
         self._forgetful_calls = 0
         super().__init__(observation_space, action_space, *args, **kwargs)

@@ -39,7 +39,9 @@ class LiquidPolicyMixin:
                 raise TypeError(
                     f"{type(self).__name__} has no argument {name!r}; {hint}it takes {', '.join(sorted(accepted))}"
                 )
-        self._given = {**self.defaults, **{name: value for name, value in kwargs.items() if value is not None}}
+        # None is what SB3's own arguments are by default, but a choice among the liquid ones: no encoder, say.
+        chosen = {n: value for n, value in kwargs.items() if value is not None or n in self.liquid_arguments}
+        self._given = {**self.defaults, **chosen}
         arguments = self._to_sb3(dict(self._given))
         super().__init__(observation_space, action_space, *args, **arguments)  # type: ignore[call-arg]
         use_fused_adam(self)  # type: ignore[arg-type]
