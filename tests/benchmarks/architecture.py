@@ -22,15 +22,20 @@ from stable_baselines3.common.noise import NormalActionNoise
 
 import velora_sb3  # noqa: F401  (registers the alias)
 from tests.benchmarks.statistics import bootstrap_interval, interquartile_mean
+from velora_sb3.cells import CfCCell
 from velora_sb3.memory import LiquidExtractor
 
 
-class NcpsInit(LiquidExtractor):
-    """ncps's initialisation: one Xavier bound over inputs and state together, whatever the input's width."""
+class LinearInit(LiquidExtractor):
+    """Inputs' weights and biases as in torch's Linear, which moves the state more than ncps's one bound for all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.cell.reset_parameters(ncps=True)
+        for module in self.cell.modules():
+            if isinstance(module, CfCCell):
+                bound = module.input_size**-0.5
+                for parameter in (module.weight_ih, module.slope_ih, module.bias, module.slope_bias):
+                    torch.nn.init.uniform_(parameter, -bound, bound)
 
 
 def linear(start: float) -> Any:
@@ -64,21 +69,25 @@ TASKS: dict[str, dict[str, Any]] = {
 
 MLP = "MlpPolicy [64, 64]"
 # No candidate leaves the encoder to the policy's default: DQN has one.
+BARE = {"net_arch": [64], "encoder_units": None}
+LINEAR = {"features_extractor_class": LinearInit}
 CANDIDATES: dict[str, dict[str, Any]] = {
     MLP: {"net_arch": [64, 64]},
-    "CfC, head [64]": {"net_arch": [64], "encoder_units": None},
-    "CfC, head [64], ncps's initialisation": {
-        "net_arch": [64],
-        "encoder_units": None,
-        "features_extractor_class": NcpsInit,
-    },
-    "CfC no_gate, head [64]": {"net_arch": [64], "encoder_units": None, "mode": "no_gate"},
-    "CfC, readout 64, head [64]": {"net_arch": [64], "encoder_units": None, "readout_units": 64},
+    "CfC, head [64]": BARE,
     "encoder 64, CfC, head [64]": {"net_arch": [64], "encoder_units": 64},
-    "encoder 64, CfC, readout 64, head [64]": {"net_arch": [64], "encoder_units": 64, "readout_units": 64},
-    "CfC with NCP wiring, head [64]": {"net_arch": [64], "encoder_units": None, "wiring": "ncp"},
-    "CfC, head []": {"net_arch": [], "encoder_units": None},
-    "CfC, head [64, 64]": {"net_arch": [64, 64], "encoder_units": None},
+    "CfC, head [64], Linear's initialisation": {**BARE, **LINEAR},
+    "CfC no_gate, head [64], Linear's": {**BARE, **LINEAR, "mode": "no_gate"},
+    "CfC, readout 64, head [64], Linear's": {**BARE, **LINEAR, "readout_units": 64},
+    "encoder 64, CfC, head [64], Linear's": {**BARE, **LINEAR, "encoder_units": 64},
+    "encoder 64, CfC, readout 64, head [64], Linear's": {
+        **BARE,
+        **LINEAR,
+        "encoder_units": 64,
+        "readout_units": 64,
+    },
+    "CfC with NCP wiring, head [64], Linear's": {**BARE, **LINEAR, "wiring": "ncp"},
+    "CfC, head [], Linear's": {**BARE, **LINEAR, "net_arch": []},
+    "CfC, head [64, 64], Linear's": {**BARE, **LINEAR, "net_arch": [64, 64]},
 }
 
 
