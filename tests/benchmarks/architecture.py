@@ -6,11 +6,6 @@ the table; ``--only`` restricts it to some candidates. Every run is one line of 
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
-from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,16 +16,21 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
 
 import velora_sb3  # noqa: F401  (registers the alias)
-from tests.benchmarks.statistics import bootstrap_interval, interquartile_mean
+from tests.benchmarks.runs import Job, parse_arguments, run_missing, table
+from velora_sb3.cells import CfCCell
 from velora_sb3.memory import LiquidExtractor
 
 
-class NcpsInit(LiquidExtractor):
-    """ncps's initialisation: one Xavier bound over inputs and state together, whatever the input's width."""
+class LinearInit(LiquidExtractor):
+    """Inputs' weights and biases as in torch's Linear, which moves the state more than ncps's one bound for all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.cell.reset_parameters(ncps=True)
+        for module in self.cell.modules():
+            if isinstance(module, CfCCell):
+                bound = module.input_size**-0.5
+                for parameter in (module.weight_ih, module.slope_ih, module.bias, module.slope_bias):
+                    torch.nn.init.uniform_(parameter, -bound, bound)
 
 
 def linear(start: float) -> Any:
@@ -64,25 +64,29 @@ TASKS: dict[str, dict[str, Any]] = {
 
 MLP = "MlpPolicy [64, 64]"
 # No candidate leaves the encoder to the policy's default: DQN has one.
+BARE = {"net_arch": [64], "encoder_units": None}
+LINEAR = {"features_extractor_class": LinearInit}
 CANDIDATES: dict[str, dict[str, Any]] = {
     MLP: {"net_arch": [64, 64]},
-    "CfC, head [64]": {"net_arch": [64], "encoder_units": None},
-    "CfC, head [64], ncps's initialisation": {
-        "net_arch": [64],
-        "encoder_units": None,
-        "features_extractor_class": NcpsInit,
-    },
-    "CfC no_gate, head [64]": {"net_arch": [64], "encoder_units": None, "mode": "no_gate"},
-    "CfC, readout 64, head [64]": {"net_arch": [64], "encoder_units": None, "readout_units": 64},
+    "CfC, head [64]": BARE,
     "encoder 64, CfC, head [64]": {"net_arch": [64], "encoder_units": 64},
-    "encoder 64, CfC, readout 64, head [64]": {"net_arch": [64], "encoder_units": 64, "readout_units": 64},
-    "CfC with NCP wiring, head [64]": {"net_arch": [64], "encoder_units": None, "wiring": "ncp"},
-    "CfC, head []": {"net_arch": [], "encoder_units": None},
-    "CfC, head [64, 64]": {"net_arch": [64, 64], "encoder_units": None},
+    "CfC, head [64], Linear's initialisation": {**BARE, **LINEAR},
+    "CfC no_gate, head [64], Linear's": {**BARE, **LINEAR, "mode": "no_gate"},
+    "CfC, readout 64, head [64], Linear's": {**BARE, **LINEAR, "readout_units": 64},
+    "encoder 64, CfC, head [64], Linear's": {**BARE, **LINEAR, "encoder_units": 64},
+    "encoder 64, CfC, readout 64, head [64], Linear's": {
+        **BARE,
+        **LINEAR,
+        "encoder_units": 64,
+        "readout_units": 64,
+    },
+    "CfC with NCP wiring, head [64], Linear's": {**BARE, **LINEAR, "wiring": "ncp"},
+    "CfC, head [], Linear's": {**BARE, **LINEAR, "net_arch": []},
+    "CfC, head [64, 64], Linear's": {**BARE, **LINEAR, "net_arch": [64, 64]},
 }
 
 
-def run(job: tuple[str, str, int]) -> dict[str, Any]:
+def run(job: Job) -> dict[str, Any]:
     """Train one seed of one candidate on one task; 20 evaluation episodes on a fresh environment."""
     candidate, task_name, seed = job
     torch.set_num_threads(1)
@@ -101,50 +105,10 @@ def run(job: tuple[str, str, int]) -> dict[str, Any]:
     return {"candidate": candidate, "task": task_name, "seed": seed, "return": float(mean)}
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table: interquartile mean, 95 % interval, worst seed."""
-    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for row in rows:
-        scores[row["candidate"], row["task"]].append(row["return"])
-    lines = ["| candidate | " + " | ".join(TASKS) + " |", "|---" * (len(TASKS) + 1) + "|"]
-    for candidate in CANDIDATES:
-        cells = []
-        for task in TASKS:
-            values = scores.get((candidate, task), [])
-            if not values:
-                cells.append("")
-                continue
-            low, high = bootstrap_interval(values)
-            cells.append(f"{interquartile_mean(values):.0f} ({low:.0f} to {high:.0f}), worst {min(values):.0f}")
-        if any(cells):
-            lines.append(f"| {candidate} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("architecture.jsonl"))
-    parser.add_argument("--only", nargs="*", choices=list(CANDIDATES), default=list(CANDIDATES))
-    parser.add_argument("--tasks", nargs="*", choices=list(TASKS), default=list(TASKS))
-    arguments = parser.parse_args()
-    rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
-    done = {(row["candidate"], row["task"], row["seed"]) for row in rows}
-    jobs = [
-        (candidate, task, seed)
-        for seed in range(arguments.seeds)
-        for candidate in arguments.only
-        for task in arguments.tasks
-        if (candidate, task, seed) not in done
-    ]
-    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool, arguments.out.open("a") as out:
-        for number, row in enumerate(pool.imap_unordered(run, jobs), start=1):
-            rows.append(row)
-            out.write(json.dumps(row) + "\n")
-            out.flush()
-            print(f"{number}/{len(jobs)} {row['candidate']} | {row['task']} | {row['seed']}: {row['return']:.1f}")
-    print(table(rows))
+    arguments = parse_arguments(__doc__, list(CANDIDATES), list(TASKS), "architecture.jsonl")
+    jobs = [(c, task, seed) for seed in range(arguments.seeds) for c in arguments.only for task in arguments.tasks]
+    print(table(run_missing(run, jobs, arguments.out, arguments.jobs), list(CANDIDATES), list(TASKS)))
 
 
 if __name__ == "__main__":

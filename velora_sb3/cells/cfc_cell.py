@@ -131,25 +131,19 @@ class CfCCell(LiquidCell):
         return masked if self.mode == "pure" else torch.cat([masked, masked, torch.ones_like(masked)])
 
     @torch.no_grad()
-    def reset_parameters(self, ncps: bool = False) -> None:
-        """Initialise: inputs' weights and biases as in torch's Linear, recurrent ones Xavier-uniform per gate.
-
-        Args:
-            ncps: Initialise as ncps does, one Xavier bound for inputs and state together. Few inputs then hardly
-                move the state: see docs/decisions.md.
-        """
+    def reset_parameters(self) -> None:
+        """Initialise as ncps does: one Xavier bound over inputs and state for each gate, torch's default for biases."""
         joint = self.input_size + self.hidden_size
         fan_out = self.weight_ih.shape[0] if self.backbone is not None else self.hidden_size
-        xavier = (6 / (joint + fan_out)) ** 0.5
-        inputs_bound = xavier if ncps else self.input_size**-0.5
-        bias_bound = joint**-0.5 if ncps else self.input_size**-0.5
-        parts = [(self.weight_ih, self.weight_hh, self.bias)]
+        bound = (6 / (joint + fan_out)) ** 0.5
+        weights, biases = [self.weight_ih, self.weight_hh], [self.bias]
         if self.has_slope:
-            parts.append((self.slope_ih, self.slope_hh, self.slope_bias))
-        for inputs, recurrent, bias in parts:
-            nn.init.uniform_(inputs, -inputs_bound, inputs_bound)
-            nn.init.uniform_(recurrent, -xavier, xavier)
-            nn.init.uniform_(bias, -bias_bound, bias_bound)
+            weights += [self.slope_ih, self.slope_hh]
+            biases += [self.slope_bias]
+        for weight in weights:
+            nn.init.uniform_(weight, -bound, bound)
+        for bias in biases:
+            nn.init.uniform_(bias, -(joint**-0.5), joint**-0.5)
         if self.backbone is not None:
             for layer in self.backbone:
                 if isinstance(layer, nn.Linear):
