@@ -2,11 +2,13 @@ import warnings
 
 import numpy as np
 import pytest
-from stable_baselines3 import HerReplayBuffer
+from gymnasium import spaces
+from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.buffers import NStepReplayBuffer
 
 from tests.algorithms.recurrent import ALGORITHMS, make_env, make_model
-from velora_sb3 import RecurrentSAC, StatefulPredictor
+from tests.compat.algorithms import OBSERVATIONS, RandomEnv
+from velora_sb3 import RecurrentDQN, RecurrentSAC, StatefulPredictor
 from velora_sb3.memory import SequenceReplayBuffer
 
 
@@ -18,6 +20,7 @@ from velora_sb3.memory import SequenceReplayBuffer
         ({"optimize_memory_usage": True}, "leave out optimize_memory_usage"),
         ({"replay_buffer_class": HerReplayBuffer}, "cannot use HerReplayBuffer .hindsight replay"),
         ({"replay_buffer_class": NStepReplayBuffer}, "cannot use NStepReplayBuffer"),
+        ({"replay_buffer_kwargs": {"sequence_length": 9}}, "not in replay_buffer_kwargs"),
         ({"sequence_length": 0}, "sequence_length must be an integer of at least 1"),
     ],
 )
@@ -29,6 +32,37 @@ def test_what_cannot_work_is_refused_with_the_reason(algorithm, arguments, messa
 def test_a_policy_that_does_not_remember_is_refused():
     with pytest.raises(ValueError, match="needs a policy that remembers, SACPolicy does not: use 'LiquidPolicy'"):
         RecurrentSAC("MlpPolicy", "Pendulum-v1")
+
+
+def test_a_buffer_smaller_than_a_window_is_refused_before_learning():
+    model = make_model(RecurrentSAC, buffer_size=6, sequence_length=4, burn_in_length=3)
+    with pytest.raises(ValueError, match="buffer_size=6 holds 6 steps .* fewer than a window of 7:"):
+        model.learn(1)
+
+
+def test_an_algorithm_without_memory_refuses_a_policy_that_remembers(tmp_path):
+    with pytest.raises(ValueError, match="SAC carries no memory from step to step: use RecurrentSAC"):
+        SAC("LiquidPolicy", "Pendulum-v1", policy_kwargs={"recurrent": True})
+    make_model(RecurrentSAC).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="use RecurrentSAC"):
+        SAC.load(tmp_path / "model")
+
+
+def test_actions_that_do_not_count_from_zero_are_refused():
+    env = RandomEnv(OBSERVATIONS["vector"], spaces.Discrete(3, start=1))
+    with pytest.raises(ValueError, match="count actions from 0, the action space from 1"):
+        RecurrentDQN("LiquidPolicy", env)
+
+
+def test_lengths_given_at_load_are_those_of_the_windows(tmp_path):
+    model = make_model(RecurrentSAC).learn(20)
+    model.save(tmp_path / "model")
+    model.save_replay_buffer(tmp_path / "buffer")
+    loaded = RecurrentSAC.load(tmp_path / "model", env=model.get_env(), sequence_length=6, burn_in_length=2)
+    assert loaded.replay_buffer.window_length == 8
+    loaded.load_replay_buffer(tmp_path / "buffer")
+    assert loaded.replay_buffer.window_length == 8
+    loaded.learn(10, reset_num_timesteps=False)
 
 
 def test_an_unknown_argument_is_named():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.algorithms.recurrent import ALGORITHMS, DISCRETE_ACTIONS, make_env, make_model, memory_by_hand, noisy
@@ -60,3 +61,48 @@ def test_the_memory_advances_on_random_actions_of_predict_too(algorithm):
     action, state = model.predict(observation, None, np.ones(2), deterministic=False)
     np.testing.assert_array_equal(state[0], greedy[0])
     np.testing.assert_array_equal(state[1].argmax(axis=1), action)
+
+
+class StopAt(BaseCallback):
+    """Stops training at a step, in mid-transition as any callback does."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def _on_step(self):
+        return self.num_timesteps < self.step
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_run_that_a_callback_stopped_goes_on_in_a_new_episode(algorithm):
+    model = make_model(algorithm, learning_starts=10_000)
+    model.learn(40, callback=StopAt(14))  # the step that ends the second episode is taken, but not stored
+    assert model.replay_buffer.size() == 13
+    model.learn(20, reset_num_timesteps=False)
+    assert model.replay_buffer.timeouts[12, 0] == 1
+    assert_memory_is_right(model)
+
+
+def test_a_model_loaded_with_another_number_of_environments_goes_on(tmp_path):
+    algorithm = ALGORITHMS[0]
+    model = make_model(algorithm, DummyVecEnv([lambda: make_env(algorithm)] * 3)).learn(60)
+    model.save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model", env=DummyVecEnv([lambda: make_env(algorithm)]))
+    loaded.learn(20)
+    assert loaded._acting_state[0].shape[0] == 1
+
+
+def test_a_callback_that_fails_at_the_start_leaves_the_memory_s_place():
+    class Failing(BaseCallback):
+        def _init_callback(self):
+            raise RuntimeError("no")
+
+        def _on_step(self):
+            return True
+
+    model = make_model(ALGORITHMS[0], learning_starts=10_000).learn(14)  # at an episode's end
+    with pytest.raises(RuntimeError, match="no"):
+        model.learn(5, callback=Failing(), reset_num_timesteps=False)
+    model.learn(5, reset_num_timesteps=False)
+    assert_memory_is_right(model)

@@ -20,14 +20,23 @@ def changed(before, after):
     return [name for name, value in before.items() if not torch.equal(value, after[name])]
 
 
+def every_memory_learned(before, model):
+    """Whether each network's cell has moved, in weights that only a sequence reaches."""
+    moved = changed(before, weights(model))
+    networks = {name.split(".")[0] for name in before if ".cell." in name and "target" not in name}
+    recurrent = ("weight_hh", ".cell.w")  # an LTC's synapses are one vector
+    return all(
+        any(name.startswith(network) and any(r in name for r in recurrent) for name in moved) for network in networks
+    )
+
+
 @pytest.mark.parametrize("observations", ["vector", "dict", "timespans", "image", "discrete"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_observation_trains_the_recurrent_weights(algorithm, observations):
     model = make_model(algorithm, make_env(algorithm, observations))
     before = weights(model)
     model.learn(STEPS)
-    moved = changed(before, weights(model))
-    assert any("weight_hh" in name for name in moved)
+    assert every_memory_learned(before, model)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -36,7 +45,7 @@ def test_several_normalized_environments(algorithm):
     model = make_model(algorithm, env)
     before = weights(model)
     model.learn(3 * STEPS)
-    assert changed(before, weights(model))
+    assert every_memory_learned(before, model)
 
 
 @pytest.mark.parametrize("liquid", [{"wiring": "ncp", "units": 12}, {"cell": "ltc"}, {"mixed_memory": True}])
@@ -45,7 +54,24 @@ def test_cells_and_burn_in(algorithm, liquid):
     model = make_model(algorithm, policy_kwargs=liquid, burn_in_length=3)
     before = weights(model)
     model.learn(STEPS)
-    assert changed(before, weights(model))
+    assert every_memory_learned(before, model)
+
+
+@pytest.mark.parametrize("algorithm", CONTINUOUS)
+def test_a_features_extractor_shared_by_actor_and_critic(algorithm):
+    model = make_model(algorithm, policy_kwargs={"share_features_extractor": True})
+    before = weights(model)
+    model.learn(STEPS)
+    assert any("weight_hh" in name for name in changed(before, weights(model)))
+
+
+def test_generalised_state_dependent_exploration():
+    from velora_sb3 import RecurrentSAC
+
+    model = make_model(RecurrentSAC, use_sde=True, sde_sample_freq=4)
+    before = weights(model)
+    model.learn(STEPS)
+    assert every_memory_learned(before, model)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

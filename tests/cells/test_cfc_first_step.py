@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from velora_sb3.cells.cfc_first_step import cfc_first_step
 from velora_sb3.cells.cfc_gates import next_state
@@ -15,6 +15,10 @@ def arguments():
 
 def test_gradients_are_those_of_finite_differences(arguments):
     assert gradcheck(cfc_first_step, arguments)
+
+
+def test_second_derivatives_are_right_too_as_trpo_needs_them(arguments):
+    assert gradgradcheck(cfc_first_step, arguments)
 
 
 def test_the_step_is_that_of_the_equations_with_and_without_gradients(arguments):

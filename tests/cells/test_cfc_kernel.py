@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from velora_sb3.cells.cfc_kernel import cfc_sequence
 
@@ -29,6 +29,20 @@ def test_gradients_by_everything_are_those_of_finite_differences(mode, timed, re
     if not state:
         given[1] = None
     assert gradcheck(cfc_sequence, given)
+
+
+@pytest.mark.parametrize("mode", ["default", "no_gate", "pure"])
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+def test_second_derivatives_are_right_too_as_trpo_needs_them(mode, timed):
+    assert gradgradcheck(cfc_sequence, arguments(mode, timed, resets=True))
+
+
+def test_no_sequence_at_all_is_a_batch_too():
+    given = arguments("default", timed=False)
+    given[0], given[1] = torch.zeros(T, 0, F, requires_grad=True), None
+    outputs = cfc_sequence(*given)
+    outputs.sum().backward()
+    assert outputs.shape == (T, 0, H)
 
 
 def test_a_loss_that_reads_outputs_in_another_layout_does_not_confuse_the_kernel():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from ncps.wirings import AutoNCP, FullyConnected, Random
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from velora_sb3.cells.ltc_cell import LTCCell
 from velora_sb3.cells.ltc_kernel import COLUMNS, ltc_sequence
@@ -51,6 +51,12 @@ def where_present(table, values):
 def test_gradients_by_everything_are_those_of_finite_differences(kind, resets, timed):
     run, tensors = kernel(WIRINGS[kind](), resets, timed)
     assert gradcheck(run, tensors)
+
+
+@pytest.mark.parametrize("kind", WIRINGS)
+def test_second_derivatives_are_right_too_as_trpo_needs_them(kind):
+    run, tensors = kernel(WIRINGS[kind](), resets=True, timed=True)
+    assert gradgradcheck(run, tensors)
 
 
 def test_only_the_dense_wiring_is_laid_out_densely():

@@ -13,7 +13,7 @@ from tests.compat.algorithms import ACTIONS, ALGORITHMS, OBSERVATIONS, make_env,
 def learned_something(model):
     before = parameters(model)
     train(model)
-    return any(not before[name].equal(after) for name, after in parameters(model).items())
+    return any(".cell." in name and not before[name].equal(after) for name, after in parameters(model).items())
 
 
 @pytest.mark.parametrize("observations", OBSERVATIONS)

@@ -77,9 +77,10 @@ def test_a_dict_passes_the_combined_extractor_first():
 def test_encoder_and_readout_are_layers_around_the_cell():
     extractor = LiquidExtractor(VECTOR, units=8, encoder_units=6, readout_units=5)
     observations = torch.randn(3, 4)
-    encoded = extractor.dense(observations)
+    encoded = torch.relu(extractor.dense(observations))
     hidden, _ = extractor.cell(encoded)
-    torch.testing.assert_close(extractor(observations), extractor.readout(torch.cat([encoded, hidden], dim=-1)))
+    expected = torch.relu(extractor.readout(torch.cat([encoded, hidden], dim=-1)))
+    torch.testing.assert_close(extractor(observations), expected)
     assert (extractor.cell.input_size, extractor.features_dim) == (6, 5)
 
 

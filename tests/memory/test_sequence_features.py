@@ -78,11 +78,23 @@ def test_states_unrolled_once_serve_both_views_until_the_network_changes(extract
     with torch.no_grad():
         first = extractor(batch.looking_ahead())
         assert len(unrolls) == 1
-        for parameter in extractor.parameters():
-            parameter.add_(0.1)  # as an optimizer does
+    optimizer = torch.optim.Adam(extractor.parameters(), lr=0.1, fused=True)  # as the policies have it
+    extractor(batch).sum().backward()
+    optimizer.step()
+    with torch.no_grad():
         second = extractor(batch.looking_ahead())
-    assert len(unrolls) == 2
+    assert len(unrolls) == 3
     assert not torch.allclose(first, second)
+    with torch.no_grad():
+        for parameter in extractor.parameters():
+            parameter.data.mul_(0.5)  # as SB3's polyak_update does
+        third = extractor(batch.looking_ahead())
+    assert not torch.allclose(second, third)
+
+
+def test_a_history_is_refused():
+    with pytest.raises(ValueError, match="one observation at a time, not a history: leave out the frame stack"):
+        LiquidExtractor(spaces.Box(-1, 1, (5, F)), previous_action_size=A)
 
 
 def test_a_step_from_an_episode_s_start_is_the_reactive_step(extractor):

@@ -1,10 +1,12 @@
 import gymnasium as gym
 import pytest
 import torch
+from gymnasium import spaces
 from sb3_contrib import CrossQ
 from stable_baselines3 import DQN, PPO, SAC, TD3
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 
+from tests.compat.algorithms import RandomEnv
 from velora_sb3.memory import LiquidExtractor
 
 
@@ -71,6 +73,24 @@ def test_dqn_has_a_layer_before_the_cell_unless_told_otherwise():
     assert extractor().dense is not None
     assert extractor(encoder_units=None).dense is None
     assert extractor(encoder_units=32).cell.input_size == 32
+
+
+def test_features_extractor_kwargs_count_more_than_a_policy_s_defaults():
+    arguments = {"features_extractor_kwargs": {"encoder_units": 32, "units": 7}}
+    extractor = DQN(
+        "LiquidPolicy", "CartPole-v1", policy_kwargs=arguments, buffer_size=10
+    ).policy.q_net.features_extractor
+    assert (extractor.cell.input_size, extractor.cell.hidden_size) == (32, 7)
+
+
+@pytest.mark.parametrize("encoder", [None, NatureCNN])
+def test_images_scaled_already_reach_the_cnn(encoder):
+    env = RandomEnv(spaces.Box(0, 1, (3, 36, 36)), spaces.Discrete(2))
+    arguments = {"normalize_images": False, "units": 8}
+    if encoder is not None:
+        arguments["features_extractor_class"] = encoder
+    policy = PPO("LiquidPolicy", env, n_steps=8, batch_size=8, policy_kwargs=arguments).policy
+    assert isinstance(policy.features_extractor.encoder, NatureCNN)
 
 
 def test_an_unknown_argument_is_named_with_the_nearest_and_with_all():

@@ -41,6 +41,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
     """
 
     replay_buffer: SequenceReplayBuffer
+    carries_memory = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let ``inspect.signature`` show SB3's arguments where ``**kwargs`` stands."""
@@ -65,16 +66,12 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         **kwargs: Any,
     ) -> None:
         self._check_arguments(kwargs)
+        self._in_flight = False
         self.sequence_length, self.burn_in_length = sequence_length, burn_in_length
         self._acting_state: State | None = None
         self._advanced: State | None = None
         self._collecting = False
         kwargs["policy_kwargs"] = {**(kwargs.get("policy_kwargs") or {}), "recurrent": True}
-        kwargs["replay_buffer_kwargs"] = {
-            **(kwargs.get("replay_buffer_kwargs") or {}),
-            "sequence_length": sequence_length,
-            "burn_in_length": burn_in_length,
-        }
         super().__init__(policy, env, learning_rate, batch_size=batch_size, learning_starts=learning_starts, **kwargs)
 
     def _check_arguments(self, kwargs: dict[str, Any]) -> None:
@@ -87,6 +84,8 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             raise ValueError(f"{name} has no n-step returns: windows hold single steps, leave out n_steps")
         if kwargs.get("optimize_memory_usage"):
             raise ValueError(f"{name} needs the last observation of an episode: leave out optimize_memory_usage")
+        if {"sequence_length", "burn_in_length"} & set(kwargs.get("replay_buffer_kwargs") or {}):
+            raise ValueError(f"{name} takes sequence_length and burn_in_length itself: not in replay_buffer_kwargs")
         buffer_class = kwargs.get("replay_buffer_class")
         if buffer_class is not None and not issubclass(buffer_class, SequenceReplayBuffer):
             raise ValueError(
@@ -103,18 +102,36 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
                 f"{type(self).__name__} needs a policy that remembers, {self.policy_class.__name__} does not: "
                 "use 'LiquidPolicy'"
             )
+        lengths = {"sequence_length": self.sequence_length, "burn_in_length": self.burn_in_length}
+        self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, **lengths}
         super()._setup_model()
+
+    def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
+        """As SB3's; windows are as long as this model's, whatever the buffer was saved with."""
+        super().load_replay_buffer(path, truncate_last_traj)
+        self.replay_buffer.sequence_length = self.sequence_length
+        self.replay_buffer.burn_in_length = self.burn_in_length
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         """As SB3's; where it resets the environments, the episodes in flight end in the replay buffer too."""
-        going_on = self._last_episode_starts
-        self._last_episode_starts = None
-        prepared = super()._setup_learn(*args, **kwargs)
-        was_reset = self._last_episode_starts is not None
-        if was_reset:
-            self.replay_buffer.cut_episodes()
-        else:
-            self._last_episode_starts = going_on
+        buffer = self.replay_buffer
+        if buffer.buffer_size < buffer.window_length:
+            raise ValueError(
+                f"buffer_size={self.buffer_size} holds {buffer.buffer_size} steps of each of {self.n_envs} "
+                f"environment(s), fewer than a window of {buffer.window_length}: enlarge one or shorten the other"
+            )
+        if self._in_flight:  # stopped between step and storage: that transition is lost, so its episode cannot go on
+            self._last_obs, self._in_flight = None, False
+        going_on, self._last_episode_starts = self._last_episode_starts, None
+        try:
+            prepared = super()._setup_learn(*args, **kwargs)
+        finally:
+            was_reset = self._last_episode_starts is not None
+            if was_reset:
+                self._acting_state = None
+                buffer.cut_episodes()
+            else:
+                self._last_episode_starts = going_on
         return prepared
 
     def _sample_action(
@@ -133,14 +150,14 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             )
         assert self._advanced is not None
         executed = encode_actions(torch.as_tensor(stored), self.action_space).numpy()
-        self._acting_state = (self._advanced[0], executed)
+        self._acting_state, self._in_flight = (self._advanced[0], executed), True
         return action, stored
 
     def _store_transition(self, replay_buffer: Any, *args: Any, **kwargs: Any) -> None:
         stored_before = replay_buffer.pos
         super()._store_transition(replay_buffer, *args, **kwargs)
         dones = replay_buffer.dones[stored_before].astype(bool)
-        self._last_episode_starts = dones
+        self._last_episode_starts, self._in_flight = dones, False
 
     def predict(
         self,

@@ -96,10 +96,13 @@ def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> N
         raise TypeError(f"timespans must be a tensor of shape {shape}, got {type(timespans).__name__}")
     if timespans.shape != shape:
         raise ValueError(f"timespans must have shape {shape}, got {tuple(timespans.shape)}")
+    if timespans.numel() == 0:
+        return
     lowest, highest = timespans.detach().aminmax()  # NaN comes out of both
     if not (lowest >= 0 and highest < float("inf")):
         raise ValueError(
-            f"timespans must be finite and not negative, got values from {lowest.item()} to {highest.item()}"
+            f"timespans must be finite and not negative, got values from {lowest.item()} to {highest.item()}; "
+            "a wrapper that normalizes observations (VecNormalize: norm_obs_keys) must leave them alone"
         )
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from velora_sb3.cells._second_order import plain_gradients
+from velora_sb3.cells.cfc_gates import next_state
 
 _MINUS_ONE = torch.tensor(-1.0)
 
@@ -22,17 +25,22 @@ def _forward(inputs: torch.Tensor, weight_ih: torch.Tensor, bias: torch.Tensor) 
     return gates, torch.add(_MINUS_ONE, torch.lerp(first, second, weight), alpha=2)
 
 
+def _plain(inputs: torch.Tensor, weight_ih: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    return next_state(functional.linear(inputs, weight_ih, bias), None, "default", None, None)
+
+
 class _FirstStep(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: torch.Tensor, weight_ih: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         gates, state = _forward(inputs, weight_ih, bias)
-        ctx.save_for_backward(inputs, weight_ih, gates)
+        ctx.save_for_backward(inputs, weight_ih, bias, gates)
         return state
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_state: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        inputs, weight_ih, gates = ctx.saved_tensors
+        inputs, weight_ih, bias, gates = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            return tuple(plain_gradients(_plain, (inputs, weight_ih, bias), grad_state))
         first, second, weight = gates.chunk(3, dim=-1)
         grad = torch.addcmul(gates, gates, gates, value=-1)  # p (1 - p), q (1 - q), w (1 - w)
         by_first, by_second, by_weight = grad.chunk(3, dim=-1)

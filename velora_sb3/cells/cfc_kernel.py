@@ -15,10 +15,14 @@ See :mod:`velora_sb3.cells.cfc_gates` for the equations.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from velora_sb3.cells._second_order import plain_gradients
+from velora_sb3.cells.cfc_gates import next_state
 
 Optional = torch.Tensor | None
 
@@ -108,6 +112,19 @@ def _derivatives(mode: str, gates: torch.Tensor, timespans: Optional, w_tau: Any
     return result
 
 
+def _plain(mode: str, inputs: torch.Tensor, state: Optional, *rest: Any) -> torch.Tensor:
+    """The whole sequence step by step, in operations that can be differentiated any number of times."""
+    weight_ih, weight_hh, bias, keep, timespans, w_tau, amplitude = rest
+    hidden = inputs.new_zeros(inputs.shape[1], weight_hh.shape[-1]) if state is None else state
+    outputs = []
+    for t, products in enumerate(functional.linear(inputs, weight_ih, bias).unbind(0)):
+        hidden = hidden if keep is None else hidden * keep[t]
+        time = None if timespans is None else timespans[t]
+        hidden = next_state(products + hidden @ weight_hh.t(), time, mode, w_tau, amplitude)
+        outputs.append(hidden)
+    return torch.stack(outputs)
+
+
 class _CfCSequence(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -124,8 +141,9 @@ class _CfCSequence(torch.autograd.Function):
         mode: str,
     ) -> torch.Tensor:
         steps, batch, features = inputs.shape
+        given = state
         size = weight_hh.shape[-1]
-        gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, -1)
+        gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, len(bias))
         carried = inputs.new_empty(steps, batch, size)
         recurrent, rest = weight_hh, 0.0  # rest: what the zero state is in the loop's terms
         if mode == "pure":
@@ -151,15 +169,18 @@ class _CfCSequence(torch.autograd.Function):
             step(t)
             hidden = out[t]
         outputs = carried.mul_(2).sub_(1) if mode == "default" else carried
-        ctx.save_for_backward(inputs, weight_ih, weight_hh, gates, outputs, keep, timespans, w_tau, amplitude)
-        ctx.initial = state if mode != "default" or state is None else 2 * state - 1
+        ctx.save_for_backward(
+            inputs, given, weight_ih, weight_hh, bias, keep, timespans, w_tau, amplitude, gates, outputs
+        )
         ctx.mode = mode
         return outputs
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[Optional, ...]:
-        inputs, weight_ih, weight_hh, gates, outputs, keep, timespans, w_tau, amplitude = ctx.saved_tensors
+        *arguments, gates, outputs = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_outputs), None)
+        inputs, state, weight_ih, weight_hh, _, keep, timespans, w_tau, amplitude = arguments
         steps, batch, size = outputs.shape
         needs = ctx.needs_input_grad
         derivatives = _derivatives(ctx.mode, gates, timespans, w_tau, amplitude)
@@ -169,7 +190,7 @@ class _CfCSequence(torch.autograd.Function):
 
         incoming, hidden, blocks = grad_outputs.unbind(0), grad_hidden.unbind(0), grad_gates.unbind(0)
         columns = grad_hidden.unsqueeze(2).unbind(0)
-        rows = grad_gates.view(steps, batch, -1).unbind(0)
+        rows = grad_gates.flatten(2).unbind(0)
         through = outputs.new_empty(batch, size)
         for t in range(steps - 1, 0, -1):
             blocks[t].mul_(columns[t])
@@ -180,15 +201,15 @@ class _CfCSequence(torch.autograd.Function):
                 torch.addcmul(incoming[t - 1], through, keep[t], out=hidden[t - 1])
         blocks[0].mul_(columns[0])
 
-        flat = grad_gates.view(steps * batch, -1)
+        flat = grad_gates.flatten(2).flatten(0, 1)
         grad_inputs = (flat @ weight_ih).view_as(inputs) if needs[0] else None
         grad_state = None
         if needs[1]:
             grad_state = rows[0] @ weight_hh if keep is None else (rows[0] @ weight_hh).mul_(keep[0])
-        grad_weight_ih = flat.t() @ inputs.reshape(steps * batch, -1) if needs[2] else None
+        grad_weight_ih = flat.t() @ inputs.flatten(0, 1) if needs[2] else None
         grad_weight_hh = None
         if needs[3]:
-            initial = torch.zeros_like(outputs[0]) if ctx.initial is None else ctx.initial
+            initial = torch.zeros_like(outputs[0]) if state is None else state
             before = torch.cat([initial.unsqueeze(0), outputs[:-1]])
             if keep is not None:
                 before *= keep

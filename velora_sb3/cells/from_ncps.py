@@ -73,7 +73,7 @@ def import_cfc(target: type[CfC], module: Any) -> CfC:
         _copy_cell(inner, module.rnn_cell)
     if network.projection is not None:
         network.projection.load_state_dict(module.fc.state_dict())
-    return network
+    return network.train(module.training)
 
 
 def _activation_name(activation: nn.Module) -> str:

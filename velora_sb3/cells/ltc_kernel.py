@@ -16,11 +16,12 @@ memory. One unfold, with :math:`A` the pull and :math:`B` the conductance of all
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
+from velora_sb3.cells._second_order import plain_gradients
 from velora_sb3.cells.ltc_synapses import SynapseBank, Synapses, SynapseTable
 
 COLUMNS = 256  # sensory synapses are worked on in pieces of this width, which the processor's cache holds
@@ -32,8 +33,28 @@ def _pieces(*tensors: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
     return [torch.split(tensor, COLUMNS, dim=-1) for tensor in tensors]
 
 
+def _plain_currents(table: SynapseTable, potentials: torch.Tensor, *synapses: torch.Tensor) -> torch.Tensor:
+    """What :class:`SensoryCurrents` computes, in operations that can be differentiated any number of times."""
+    weights, sigma, mu = synapses
+    read = potentials.index_select(0, table.sources).view(table.rows, table.fan_in, -1)
+    return torch.bmm(weights, torch.sigmoid((read - mu) * sigma))
+
+
+def _plain_sequence(table: SynapseTable, unfolds: int, *tensors: Any) -> torch.Tensor:
+    """What :class:`LTCSequence` computes, in such operations."""
+    drive, state, keep, dt, capacity, *synapses = tensors
+    states = []
+    for t, base in enumerate(drive.unbind(0)):
+        state = state if keep is None else state * keep[t]
+        for _ in range(unfolds):
+            pull, conductance = (base + table.spread(_plain_currents(table, state, *synapses))).unbind(1)
+            state = state + dt[t] * (pull - conductance * state) / (capacity + dt[t] * conductance)
+        states.append(state)
+    return torch.stack(states)
+
+
 class SensoryCurrents(torch.autograd.Function):
-    """What potentials ``(sources, N)`` cause in the rows of a table, ``(D, 2, N)``; differentiable once."""
+    """What potentials ``(sources, N)`` cause in the rows of a table, ``(D, 2, N)``; piece by piece."""
 
     @staticmethod
     def forward(ctx: Any, table: SynapseTable, potentials: torch.Tensor, *synapses: torch.Tensor) -> torch.Tensor:
@@ -47,10 +68,12 @@ class SensoryCurrents(torch.autograd.Function):
         return currents
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_currents: torch.Tensor) -> Gradients:
         """Piece by piece; the gates are computed again."""
         potentials, *synapses = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            compute = partial(_plain_currents, ctx.table)
+            return None, *plain_gradients(compute, (potentials, *synapses), grad_currents)
         grad = torch.zeros_like(potentials)
         sums = [torch.zeros_like(parameter) for parameter in synapses]
         for piece, received, out in zip(*_pieces(potentials, grad_currents, grad), strict=True):
@@ -80,6 +103,7 @@ class LTCSequence(torch.autograd.Function):
     ) -> torch.Tensor:
         """Every buffer is written in place; see the module's docstring for the equation."""
         steps, units, _, batch = drive.shape
+        initial = state
         states = state.new_empty(steps, unfolds + 1, units, batch)
         scales, rates = state.new_empty(2, steps, unfolds, units, batch).unbind(0)
         bank = SynapseBank(table, Synapses(*synapses), batch)
@@ -96,15 +120,17 @@ class LTCSequence(torch.autograd.Function):
                 torch.addcmul(wide_capacity, conductance, step_dt, out=scale)
                 torch.addcmul(pull, conductance, potentials, value=-1, out=rate).div_(scale)
                 potentials = torch.addcmul(potentials, rate, step_dt, out=state)
-        ctx.save_for_backward(keep, dt, capacity, states, scales, rates, *synapses)
+        ctx.save_for_backward(drive, initial, keep, dt, capacity, *synapses, states, scales, rates)
         ctx.table = table
         return states[:, -1].clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> Gradients:
         """Unfold by unfold from the last."""
-        keep, dt, capacity, states, scales, rates, *synapses = ctx.saved_tensors
+        drive, initial, keep, dt, capacity, *synapses, states, scales, rates = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            compute = partial(_plain_sequence, ctx.table, scales.shape[1])
+            return None, None, *plain_gradients(compute, (drive, initial, keep, dt, capacity, *synapses), grad_outputs)
         steps, unfolds, units, batch = scales.shape
         bank = SynapseBank(ctx.table, Synapses(*synapses), batch)
         bank.start_backward(unfolds)
@@ -148,7 +174,7 @@ def ltc_sequence(
     sensory: tuple[SynapseTable, Synapses],
     unfolds: int,
 ) -> torch.Tensor:
-    """All steps of an LTC network, differentiable once in everything but ``keep``.
+    """All steps of an LTC network, differentiable in everything but ``keep``.
 
     Args:
         inputs: Potentials of the sensory neurons.

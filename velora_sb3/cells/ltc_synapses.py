@@ -98,16 +98,19 @@ class SynapseBank:
         self.rows = slice(table.first, table.first + table.rows)
         self.source_rows = slice(table.first_source, table.first_source + table.source_rows)
         self.gates = synapses.mu.new_empty(table.rows, table.fan_in, columns)
+        # Every column in full: torch vectorises addcmul only where nothing is broadcast.
+        self.steepness = synapses.sigma.expand_as(self.gates).contiguous()
+        self.threshold = (-synapses.sigma * synapses.mu).expand_as(self.gates).contiguous()
         self.flat_gates = self.gates.flatten(0, 1)
 
     def open(self, potentials: torch.Tensor) -> torch.Tensor:
         """How far each synapse is open, ``(D, K, B)``, for the sources' potentials ``(sources, B)``."""
         if self.table.dense:
-            torch.sub(potentials[self.source_rows], self.synapses.mu, out=self.gates)
+            read = potentials[self.source_rows]
         else:
             torch.index_select(potentials, 0, self.table.sources, out=self.flat_gates)
-            self.gates.sub_(self.synapses.mu)
-        return self.gates.mul_(self.synapses.sigma).sigmoid_()
+            read = self.gates
+        return torch.addcmul(self.threshold, read, self.steepness, out=self.gates).sigmoid_()
 
     def start_backward(self, steps: int) -> None:
         """Make what the backward pass needs, with room for the potentials of ``steps``."""

@@ -25,6 +25,8 @@ def action_size(space: spaces.Space[Any]) -> int:
     if isinstance(space, spaces.Box):
         return int(np.prod(space.shape))
     if isinstance(space, spaces.Discrete):
+        if space.start != 0:
+            raise ValueError(f"SB3's DQN and QR-DQN count actions from 0, the action space from {space.start}: {space}")
         return int(space.n)
     raise ValueError(f"a recurrent off-policy algorithm acts in a Box or Discrete space, got {space}")
 
@@ -40,5 +42,5 @@ def encode_actions(actions: torch.Tensor, space: spaces.Space[Any]) -> torch.Ten
         ``(N, A)``, float32.
     """
     if isinstance(space, spaces.Discrete):
-        return functional.one_hot(actions.reshape(-1).long() - int(space.start), int(space.n)).float()
+        return functional.one_hot(actions.reshape(-1).long(), int(space.n)).float()
     return actions.reshape(len(actions), -1).float()

@@ -35,7 +35,8 @@ def make_encoder(
         The features extractor.
     """
     if encoder_class is not None:
-        return encoder_class(space, **(encoder_kwargs or {}))
+        known = normalized_image and issubclass(encoder_class, NatureCNN | CombinedExtractor)
+        return encoder_class(space, **({"normalized_image": True} if known else {}), **(encoder_kwargs or {}))
     if isinstance(space, spaces.Dict):
         return CombinedExtractor(space, normalized_image=normalized_image)
     if isinstance(space, spaces.Box) and is_image_space(space, normalized_image=normalized_image):

@@ -11,7 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from torch import nn
 
 from velora_sb3.cells import unroll, unroll_states
-from velora_sb3.cells._checks import check_positive
+from velora_sb3.cells._checks import check_positive, check_timespans
 from velora_sb3.memory.encoder import make_encoder
 from velora_sb3.memory.frames import Observation, read_frames
 from velora_sb3.memory.inputs import SequenceBatch, StepInput
@@ -88,11 +88,16 @@ class LiquidExtractor(BaseFeaturesExtractor):
         self.encoder = make_encoder(self.frames.space, encoder_class, encoder_kwargs, normalized_image)
         self.flat = type(self.encoder) is FlattenExtractor
         width = self.encoder.features_dim
-        self.dense: nn.Module | None = None
+        self.dense: nn.Linear | None = None
         if encoder_units is not None:
             check_positive("encoder_units", encoder_units)
-            self.dense = nn.Sequential(nn.Linear(width, encoder_units), nn.ReLU())
+            self.dense = nn.Linear(width, encoder_units)
             width = encoder_units
+        if previous_action_size and self.frames.steps is not None:
+            raise ValueError(
+                "a recurrent algorithm takes one observation at a time, not a history: leave out the frame stack "
+                "and n_stack"
+            )
         self.previous_action_size = previous_action_size
         width += previous_action_size
         self.cell = make_cell(
@@ -109,10 +114,10 @@ class LiquidExtractor(BaseFeaturesExtractor):
             ode_unfolds,
         )
         self._features_dim = self.cell.output_size
-        self.readout: nn.Module | None = None
+        self.readout: nn.Linear | None = None
         if readout_units is not None:
             check_positive("readout_units", readout_units)
-            self.readout = nn.Sequential(nn.Linear(width + self.cell.output_size, readout_units), nn.ReLU())
+            self.readout = nn.Linear(width + self.cell.output_size, readout_units)
             self._features_dim = readout_units
 
     def forward(self, observations: Observation | StepInput | SequenceBatch) -> torch.Tensor:
@@ -133,7 +138,10 @@ class LiquidExtractor(BaseFeaturesExtractor):
             return self._read(inputs, outputs)
         inputs, timespans = self._inputs(observations, None)
         if self.frames.steps is None:
-            outputs, _ = self.cell(inputs, None, timespans)
+            timed = None if timespans is None else timespans.unsqueeze(-1)
+            if timed is not None:
+                check_timespans(timespans, (len(inputs),))
+            outputs, _ = self.cell.step(self.cell.prepare(timed is not None), inputs, None, timed)
             return self._read(inputs, outputs)
         history = inputs.view(self.frames.steps, -1, inputs.shape[-1])  # (T, N, F)
         every_output, _ = unroll(self.cell, history, timespans=timespans)
@@ -147,7 +155,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         plain = self.flat and isinstance(frames, torch.Tensor)  # the common case, without two module calls
         inputs: torch.Tensor = frames.flatten(1) if plain else self.encoder(frames)  # type: ignore[union-attr]
         if self.dense is not None:
-            inputs = self.dense(inputs)
+            inputs = torch.relu(self.dense(inputs))
         if self.previous_action_size:
             if previous_actions is None:  # nothing has been done yet
                 previous_actions = inputs.new_zeros(len(inputs), self.previous_action_size)
@@ -177,13 +185,18 @@ class LiquidExtractor(BaseFeaturesExtractor):
             episode_starts=batch.episode_starts[learned],
             timespans=None if timespans is None else timespans[learned],
         )
-        batch.unrolled[id(self)] = self._weights_version(), states.detach()
+        batch.unrolled[id(self)] = self._fingerprint(), states.detach()
         return self._read(inputs[learned].flatten(0, 1), outputs.flatten(0, 1)), states
 
     def _follow(self, batch: SequenceBatch) -> torch.Tensor:
         """Features of the observation after each learned step: one more step from the memory there."""
-        version, states = batch.unrolled.get(id(self), (-1, None))
-        if states is None or version != self._weights_version() or torch.is_grad_enabled():
+        fingerprint, states = batch.unrolled.get(id(self), (None, None))
+        if (
+            states is None
+            or fingerprint is None
+            or torch.is_grad_enabled()
+            or not fingerprint.equal(self._fingerprint())
+        ):
             _, states = self._unroll(batch)
         inputs, timespans = self._inputs(batch.next_observations, batch.actions)
         outputs, _ = self.cell(inputs, states.flatten(0, 1), timespans)
@@ -192,9 +205,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
     def _read(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         if self.readout is None:
             return outputs
-        features: torch.Tensor = self.readout(torch.cat([inputs, outputs], dim=-1))
-        return features
+        return torch.relu(self.readout(torch.cat([inputs, outputs], dim=-1)))
 
-    def _weights_version(self) -> int:
-        """Changes whenever an optimizer changes the network: states unrolled before are out of date then."""
-        return sum(parameter._version for parameter in self.parameters())
+    def _fingerprint(self) -> torch.Tensor:
+        """The cell's biases: they change whenever the network does, and states unrolled before are out of date then."""
+        return torch.cat([parameter.detach() for parameter in self.cell.parameters() if parameter.dim() == 1])

@@ -44,7 +44,7 @@ class SequenceBatch:
     burn_in: int
     ahead: bool = False
     # Unrolled states of networks, by the network; shared by both views of one batch.
-    unrolled: dict[int, tuple[int, torch.Tensor]] = field(default_factory=dict)
+    unrolled: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     def looking_ahead(self) -> SequenceBatch:
         """The view that stands for the next observations."""

@@ -46,7 +46,7 @@ class StatefulPredictor:
             The action and the state, which is also kept.
         """
         if episode_start is None:
-            episode_start = np.full(self._batch_size(observation), self._starting)
+            episode_start = np.full(self._batch_size(observation), self._starting and state is None)
         kept = self._state if state is None else state
         action, self._state = self.model.predict(observation, kept, episode_start, deterministic)
         self._starting = False

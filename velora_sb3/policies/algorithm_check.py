@@ -7,7 +7,7 @@ import inspect
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 
-def check_algorithm(policy_class: type) -> None:
+def check_algorithm(policy_class: type, recurrent: bool = False) -> None:
     """Raise ``TypeError`` if a known algorithm is building a policy of another family.
 
     SB3 hands a policy everything but the algorithm, and a policy of the wrong family fails only later, with an
@@ -16,9 +16,11 @@ def check_algorithm(policy_class: type) -> None:
 
     Args:
         policy_class: The policy being built.
+        recurrent: Whether it expects its algorithm to carry a memory.
 
     Raises:
         TypeError: Naming the right class.
+        ValueError: If a policy that remembers is built by an algorithm that does not carry its memory.
     """
     from velora_sb3.policies.registry import policy_for
 
@@ -30,6 +32,12 @@ def check_algorithm(policy_class: type) -> None:
         raise TypeError(
             f"{policy_class.__name__} is not a policy for {type(algorithm).__name__}: "
             f"use {expected.__module__.rpartition('.')[0]}.{expected.__name__}, or the alias 'LiquidPolicy'"
+        )
+
+    if expected is not None and recurrent and not getattr(algorithm, "carries_memory", False):
+        name = type(algorithm).__name__
+        raise ValueError(
+            f"{name} carries no memory from step to step: use Recurrent{name}, which sets recurrent=True itself"
         )
 
 

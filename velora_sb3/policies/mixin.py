@@ -30,7 +30,7 @@ class LiquidPolicyMixin:
     liquid_arguments: tuple[str, ...] = LIQUID_ARGUMENTS
 
     def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
-        check_algorithm(type(self))
+        check_algorithm(type(self), bool(kwargs.get("recurrent", False)))
         accepted = self._accepted_arguments()
         for name in kwargs:
             if name not in accepted:
@@ -41,6 +41,7 @@ class LiquidPolicyMixin:
                 )
         # None is what SB3's own arguments are by default, but a choice among the liquid ones: no encoder, say.
         chosen = {n: value for n, value in kwargs.items() if value is not None or n in self.liquid_arguments}
+        self._chosen = set(chosen)
         self._given = {**self.defaults, **chosen}
         arguments = self._to_sb3(dict(self._given))
         super().__init__(observation_space, action_space, *args, **arguments)  # type: ignore[call-arg]
@@ -63,7 +64,11 @@ class LiquidPolicyMixin:
         if not issubclass(extractor_class, LiquidExtractor):  # the user's own becomes the encoder before the cell
             extractor_kwargs = {"encoder_class": extractor_class, "encoder_kwargs": extractor_kwargs}
             extractor_class = LiquidExtractor
-        extractor_kwargs |= {name: arguments.pop(name) for name in LIQUID_ARGUMENTS if name in arguments}
+        for name in LIQUID_ARGUMENTS:
+            if name in arguments:
+                value = arguments.pop(name)
+                if name not in extractor_kwargs or name in self._chosen:
+                    extractor_kwargs[name] = value
         if arguments.get("normalize_images") is False:
             extractor_kwargs["normalized_image"] = True
         return {
