@@ -63,8 +63,7 @@ TASKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 MLP = "MlpPolicy [64, 64]"
-# No candidate leaves the encoder to the policy's default: DQN has one.
-BARE = {"net_arch": [64], "encoder_units": None}
+BARE = {"net_arch": [64]}
 LINEAR = {"features_extractor_class": LinearInit}
 CANDIDATES: dict[str, dict[str, Any]] = {
     MLP: {"net_arch": [64, 64]},

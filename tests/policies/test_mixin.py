@@ -8,6 +8,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 
 from tests.compat.algorithms import RandomEnv
 from velora_sb3.memory import LiquidExtractor
+from velora_sb3.policies import LiquidDQNPolicy
 
 
 class Doubled(BaseFeaturesExtractor):
@@ -65,22 +66,16 @@ def test_the_user_s_features_extractor_stands_before_the_cell():
     assert extractor.encoder.factor == 3
 
 
-def test_dqn_has_a_layer_before_the_cell_unless_told_otherwise():
-    def extractor(**arguments):
-        model = DQN("LiquidPolicy", "CartPole-v1", policy_kwargs=arguments, buffer_size=10)
-        return model.policy.q_net.features_extractor
-
-    assert extractor().dense is not None
-    assert extractor(encoder_units=None).dense is None
-    assert extractor(encoder_units=32).cell.input_size == 32
-
-
 def test_features_extractor_kwargs_count_more_than_a_policy_s_defaults():
-    arguments = {"features_extractor_kwargs": {"encoder_units": 32, "units": 7}}
-    extractor = DQN(
-        "LiquidPolicy", "CartPole-v1", policy_kwargs=arguments, buffer_size=10
-    ).policy.q_net.features_extractor
-    assert (extractor.cell.input_size, extractor.cell.hidden_size) == (32, 7)
+    class WithEncoder(LiquidDQNPolicy):
+        defaults = {"net_arch": [64], "encoder_units": 64}
+
+    def extractor(**arguments):
+        return DQN(WithEncoder, "CartPole-v1", policy_kwargs=arguments, buffer_size=10).policy.q_net.features_extractor
+
+    assert extractor().cell.input_size == 64
+    assert extractor(features_extractor_kwargs={"encoder_units": 32}).cell.input_size == 32
+    assert extractor(encoder_units=None).dense is None
 
 
 @pytest.mark.parametrize("encoder", [None, NatureCNN])

@@ -14,12 +14,9 @@ class _QNetwork(SequenceFeatures, QNetwork):
 class LiquidDQNPolicy(RecurrentPolicyMixin, DQNPolicy):
     """SB3's ``DQNPolicy`` with a liquid features extractor, for DQN and RecurrentDQN.
 
-    Takes every argument of ``DQNPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`. A ReLU layer of 64 units
-    stands before the cell of a reactive policy unless ``encoder_units`` says otherwise: docs/decisions.md shows
-    what it is good for.
+    Takes every argument of ``DQNPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
 
-    defaults = {"net_arch": [64], "encoder_units": 64}
     acting_network = "q_net"
 
     def make_q_net(self) -> QNetwork:

@@ -14,12 +14,9 @@ class _QuantileNetwork(SequenceFeatures, QuantileNetwork):
 class LiquidQRDQNPolicy(RecurrentPolicyMixin, QRDQNPolicy):
     """SB3's ``QRDQNPolicy`` with a liquid features extractor, for QR-DQN and RecurrentQRDQN.
 
-    Takes every argument of ``QRDQNPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`. A ReLU layer of 64 units
-    stands before the cell of a reactive policy unless ``encoder_units`` says otherwise: docs/decisions.md shows
-    what it is good for.
+    Takes every argument of ``QRDQNPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
 
-    defaults = {"net_arch": [64], "encoder_units": 64}
     acting_network = "quantile_net"
 
     def make_quantile_net(self) -> QuantileNetwork:
