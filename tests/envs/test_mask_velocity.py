@@ -1,0 +1,57 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import velora_sb3  # noqa: F401  (registers the ids)
+from velora_sb3.envs import MaskVelocity, register_envs
+from velora_sb3.envs.mask_velocity import VELOCITIES
+from velora_sb3.envs.register import NO_VELOCITY
+
+
+@pytest.mark.parametrize("name", [name for name in NO_VELOCITY if "Lunar" not in name])  # that one needs Box2D
+def test_velocities_are_zero_and_the_rest_is_as_it_was(name):
+    base = NO_VELOCITY[name]
+    hidden, plain = gym.make(name), gym.make(base)
+    ours, theirs = hidden.reset(seed=3)[0], plain.reset(seed=3)[0]
+    hidden.action_space.seed(0)
+    for _ in range(5):
+        kept = [index for index in range(len(theirs)) if index not in VELOCITIES[base]]
+        np.testing.assert_array_equal(ours[kept], theirs[kept])
+        assert np.all(ours[list(VELOCITIES[base])] == 0)
+        action = hidden.action_space.sample()
+        ours, theirs = hidden.step(action)[0], plain.step(action)[0]
+    assert ours.dtype == theirs.dtype
+
+
+def test_time_limits_are_those_of_the_task():
+    assert gym.make("PendulumNoVel-v1").spec.max_episode_steps in (None, 200)
+    env = gym.make("PendulumNoVel-v1")
+    env.reset(seed=0)
+    steps = 1
+    while not env.step(env.action_space.sample())[3]:
+        steps += 1
+    assert steps == 200
+
+
+def test_an_id_that_exists_is_left_alone():
+    before = gym.spec("CartPoleNoVel-v1")
+    register_envs()
+    assert gym.spec("CartPoleNoVel-v1") is before
+
+
+def test_indices_of_one_s_own():
+    env = MaskVelocity(gym.make("CartPole-v1"), indices=(0,))
+    assert env.reset(seed=0)[0][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (lambda: gym.make("Acrobot-v1"), {}, "no velocities are known for Acrobot-v1: pass their indices"),
+        (lambda: gym.make("CartPole-v1"), {"indices": (4,)}, r"indices must lie between 0 and 3, got \(4,\)"),
+        (lambda: gym.make("CliffWalking-v1"), {"indices": (0,)}, "needs vector observations, got Discrete"),
+    ],
+)
+def test_what_cannot_be_masked_is_explained(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MaskVelocity(make(), **arguments)

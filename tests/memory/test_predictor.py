@@ -1,0 +1,72 @@
+import cloudpickle
+import numpy as np
+import pytest
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import PPO
+
+from velora_sb3 import RecurrentSAC, StatefulPredictor
+
+OBSERVATION = np.array([0.1, -0.2, 0.0], dtype=np.float32)
+
+
+def recurrent(algorithm):
+    settings = {"n_steps": 8, "batch_size": 8} if algorithm is RecurrentPPO else {"buffer_size": 64}
+    return algorithm("LiquidPolicy", "PendulumNoVel-v1", seed=0, **settings)
+
+
+@pytest.fixture(params=[RecurrentSAC, RecurrentPPO])
+def model(request):
+    return recurrent(request.param)
+
+
+def test_the_state_goes_on_without_being_passed(model):
+    predictor, state, starts = StatefulPredictor(model), None, np.ones(1)
+    for _ in range(4):
+        action, kept = predictor.predict(OBSERVATION, deterministic=True)
+        expected, state = model.predict(OBSERVATION, state, starts, deterministic=True)
+        starts = np.zeros(1)
+        np.testing.assert_array_equal(action, expected)
+        np.testing.assert_array_equal(kept[0], state[0])
+
+
+def test_reset_starts_an_episode(model):
+    predictor = StatefulPredictor(model)
+    first, _ = predictor.predict(OBSERVATION, deterministic=True)
+    second, _ = predictor.predict(OBSERVATION, deterministic=True)
+    predictor.reset()
+    again, _ = predictor.predict(OBSERVATION, deterministic=True)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, second)
+
+
+def test_a_state_that_is_passed_is_taken(model):
+    _, state = model.predict(OBSERVATION, None, np.ones(1), deterministic=True)
+    expected, _ = model.predict(OBSERVATION, state, np.zeros(1), deterministic=True)
+    action, _ = StatefulPredictor(model).predict(OBSERVATION, state, deterministic=True)
+    np.testing.assert_array_equal(action, expected)
+
+
+def test_batches_and_episode_starts_of_their_own():
+    model = recurrent(RecurrentSAC)
+    predictor, batch = StatefulPredictor(model), np.stack([OBSERVATION, OBSERVATION])
+    predictor.predict(batch, deterministic=True)
+    actions, _ = predictor.predict(batch, episode_start=np.array([True, False]), deterministic=True)
+    fresh, _ = model.predict(batch, None, np.ones(2), deterministic=True)
+    np.testing.assert_array_equal(actions[0], fresh[0])
+    assert not np.array_equal(actions[1], fresh[1])
+
+
+def test_a_model_that_does_not_remember_works_too():
+    model = PPO("MlpPolicy", "Pendulum-v1", seed=0)
+    action, state = StatefulPredictor(model).predict(OBSERVATION, deterministic=True)
+    np.testing.assert_array_equal(action, model.predict(OBSERVATION, deterministic=True)[0])
+    assert state is None
+
+
+def test_everything_else_is_the_model_s_and_it_can_be_pickled():
+    predictor = StatefulPredictor(recurrent(RecurrentSAC))
+    assert predictor.action_space is predictor.model.action_space
+    assert isinstance(
+        cloudpickle.loads(cloudpickle.dumps(StatefulPredictor(PPO("MlpPolicy", "Pendulum-v1").policy))),
+        StatefulPredictor,
+    )
