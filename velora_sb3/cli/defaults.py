@@ -1,9 +1,10 @@
-"""Settings known to work, by algorithm and environment.
+"""Settings by algorithm and environment.
 
-They are RL Zoo's (https://github.com/DLR-RM/rl-baselines3-zoo, folder ``hyperparams``) with two differences: the sizes
+They are RL Zoo's published ones (https://github.com/DLR-RM/rl-baselines3-zoo, folder ``hyperparams``) with two differences: the sizes
 of the networks are left to the policy, and nothing is normalized, so where RL Zoo uses ``normalize: true``
 (PPO on Acrobot and the two MountainCars) the rest of its settings stands alone. DDPG and TD3 learn Pendulum from
-100 steps on, not 10,000. Whatever has no entry runs with SB3's own defaults.
+100 steps on, not 10,000. The recurrent algorithms' own defaults are left alone. Whatever has no entry runs with the
+algorithm's defaults.
 
 An entry holds ``steps``, ``n_envs``, ``hyperparams`` and ``policy_kwargs``; each may be missing.
 """
@@ -33,6 +34,7 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("td3", "Pendulum-v1"): _PENDULUM_TD3,
     ("td3", "MountainCarContinuous-v0"): _MOUNTAIN_CAR_TD3,
     ("sac", "Pendulum-v1"): {"steps": 20_000, "hyperparams": {"learning_rate": 1e-3}},
+    ("recurrent_sac", "PendulumNoVel-v1"): {"steps": 10_000},
     ("sac", "MountainCarContinuous-v0"): {
         "steps": 50_000,
         "hyperparams": {
