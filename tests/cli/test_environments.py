@@ -47,3 +47,36 @@ def test_packages_that_register_envs(tmp_path, monkeypatch):
     del gym.registry["VeloraPackaged-v0"]
     with pytest.raises(UserError, match="--gym-packages nowhere: No module named 'nowhere'"):
         import_packages(["nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("velora_syntax", "def", "velora_syntax: SyntaxError"),
+        ("velora_exits", "import sys; sys.exit(3)", "velora_exits: SystemExit: 3"),
+        ("velora_fails", "1 / 0", "velora_fails: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_packages_that_fail_are_told_in_one_line(name, code, message, tmp_path, monkeypatch):
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=f"--gym-packages {message}"):
+        import_packages([name])
+
+
+@pytest.mark.parametrize("name", ["", "./mine.py", ".mine", 3])
+def test_packages_that_are_no_names(name):
+    with pytest.raises(UserError, match="--gym-packages takes names of modules such as my_envs"):
+        import_packages([name])
+
+
+def test_an_env_whose_constructor_fails_is_told_in_one_line():
+    def broken(**_):
+        raise ValueError("no such level")
+
+    gym.register("VeloraBroken-v0", entry_point=broken)
+    try:
+        with pytest.raises(UserError, match="env 'VeloraBroken-v0' cannot be made: ValueError: no such level"):
+            open_env("VeloraBroken-v0")
+    finally:
+        del gym.registry["VeloraBroken-v0"]

@@ -71,3 +71,9 @@ def test_noise_is_for_continuous_actions():
 @pytest.mark.parametrize("algorithm", algorithms().values(), ids=list(algorithms()))
 def test_every_algorithm_has_readable_arguments(algorithm):
     assert constructor_arguments(algorithm, {"learning_rate": 0.001}, (1,))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_none(value):
+    with pytest.raises(UserError, match="hyperparameter ent_coef must be a finite number"):
+        constructor_arguments(PPO, {"ent_coef": value}, None)

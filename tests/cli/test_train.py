@@ -26,6 +26,7 @@ FILES = [
     "video.mp4",
 ]
 OFF_POLICY = ["ddpg", "td3", "sac", "tqc", "crossq", "dqn", "qrdqn"]
+RECURRENT = {"learning_starts": 20, "batch_size": 2, "sequence_length": 4}
 SMALL = {
     **{name: {"learning_starts": 20, "batch_size": 8} for name in OFF_POLICY},
     **{name: {"n_steps": 32, "batch_size": 16} for name in ["ppo", "trpo", "maskable_ppo", "recurrent_ppo"]},
@@ -80,10 +81,10 @@ def test_options_change_a_repeated_run(trained, run, tmp_path):
 
 @pytest.mark.parametrize("algo", algorithms())
 def test_every_algorithm_trains(algo, run, tmp_path):
-    env = {"maskable_ppo": "VeloraMasked-v0", "dqn": "CartPole-v1", "qrdqn": "CartPole-v1"}.get(algo, "Pendulum-v1")
+    env = "VeloraMasked-v0" if algo == "maskable_ppo" else "CartPole-v1" if algo.endswith("dqn") else "Pendulum-v1"
     code, out, err = run(
         *("train", "--algo", algo, "--env", env, "--steps", 64, "--eval-freq", 0, "--no-video", "--seed", 0),
-        *("--policy-kwargs", "units: 4", "--hyperparams", json.dumps(SMALL[algo])),
+        *("--policy-kwargs", "units: 4", "--hyperparams", json.dumps(SMALL.get(algo, RECURRENT))),
     )
     assert (code, err) == (0, "")
     assert "done" in out
@@ -202,3 +203,25 @@ def test_evaluations_by_default():
 def test_missing_options_are_named(run):
     _, _, err = run("train", "--env", "Pendulum-v1")
     assert "train needs --algo, or --config" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--algo", "recurrent_sac", "--hyperparams", "buffer_size: 20"], "buffer_size=20 holds 20 steps"),
+        (["--algo", "ddpg", "--policy", "MultiInputPolicy"], "DDPG on Pendulum-v1: "),
+        (["--algo", "ddpg", "--policy-kwargs", "wiring_seed: x"], "wiring_seed must be an integer of at least 0"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line_and_leaves_nothing(run, tmp_path, options, message):
+    code, _, err = run("train", "--env", "Pendulum-v1", "--steps", 300, *options)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_algorithm_cannot_take_a_run_s_settings(run, trained):
+    code, _, err = run("train", "--config", trained / "config.json", "--algo", "ppo")
+    assert code == 2
+    assert "is a run of ddpg, whose settings are not those of ppo: leave out --algo" in err

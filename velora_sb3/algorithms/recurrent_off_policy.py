@@ -62,7 +62,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         sequence_length: int = 32,
         burn_in_length: int = 0,
         batch_size: int = 16,
-        learning_starts: int = 500,
+        learning_starts: int = 100,
         **kwargs: Any,
     ) -> None:
         self._check_arguments(kwargs)
@@ -73,6 +73,16 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         self._collecting = False
         kwargs["policy_kwargs"] = {**(kwargs.get("policy_kwargs") or {}), "recurrent": True}
         super().__init__(policy, env, learning_rate, batch_size=batch_size, learning_starts=learning_starts, **kwargs)
+        if kwargs.get("_init_setup_model", True):
+            self._check_window_fits()
+
+    def _check_window_fits(self) -> None:
+        window, stored = self.sequence_length + self.burn_in_length, self.replay_buffer.buffer_size
+        if stored < window:
+            raise ValueError(
+                f"buffer_size={self.buffer_size} holds {stored} steps of each of {self.n_envs} environment(s), "
+                f"fewer than a window of {window}: enlarge one or shorten the other"
+            )
 
     def _check_arguments(self, kwargs: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -114,12 +124,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         """As SB3's; where it resets the environments, the episodes in flight end in the replay buffer too."""
-        buffer = self.replay_buffer
-        if buffer.buffer_size < buffer.window_length:
-            raise ValueError(
-                f"buffer_size={self.buffer_size} holds {buffer.buffer_size} steps of each of {self.n_envs} "
-                f"environment(s), fewer than a window of {buffer.window_length}: enlarge one or shorten the other"
-            )
+        self._check_window_fits()  # a loaded model may have been given another buffer
         if self._in_flight:  # stopped between step and storage: that transition is lost, so its episode cannot go on
             self._last_obs, self._in_flight = None, False
         going_on, self._last_episode_starts = self._last_episode_starts, None
@@ -129,7 +134,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             was_reset = self._last_episode_starts is not None
             if was_reset:
                 self._acting_state = None
-                buffer.cut_episodes()
+                self.replay_buffer.cut_episodes()
             else:
                 self._last_episode_starts = going_on
         return prepared

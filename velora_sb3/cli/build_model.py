@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from copy import deepcopy
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -50,6 +51,8 @@ def build_model(config: RunConfig) -> BaseAlgorithm:
         raise UserError("training after whole episodes (train_freq) works with one env: leave out --n-envs")
     policy_kwargs = _policy_kwargs(algorithm.policy_aliases[config.policy], config.policy_kwargs)
     check_device(config.device)
+    if config.hyperparams.get("tensorboard_log") and find_spec("tensorboard") is None:
+        raise UserError("hyperparameter tensorboard_log: tensorboard is not installed (pip install tensorboard)")
     try:
         return algorithm(
             config.policy,
@@ -59,7 +62,7 @@ def build_model(config: RunConfig) -> BaseAlgorithm:
             policy_kwargs=policy_kwargs,
             **arguments,
         )
-    except (TypeError, ValueError, AssertionError, RuntimeError, MemoryError) as error:
+    except (TypeError, ValueError, AssertionError, AttributeError, RuntimeError, MemoryError) as error:
         raise UserError(f"{algorithm.__name__} on {config.env}: {reason(error)}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -11,6 +10,7 @@ from typing import NoReturn
 from velora_sb3 import __version__
 from velora_sb3.cli import algos, doctor, evaluate, train
 from velora_sb3.cli.errors import UserError
+from velora_sb3.cli.output import ForgivingStream
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 (something does not work), 2 (a user's mistake), 130 (interrupted by Ctrl-C).
     """
+    stdout = sys.stdout
+    sys.stdout = ForgivingStream(stdout)
     try:
         args = build_parser().parse_args(argv)
         code: int = args.run(args)
@@ -67,6 +69,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("velora-sb3: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # `velora-sb3 algos | head`: nobody reads on, which is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    finally:
+        sys.stdout = stdout

@@ -23,11 +23,15 @@ def import_packages(names: list[str]) -> None:
     Raises:
         UserError: If one cannot be imported.
     """
-    try:
-        for name in names:
+    for name in names:
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            raise UserError(f"--gym-packages takes names of modules such as my_envs, got {name!r}")
+        try:
             import_module(name)
-    except ImportError as error:
-        raise UserError(f"--gym-packages {name}: {reason(error)}") from error
+        except ImportError as error:
+            raise UserError(f"--gym-packages {name}: {reason(error)}") from error
+        except (Exception, SystemExit) as error:  # the module is the user's: whatever it raises is told in one line
+            raise UserError(f"--gym-packages {name}: {type(error).__name__}: {reason(error)}") from error
 
 
 def open_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
@@ -56,6 +60,8 @@ def open_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
             f"unknown env {env_id!r}: {hint or reason(error) + ' '}"
             "(a package that registers envs is named with --gym-packages)"
         ) from error
+    except Exception as error:  # the env's own constructor
+        raise UserError(f"env {env_id!r} cannot be made: {type(error).__name__}: {reason(error)}") from error
 
 
 def open_vec_env(env_id: str, n_envs: int, seed: int) -> VecEnv:

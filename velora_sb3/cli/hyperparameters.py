@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import inspect
+import math
 import types
 import typing
 from typing import Any
@@ -146,6 +147,8 @@ def _number(name: str, text: str) -> float:
 def _range_checked(name: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
+    if not math.isfinite(value):
+        raise UserError(f"hyperparameter {name} must be a finite number, got {value}")
     if name in POSITIVE and not value > 0:
         raise UserError(f"hyperparameter {name} must be above 0, got {value}")
     if name in FRACTIONS and not 0 <= value <= 1:

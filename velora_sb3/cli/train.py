@@ -133,6 +133,11 @@ def read_config(args: argparse.Namespace) -> RunConfig:
 
     if args.config is not None:
         config = load_config(Path(args.config))
+        if given.get("algo", config.algo) != config.algo:
+            raise UserError(
+                f"{args.config} is a run of {config.algo}, whose settings are not those of {given['algo']}: leave out "
+                f"--algo, or train {given['algo']} without --config"
+            )
         other_steps = given.get("steps", config.steps) != config.steps
         config = replace(config, **given, versions=versions())
         if other_steps and args.eval_freq is None and config.eval_freq:

@@ -47,6 +47,18 @@ def make_cell(
     """
     check_choice("cell", cell, CELLS)
     check_positive("units", units)
+    check_positive("ode_unfolds", ode_unfolds)
+    if not isinstance(mixed_memory, bool):
+        raise ValueError(f"mixed_memory must be True or False, got {mixed_memory!r}")
+    if isinstance(sparsity_level, bool) or not isinstance(sparsity_level, int | float):
+        raise ValueError(f"sparsity_level must be a number, got {sparsity_level!r}")
+    for name, value, least in (
+        ("wiring_seed", wiring_seed, 0),
+        ("backbone_units", backbone_units, 1),
+        ("backbone_layers", backbone_layers, 0),
+    ):
+        if value is not None:
+            check_positive(name, value, minimum=least)
     network: LiquidCell
     if (cell == "ltc" or wiring is not None) and (backbone_units or backbone_layers):
         raise ValueError("backbone_units and backbone_layers are for cell='cfc' with wiring=None: leave them out")

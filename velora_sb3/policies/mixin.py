@@ -32,13 +32,12 @@ class LiquidPolicyMixin:
     def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
         check_algorithm(type(self), bool(kwargs.get("recurrent", False)))
         accepted = self._accepted_arguments()
+        choices = sorted(accepted - {"lr_schedule", "recurrent"})  # those two are the algorithm's to pass
         for name in kwargs:
             if name not in accepted:
-                close = get_close_matches(name, accepted, n=1)
+                close = get_close_matches(name, choices, n=1)
                 hint = f"did you mean {close[0]!r}? " if close else ""
-                raise TypeError(
-                    f"{type(self).__name__} has no argument {name!r}; {hint}it takes {', '.join(sorted(accepted))}"
-                )
+                raise TypeError(f"{type(self).__name__} has no argument {name!r}; {hint}it takes {', '.join(choices)}")
         # None is what SB3's own arguments are by default, but a choice among the liquid ones: no encoder, say.
         chosen = {n: value for n, value in kwargs.items() if value is not None or n in self.liquid_arguments}
         self._chosen = set(chosen)
