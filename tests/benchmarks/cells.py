@@ -48,7 +48,9 @@ def networks(inputs: int, units: int, with_ltc: bool) -> dict[str, nn.Module]:
     return found
 
 
-def measure(shape: tuple[int, int, int, int], backward: bool, rounds: int, device: str) -> dict[str, float]:
+def measure(
+    shape: tuple[int, int, int, int], backward: bool, rounds: int, device: str, only: str = ""
+) -> dict[str, float]:
     """Milliseconds of one pass through each network."""
     steps, batch, features, units = shape
     inputs = torch.randn(steps, batch, features, device=device)
@@ -70,10 +72,10 @@ def measure(shape: tuple[int, int, int, int], backward: bool, rounds: int, devic
         return synchronised
 
     with_ltc = units < 256 and steps > 1
-    found = networks(features, units, with_ltc)
+    found = {name: net for name, net in networks(features, units, with_ltc).items() if only in name}
     fast = {name: action(network.to(device)) for name, network in found.items() if "LTC" not in name}
     slow = {name: action(network.to(device)) for name, network in found.items() if "LTC" in name}
-    seconds = time_in_turns(fast, rounds)
+    seconds = time_in_turns(fast, rounds) if fast else {}
     if slow:
         seconds |= time_in_turns(slow, max(3, rounds // 5), warmup=1)
     return {name: 1e3 * value for name, value in seconds.items()}
@@ -83,10 +85,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--ltc-alone", action="store_true", help="nothing but the LTCs with an NCP wiring")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     name = torch.cuda.get_device_name() if arguments.device != "cpu" else platform.processor() or platform.machine()
     print(f"torch {torch.__version__}, {name}, one thread, float32, ms: forward / forward and backward\n")
+
+    if arguments.ltc_alone:
+        times = measure(SHAPES[0], True, 5 * arguments.rounds, arguments.device, only="LTC, NCP")
+        print({name: round(value, 1) for name, value in times.items()})
+        print(verdict("ncps LTC, NCP / LTC, NCP", times["ncps LTC, NCP"] / times["LTC, NCP"], 6, at_least=True))
+        return
 
     table: dict[tuple[int, int, int, int], dict[str, tuple[float, float]]] = {}
     for shape in SHAPES:
