@@ -45,7 +45,7 @@ def installed_version(package: str) -> str | None:
     """The version of a package.
 
     Args:
-        package: Its name on PyPI.
+        package: Its name in the package index.
 
     Returns:
         The version, None if it is not installed.
