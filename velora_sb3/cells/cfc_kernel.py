@@ -4,7 +4,7 @@ Forward: the inputs' part of every gate is one matrix product before the loop; a
 pointwise operations. Backward: the derivatives of all steps at once, then one product and one ``addmm`` per step, and
 the weights' gradients as one matrix product each at the end. Resets and timespans enter as tensors.
 
-On CPU torch's ``tanh`` takes about nine times as long as its ``sigmoid``, so :math:`\tanh x` is computed as
+On CPU torch's ``tanh`` takes several times as long as its ``sigmoid``, so :math:`\tanh x` is computed as
 :math:`2 \sigma(2 x) - 1`, which differs by float rounding. In ``default`` mode the loop carries
 :math:`u = (h + 1) / 2`, for which one ``sigmoid`` over all gates and one ``lerp`` make a step.
 

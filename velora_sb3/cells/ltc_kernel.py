@@ -2,8 +2,8 @@ r"""A whole LTC sequence in one autograd function, and the sensory synapses, whi
 
 Units come first and the batch last, so a row is one unit over the whole batch: ``U`` units, ``B`` sequences, ``M``
 ODE unfolds per step, synapses in the tables of :mod:`velora_sb3.cells.ltc_synapses`. The forward pass keeps three
-numbers per unit and unfold; the backward pass opens the synapses again, which is no slower than reading them back from
-memory. One unfold, with :math:`A` the pull and :math:`B` the conductance of all synapses and the leak:
+numbers per unit and unfold; the backward pass opens the synapses again, which are many more
+numbers. One unfold, with :math:`A` the pull and :math:`B` the conductance of all synapses and the leak:
 
 .. math::
     D = c + \delta B, \quad r = \frac{A - B v}{D}, \quad v' = v + \delta r; \qquad
