@@ -19,14 +19,14 @@ MAY_IMPORT = {
     **{helper: set() for helper in HELPERS},
     "cells": set(),
     "envs": set(),
-    "metrics": set(),
+    "metrics": {"callbacks"},  # RecordMetrics is one
     "checkpoints": set(),
     "tracking": set(),
     "plotting": set(),
     "memory": {"cells"},
     "policies": {"memory", "cells"},
     "algorithms": {"policies", "memory", "cells"},
-    "callbacks": {"checkpoints", "metrics", "tracking", "plotting"},
+    "callbacks": {"checkpoints", "tracking", "plotting"},
     "finrl": {"policies", "algorithms", "callbacks", "memory"},
 }
 MAY_IMPORT_EVERYTHING = {"__init__", "__main__", "cli"}

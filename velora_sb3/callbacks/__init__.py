@@ -1,5 +1,7 @@
 """Callbacks for any SB3 model, one to a file."""
 
+from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3.callbacks.early_stopping import EarlyStopping
 from velora_sb3.callbacks.progress_bar import ProgressBar
 
-__all__ = ["ProgressBar"]
+__all__ = ["EarlyStopping", "ProgressBar", "VeloraCallback"]

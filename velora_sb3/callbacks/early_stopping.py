@@ -1,0 +1,106 @@
+"""Stop when the reward has reached its target, and held it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3.callbacks.episodes import Episode
+
+
+class EarlyStopping(VeloraCallback):
+    """Stops training once the return has reached a target several times in a row.
+
+    In a list of callbacks it judges the episodes of training, in the order in which they end. As
+    ``callback_after_eval`` (or ``callback_on_new_best``) of an ``EvalCallback`` it judges the latest mean evaluation
+    reward instead, so one lucky evaluation does not stop training.
+
+    When it stops training, the logger gets ``early_stopping/reward`` and ``early_stopping/timesteps``.
+
+    Args:
+        target: The return to reach, in the environment's own reward, before any normalization.
+        patience: How many times in a row it must be reached.
+        window: Number of episodes (or evaluations) over which the return is averaged; 1 for each by itself.
+        verbose: 0 for silence, 1 to print what it does.
+
+    Attributes:
+        stopped_early: Whether it has stopped training.
+        reason: Why, in a sentence; None as long as it has not.
+        reward: The return, or moving average, that was judged last; None before the first.
+
+    Raises:
+        ValueError: If the target is no finite number, or patience or window is below 1.
+    """
+
+    def __init__(self, target: float, *, patience: int = 3, window: int = 1, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        if isinstance(target, bool) or not np.isfinite(target):
+            raise ValueError(f"target must be a finite number, got {target!r}")
+        for name, value in (("patience", patience), ("window", window)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        self.target, self.patience, self.window = float(target), patience, window
+        self.stopped_early = False
+        self.reason: str | None = None
+        self.reward: float | None = None
+        self._hits = 0
+        self._latest: deque[float] = deque(maxlen=window)
+
+    def config(self) -> tuple[str, dict[str, Any]]:
+        """Name and settings."""
+        return type(self).__name__, {"target": self.target, "patience": self.patience, "window": self.window}
+
+    def info(self) -> str:
+        """What it waits for."""
+        judged = "return" if self.window == 1 else f"mean return of {self.window}"
+        return f"EarlyStopping: stops when the {judged} reaches {self.target:g} {self.patience} times in a row"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds how often in a row the target was reached, and the window."""
+        own = {"hits": self._hits, "latest": list(self._latest), "stopped_early": self.stopped_early}
+        return {**super().state_dict(), **own, "reason": self.reason, "reward": self.reward}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        super().load_state_dict(state)
+        self._hits, self.stopped_early = int(state["hits"]), bool(state["stopped_early"])
+        self.reason, self.reward = state["reason"], state["reward"]
+        self._latest = deque(state["latest"], maxlen=self.window)
+
+    def _on_start(self) -> None:
+        if self.model.num_timesteps == 0:  # a new run: what an earlier one reached does not count
+            self._hits, self.stopped_early, self.reason, self.reward = 0, False, None, None
+            self._latest.clear()
+
+    def _on_step(self) -> bool:
+        evaluation = self.evaluation()
+        if evaluation is None:
+            return super()._on_step()
+        return self._judge(evaluation.last_mean_reward, "evaluation")
+
+    def _on_episode(self, episode: Episode) -> bool:
+        return self._judge(episode.episode_return, f"episode {episode.number}")
+
+    def _judge(self, value: float, what: str) -> bool:
+        if self.stopped_early:  # further episodes that end with the same step, or an algorithm that goes on
+            return False
+        self._latest.append(float(value))
+        if len(self._latest) < self.window:
+            return True
+        self.reward = float(np.mean(self._latest))
+        self._hits = self._hits + 1 if self.reward >= self.target else 0
+        if self._hits < self.patience:
+            return True
+        self.stopped_early = True
+        times = "once" if self.patience == 1 else f"{self.patience} times in a row"
+        steps = self.model.num_timesteps
+        self.reason = f"the return reached {self.target:g} {times}: {self.reward:g} at {what}, {steps} timesteps"
+        self.logger.record("early_stopping/reward", self.reward)
+        self.logger.record("early_stopping/timesteps", steps)
+        self.logger.dump(steps)
+        if self.verbose >= 1:
+            print(f"EarlyStopping: {self.reason}")
+        return False

@@ -1,0 +1,167 @@
+"""The episodes of a training run, counted once for all callbacks."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_wrapper
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One finished episode of training.
+
+    Attributes:
+        number: 1 for the first that ended.
+        episode_return: Sum of its rewards, as the environment gave them.
+        length: Its steps.
+        timestep: ``num_timesteps`` when it ended.
+        env_index: Which of the vectorized environments it ran in.
+    """
+
+    number: int
+    episode_return: float
+    length: int
+    timestep: int
+    env_index: int
+
+
+class EpisodeCounter:
+    """Sums up the rewards of a model's training environments, episode by episode.
+
+    All callbacks of a model share one, so each step is counted once, whoever asks first. It needs no ``Monitor``: it
+    reads ``rewards`` and ``dones`` of SB3's rollouts, and under ``VecNormalize`` the rewards before normalization.
+    ARS shows callbacks neither; its episodes are taken from ``ep_info_buffer``, in order but without an environment.
+
+    Args:
+        n_envs: Number of vectorized environments.
+    """
+
+    def __init__(self, n_envs: int) -> None:
+        self.finished = 0
+        self._returns = np.zeros(n_envs)
+        self._lengths = np.zeros(n_envs, dtype=np.int64)
+        self._whole = np.ones(n_envs, dtype=bool)  # false while an episode's first steps were not seen
+        self._timestep = 0
+        self._latest: list[Episode] = []
+        self._infos_seen = 0
+
+    @staticmethod
+    def of(model: BaseAlgorithm) -> EpisodeCounter:
+        """The counter that all callbacks of a model share.
+
+        Args:
+            model: The model, with its environments.
+
+        Returns:
+            The same object for every call with this model, as long as its number of environments stays the same.
+        """
+        counter = _COUNTERS.get(model)
+        if counter is None or len(counter._returns) != model.n_envs:
+            finished = 0 if counter is None else counter.finished
+            counter = _COUNTERS[model] = EpisodeCounter(model.n_envs)
+            counter.finished = finished
+        return counter
+
+    def start(self, timestep: int) -> None:
+        """Note that ``learn()`` begins. At step 0 SB3 has reset the environments: what was in flight is forgotten.
+
+        Args:
+            timestep: ``num_timesteps``.
+        """
+        if timestep == 0 and self._timestep != 0:
+            self.finished = 0
+            self._returns[:] = self._lengths[:] = 0
+            self._whole[:] = True
+        self._timestep = timestep
+        self._latest = []
+
+    def step(self, model: BaseAlgorithm, rollout: dict[str, Any]) -> list[Episode]:
+        """Take in one step of the environments, once, however many callbacks ask.
+
+        Args:
+            model: The model.
+            rollout: A callback's ``locals``.
+
+        Returns:
+            The episodes that ended with this step, in the order of the environments.
+        """
+        timestep = model.num_timesteps
+        if timestep == self._timestep:
+            return self._latest
+        rewards, dones = rollout.get("rewards"), rollout.get("dones")
+        if rewards is None or dones is None:  # ARS, or a callback that SB3 shows no rollout: others may see it
+            return []
+        n_envs = len(self._returns)
+        if timestep - self._timestep > n_envs:  # nobody asked at the steps between: these episodes are not whole
+            self._whole[:] = False
+        normalizer = unwrap_vec_wrapper(model.env, VecNormalize) if model.env is not None else None
+        if isinstance(normalizer, VecNormalize):
+            rewards = normalizer.get_original_reward()
+        self._returns += rewards
+        self._lengths += 1
+        self._timestep, self._latest = timestep, []
+        if dones.any():
+            ended = [int(index) for index in np.flatnonzero(dones)]
+            self._latest = [self._finish(index) for index in ended if self._end_of_whole(index)]
+        return self._latest
+
+    def rollout_end(self, model: BaseAlgorithm, rollout: dict[str, Any]) -> list[Episode]:
+        """The episodes of a rollout whose steps callbacks are not shown (ARS), none for all other algorithms.
+
+        Args:
+            model: The model.
+            rollout: A callback's ``locals``.
+
+        Returns:
+            The episodes.
+        """
+        if "rewards" in rollout or not model.ep_info_buffer or self._infos_seen == model.num_timesteps:
+            return []
+        self._infos_seen = model.num_timesteps
+        episodes = []
+        for info in model.ep_info_buffer:
+            self.finished += 1
+            episodes.append(Episode(self.finished, float(info["r"]), int(info["l"]), model.num_timesteps, 0))
+        return episodes
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where counting stands, as plain data."""
+        return {
+            "finished": self.finished,
+            "returns": self._returns.tolist(),
+            "lengths": self._lengths.tolist(),
+            "whole": self._whole.tolist(),
+            "timestep": self._timestep,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting from a state.
+
+        Args:
+            state: What :meth:`state_dict` gave for as many environments.
+        """
+        self.finished, self._timestep = int(state["finished"]), int(state["timestep"])
+        self._returns[:], self._lengths[:], self._whole[:] = state["returns"], state["lengths"], state["whole"]
+        self._latest = []
+
+    def _end_of_whole(self, index: int) -> bool:
+        """Whether the episode that has just ended was seen from its start; the next one is."""
+        whole = bool(self._whole[index])
+        if not whole:
+            self._returns[index] = self._lengths[index] = 0
+            self._whole[index] = True
+        return whole
+
+    def _finish(self, index: int) -> Episode:
+        self.finished += 1
+        episode = Episode(self.finished, float(self._returns[index]), int(self._lengths[index]), self._timestep, index)
+        self._returns[index] = self._lengths[index] = 0
+        return episode
+
+
+_COUNTERS: weakref.WeakKeyDictionary[BaseAlgorithm, EpisodeCounter] = weakref.WeakKeyDictionary()
