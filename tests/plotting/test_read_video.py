@@ -1,16 +1,15 @@
 import numpy as np
 import pytest
 
-from velora_sb3.plotting.episode_video import open_encoder
 from velora_sb3.plotting.read_video import read_video
+from velora_sb3.plotting.video_writer import VideoWriter
 
 
 def test_what_was_written_is_read(tmp_path):
     written = np.stack([np.full((32, 48, 3), grey, np.uint8) for grey in (0, 80, 160, 240)])
-    encoder = open_encoder(tmp_path / "grey.mp4", written[0], fps=10)
-    for frame in written:
-        encoder.send(frame)
-    encoder.close()
+    with VideoWriter(tmp_path / "grey.mp4", fps=10) as writer:
+        for frame in written:
+            writer.write(frame)
     read = read_video(tmp_path / "grey.mp4")
     assert read.shape == written.shape
     assert np.abs(read.astype(int) - written).max() < 12

@@ -27,10 +27,14 @@ class VeloraCallback(BaseCallback):
 
     Args:
         verbose: 0 for silence, 1 to print :meth:`info` when training starts.
+
+    Attributes:
+        cut_short: Whether the last ``learn()`` was cut short, rather than ended by SB3; known in ``_on_end``.
     """
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
+        self.cut_short = False
         self._running = False
         self._restored: dict[str, Any] | None = None
 
@@ -80,7 +84,7 @@ class VeloraCallback(BaseCallback):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End, if training has not ended in peace."""
-        self.on_training_end()
+        self._end_cut_short()
 
     # What subclasses override.
 
@@ -102,11 +106,11 @@ class VeloraCallback(BaseCallback):
 
     def on_training_start(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
         """As SB3's; ends first what an interrupted ``learn()`` left open."""
-        self.on_training_end()
+        self._end_cut_short()
         super().on_training_start(locals_, globals_)
 
     def _on_training_start(self) -> None:
-        self._running = True
+        self._running, self.cut_short = True, False
         _RUNNING.add(self)
         counter = EpisodeCounter.of(self.model)
         counter.start(self.model.num_timesteps)
@@ -138,6 +142,11 @@ class VeloraCallback(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._on_end()
+
+    def _end_cut_short(self) -> None:
+        if self._running:
+            self.cut_short = True
+            self.on_training_end()
 
     # What subclasses use.
 
@@ -194,4 +203,4 @@ _RUNNING: weakref.WeakSet[VeloraCallback] = weakref.WeakSet()
 @atexit.register
 def _end_what_still_runs() -> None:
     for callback in list(_RUNNING):
-        callback.on_training_end()
+        callback._end_cut_short()

@@ -100,8 +100,8 @@ def try_video(frames: int = 8) -> Attempt:
         import numpy as np
 
         from velora_sb3._headless import prepare_rendering
-        from velora_sb3.plotting.episode_video import open_encoder
         from velora_sb3.plotting.read_video import read_video
+        from velora_sb3.plotting.video_writer import VideoWriter
 
         prepare_rendering()
         with tempfile.TemporaryDirectory() as directory:
@@ -113,10 +113,9 @@ def try_video(frames: int = 8) -> Attempt:
                 env.step(env.action_space.sample())
                 pictures.append(np.asarray(env.render()))
             env.close()
-            encoder = open_encoder(path, pictures[0], fps=30)
-            for picture in pictures:
-                encoder.send(picture)
-            encoder.close()
+            with VideoWriter(path) as writer:
+                for picture in pictures:
+                    writer.write(picture)
             video = read_video(path)
     except Exception as error:  # as above
         return Attempt(False, _line(error))

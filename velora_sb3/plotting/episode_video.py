@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import inspect
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
+from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from velora_sb3._headless import prepare_rendering
 from velora_sb3._optional import install_line
+from velora_sb3.plotting.video_writer import DEFAULT_FPS, VideoWriter, picture
 
 MAX_FRAMES = 10_000
-DEFAULT_FPS = 30
 
 
 def why_no_video(env_id: str) -> str | None:
@@ -34,25 +36,29 @@ def why_no_video(env_id: str) -> str | None:
         env = gym.make(env_id, render_mode="rgb_array")
         try:
             env.reset(seed=0)
-            _frame(env)
+            picture(env.render())
         finally:
             env.close()
     except Exception as error:  # a renderer may raise anything, and none of it shall keep a model from learning
-        return f"no video: {env_id} does not render: {_first_line(error)}"
+        return f"no video: {env_id} does not render: {first_line(error)}"
     return None
 
 
 def record_episode(
-    model: BaseAlgorithm, env: gym.Env[Any, Any], path: Path, seed: int | None = None, max_frames: int = MAX_FRAMES
+    model: BaseAlgorithm,
+    env: gym.Env[Any, Any] | VecEnv,
+    path: Path,
+    seed: int | None = None,
+    max_frames: int = MAX_FRAMES,
 ) -> int:
     """Let a model act deterministically for one episode and write what the env renders.
 
-    Frames go to the encoder one by one, so a long episode takes no more memory than a short one. A recurrent model
-    keeps its state. The first frame is the one after the reset.
+    A recurrent model keeps its state, a maskable one gets its masks. The first frame is the one after the reset, the
+    last one that of the state in which the episode ended.
 
     Args:
         model: The trained model.
-        env: An env with ``render_mode="rgb_array"``, not vectorized.
+        env: An env with ``render_mode="rgb_array"``: a single one, or a ``DummyVecEnv`` of one, in wrappers or not.
         path: The file to write, ``.mp4``.
         seed: Seed of the episode.
         max_frames: Where to cut an episode that does not end.
@@ -60,61 +66,73 @@ def record_episode(
     Returns:
         Number of frames.
     """
-    observation, _ = env.reset(seed=seed)
-    state, starts = None, np.ones(1, dtype=bool)
-    frame = _frame(env)
-    encoder = open_encoder(path, frame, float(env.metadata.get("render_fps") or DEFAULT_FPS))
-    try:
-        encoder.send(frame)
-        count, ended = 1, False
-        while not ended and count < max_frames:
-            masks = {"action_masks": env.get_wrapper_attr("action_masks")()} if _is_masked(model) else {}
-            action, state = model.predict(observation, state=state, episode_start=starts, deterministic=True, **masks)
-            starts = np.zeros(1, dtype=bool)
-            observation, _, terminated, truncated, _ = env.step(action)
-            encoder.send(_frame(env))
-            count, ended = count + 1, terminated or truncated
-    finally:
-        encoder.close()
-    return count
+    venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
+    envs = cast(DummyVecEnv, venv.unwrapped).envs
+    filmed = envs[0]
+    with VideoWriter(path, frames_per_second(filmed.metadata)) as video:
+        film = envs[0] = _Film(filmed, video, max_frames)
+        try:
+            _play(model, venv, film, seed)
+        finally:
+            envs[0] = filmed
+    return video.frames
 
 
-def open_encoder(path: Path, frame: np.ndarray, fps: float) -> Generator[None, np.ndarray | None, None]:
-    """Start an encoder for frames like the one given.
+def frames_per_second(metadata: dict[str, Any]) -> float:
+    """How fast an env's frames are to be shown.
 
     Args:
-        path: The file to write.
-        frame: A frame ``(height, width, 3)``, for its size; both sides even, as H.264 wants them.
-        fps: Frames per second.
+        metadata: The env's.
 
     Returns:
-        A generator: ``send`` it frames, then ``close`` it.
+        Frames per second.
     """
-    import imageio_ffmpeg  # type: ignore[import-untyped]
-
-    height, width = frame.shape[:2]
-    # imageio-ffmpeg's own choice would stretch frames to multiples of 16.
-    encoder: Generator[None, np.ndarray | None, None] = imageio_ffmpeg.write_frames(
-        str(path), (width, height), fps=fps, macro_block_size=2, quality=8, ffmpeg_log_level="error"
-    )
-    encoder.send(None)
-    return encoder
+    return float(metadata.get("render_fps") or DEFAULT_FPS)
 
 
-def _is_masked(model: BaseAlgorithm) -> bool:
-    from sb3_contrib import MaskablePPO
+def first_line(error: BaseException) -> str:
+    """An error in one line.
 
-    return isinstance(model, MaskablePPO)
+    Args:
+        error: The error.
 
-
-def _frame(env: gym.Env[Any, Any]) -> np.ndarray:
-    frame = env.render()
-    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(f"render() gave {type(frame).__name__}, not a picture (height, width, 3)")
-    height, width = frame.shape[:2]
-    even = frame[: height - height % 2, : width - width % 2]  # H.264 wants even sides
-    return np.ascontiguousarray(even, dtype=np.uint8)
-
-
-def _first_line(error: Exception) -> str:
+    Returns:
+        The first line of its message; its type if it has none.
+    """
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class _Film(gym.Wrapper[Any, Any, Any, Any]):
+    """Makes a frame of every state of one episode, the last one too, which a VecEnv's own reset would hide."""
+
+    def __init__(self, env: gym.Env[Any, Any], video: VideoWriter, max_frames: int) -> None:
+        super().__init__(env)
+        self.over = False
+        self._video, self._max_frames = video, max_frames
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        first = self.env.reset(**kwargs)
+        self._shoot(ended=False)
+        return first
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        step = self.env.step(action)
+        self._shoot(ended=step[2] or step[3])
+        return step
+
+    def _shoot(self, ended: bool) -> None:
+        if not self.over:
+            self._video.write(self.env.render())
+            self.over = ended or self._video.frames >= self._max_frames
+
+
+def _play(model: BaseAlgorithm, venv: VecEnv, film: _Film, seed: int | None) -> None:
+    takes_masks = "action_masks" in inspect.signature(model.predict).parameters and is_masking_supported(venv)
+    if seed is not None:
+        venv.seed(seed)
+    observation: Any = venv.reset()
+    state, starts = None, np.ones(1, dtype=bool)
+    while not film.over:
+        masks = {"action_masks": get_action_masks(venv)} if takes_masks else {}
+        action, state = model.predict(observation, state=state, episode_start=starts, deterministic=True, **masks)
+        observation, _, starts, _ = venv.step(action)

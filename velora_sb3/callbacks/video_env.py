@@ -1,0 +1,170 @@
+"""An env of one's own, in which a model can act as in its training env."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import WrapperSpec, load_env_creator
+from gymnasium.wrappers import RecordVideo
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    StackedObservations,
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecExtractDictObs,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+    VecVideoRecorder,
+)
+
+EnvFn = Callable[[], "gym.Env[Any, Any] | VecEnv"]
+
+WRITERS = (Monitor, RecordVideo)  # write files of their own, which are the training env's
+VEC_WRITERS = (VecMonitor, VecCheckNan, VecVideoRecorder)
+PASS_ENV_FN = "pass env_fn, a function that makes one: env_fn=lambda: MyEnv(render_mode='rgb_array')"
+
+
+def open_video_env(training_env: VecEnv, env_fn: EnvFn | None = None) -> VecEnv:
+    """Make a single env that renders pictures and observes as the training env does.
+
+    Args:
+        training_env: The env that the model is trained in.
+        env_fn: Makes the env; None copies the first one of the training env from its spec. The training env's
+            ``VecEnv`` wrappers are put around it, unless it is a ``VecEnv`` already.
+
+    Returns:
+        A ``DummyVecEnv`` of one env, in wrappers. Normalization statistics come with :func:`copy_normalization`.
+
+    Raises:
+        ValueError: If it cannot be made, or would show the model other observations or actions.
+    """
+    made = _copy_env(training_env) if env_fn is None else _call(env_fn, training_env)
+    try:
+        if not isinstance(made, VecEnv):
+            alone = made
+            made = _wrap_alike(training_env, DummyVecEnv([lambda: alone]))
+        _check(training_env, made)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def copy_normalization(training_env: VecEnv, venv: VecEnv) -> None:
+    """Let an env normalize as the training env does now. Its own steps do not count.
+
+    Args:
+        training_env: Where the statistics are gathered.
+        venv: What :func:`open_video_env` returned.
+    """
+    for source, target in zip(_normalizers(training_env), _normalizers(venv), strict=True):
+        target.training = False
+        if source.norm_obs:
+            target.obs_rms = deepcopy(source.obs_rms)
+
+
+def _call(env_fn: EnvFn, training_env: VecEnv) -> gym.Env[Any, Any] | VecEnv:
+    made: object = env_fn()
+    if not isinstance(made, gym.Env | VecEnv):
+        raise ValueError(f"env_fn returned {type(made).__name__}, not an env")
+    trained = {id(env.unwrapped) for env in getattr(training_env.unwrapped, "envs", [])}
+    if not trained.isdisjoint(id(env.unwrapped) for env in getattr(made.unwrapped, "envs", [made])):
+        raise ValueError("env_fn returned the training env itself: it must make another one")
+    return made
+
+
+def _copy_env(training_env: VecEnv) -> gym.Env[Any, Any]:
+    spec = deepcopy(training_env.get_attr("spec", 0)[0])
+    if spec is None:
+        raise ValueError(f"the env was not made by gymnasium.make and cannot be copied: {PASS_ENV_FN}")
+    wrappers, spec.additional_wrappers = spec.additional_wrappers, ()
+    try:
+        env = gym.make(spec, render_mode="rgb_array")
+        assert env.spec is not None  # gymnasium has just set it
+        for wrapper in wrappers[len(env.spec.additional_wrappers) :]:  # the others come with the env
+            env = _wrap_again(env, wrapper)
+    except Exception as error:
+        raise ValueError(f"{spec.id} cannot be copied: {error}: {PASS_ENV_FN}") from error
+    return env
+
+
+def _wrap_again(env: gym.Env[Any, Any], wrapper: WrapperSpec) -> gym.Env[Any, Any]:
+    kind: Any = load_env_creator(wrapper.entry_point)
+    if issubclass(kind, WRITERS):
+        return env
+    if wrapper.kwargs is not None:
+        wrapped: gym.Env[Any, Any] = kind(env=env, **wrapper.kwargs)
+    elif len(inspect.signature(kind).parameters) == 1:  # nothing but the env
+        wrapped = kind(env)
+    else:  # without it the env might show something else, in the same shape
+        raise ValueError(f"{wrapper.name} does not tell its arguments (as gymnasium.utils.RecordConstructorArgs would)")
+    return wrapped
+
+
+def _wrap_alike(training_env: VecEnv, venv: VecEnv) -> VecEnv:
+    try:
+        for wrapper in reversed(list(_wrappers(training_env))):
+            venv = _wrap_vec_again(wrapper, venv)
+    except AssertionError as error:  # SB3's word for spaces that do not fit
+        raise ValueError(f"the env for videos cannot be wrapped as the training env is: {error}") from error
+    return venv
+
+
+def _wrap_vec_again(wrapper: VecEnvWrapper, venv: VecEnv) -> VecEnv:
+    if isinstance(wrapper, VecNormalize):
+        normalizer = deepcopy(wrapper)
+        normalizer.set_venv(venv)
+        return normalizer
+    kind = type(wrapper)  # a derived class may do anything
+    if kind is VecTransposeImage:
+        return VecTransposeImage(venv, skip=wrapper.skip)
+    if kind is VecFrameStack:
+        return VecFrameStack(venv, wrapper.stacked_obs.n_stack, _channels_order(wrapper.stacked_obs))
+    if kind is VecExtractDictObs:
+        return VecExtractDictObs(venv, wrapper.key)
+    if kind in VEC_WRITERS:
+        return venv
+    raise ValueError(
+        f"no second {kind.__name__} can be put around an env: let env_fn make the whole, "
+        f"env_fn=lambda: {kind.__name__}(DummyVecEnv([lambda: MyEnv(render_mode='rgb_array')]))"
+    )
+
+
+def _channels_order(stacked: StackedObservations[Any]) -> Any:
+    if isinstance(stacked.observation_space, gym.spaces.Dict):
+        return {key: _channels_order(part) for key, part in stacked.sub_stacked_observations.items()}
+    return "first" if stacked.channels_first else "last"
+
+
+def _check(training_env: VecEnv, venv: VecEnv) -> None:
+    if venv.num_envs != 1 or not isinstance(venv.unwrapped, DummyVecEnv):
+        raise ValueError(f"env_fn made a {type(venv.unwrapped).__name__} of {venv.num_envs}, not a DummyVecEnv of one")
+    if venv.render_mode != "rgb_array":
+        raise ValueError(f"env_fn made an env with render_mode={venv.render_mode!r}: it must be 'rgb_array'")
+    observed = training_env.observation_space, venv.observation_space
+    acted = training_env.unwrapped.action_space, venv.unwrapped.action_space  # a copied VecNormalize would tell its own
+    for name, (trained, made) in (("observation_space", observed), ("action_space", acted)):
+        if trained != made:
+            raise ValueError(f"the env for videos has {name} {made}, the training env {trained}: they must be equal")
+    count, trained_count = len(list(_normalizers(venv))), len(list(_normalizers(training_env)))
+    if count != trained_count:
+        raise ValueError(f"env_fn made an env with {count} VecNormalize, the training env has {trained_count}")
+
+
+def _wrappers(env: VecEnv) -> Iterator[VecEnvWrapper]:
+    """From the outermost on."""
+    while isinstance(env, VecEnvWrapper):
+        yield env
+        env = env.venv
+
+
+def _normalizers(env: VecEnv) -> Iterator[VecNormalize]:
+    return (wrapper for wrapper in _wrappers(env) if isinstance(wrapper, VecNormalize))
