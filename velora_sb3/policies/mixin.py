@@ -11,6 +11,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from velora_sb3.memory import LiquidExtractor
 from velora_sb3.policies.algorithm_check import check_algorithm
+from velora_sb3.policies.normalization_check import check_normalization
 
 # The plain keyword arguments of LiquidExtractor that a policy takes as its own.
 LIQUID_ARGUMENTS = tuple(
@@ -42,6 +43,8 @@ class LiquidPolicyMixin:
         chosen = {n: value for n, value in kwargs.items() if value is not None or n in self.liquid_arguments}
         self._chosen = set(chosen)
         self._given = {**self.defaults, **chosen}
+        for_extractor = self._given.get("features_extractor_kwargs", {})
+        check_normalization(type(self), {"timespans_key": "timespans", **for_extractor, **self._given}["timespans_key"])
         arguments = self._to_sb3(dict(self._given))
         super().__init__(observation_space, action_space, *args, **arguments)  # type: ignore[call-arg]
         use_fused_adam(self)  # type: ignore[arg-type]
