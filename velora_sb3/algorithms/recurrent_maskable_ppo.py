@@ -41,10 +41,8 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
     Data collection, ``train()``, buffers and action distributions are sb3-contrib's own. The environment says what is
     allowed by a method ``action_masks()``, its own or sb3-contrib's ``ActionMasker``'s, as with MaskablePPO.
 
-    Args:
-        policy: ``"LiquidPolicy"``, ``"MlpLstmPolicy"``, ``"CnnLstmPolicy"``, ``"MultiInputLstmPolicy"`` or a class.
-        env: The environment, or its id. Actions are Discrete, MultiDiscrete or MultiBinary.
-        **kwargs: As RecurrentPPO's.
+    Takes RecurrentPPO's arguments. ``policy`` is ``"LiquidPolicy"``, ``"MlpLstmPolicy"``, ``"CnnLstmPolicy"``,
+    ``"MultiInputLstmPolicy"`` or a class; actions are Discrete, MultiDiscrete or MultiBinary.
 
     Raises:
         TypeError: For a policy that knows no masks.
