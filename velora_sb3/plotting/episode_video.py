@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,9 +103,7 @@ def open_encoder(path: Path, frame: np.ndarray, fps: float) -> Generator[None, n
 
 
 def _is_masked(model: BaseAlgorithm) -> bool:
-    from sb3_contrib import MaskablePPO
-
-    return isinstance(model, MaskablePPO)
+    return "action_masks" in inspect.signature(model.policy.predict).parameters
 
 
 def _frame(env: gym.Env[Any, Any]) -> np.ndarray:
