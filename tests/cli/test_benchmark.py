@@ -22,7 +22,9 @@ def test_what_the_file_holds_is_not_run_again(run, tmp_path):
     (tmp_path / "memory.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, out, _ = run("benchmark", "memory", "--seeds", 2, "--tasks", "PendulumNoVel", "--only", "RecurrentSAC")
     assert code == 0
-    assert "| RecurrentSAC | -150 (-150 to -150), worst -150, 2 seeds | -140 (-140 to -140), worst -140, 2 seeds |" in out
+    assert (
+        "| RecurrentSAC | -150 (-150 to -150), worst -150, 2 seeds | -140 (-140 to -140), worst -140, 2 seeds |" in out
+    )
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_without_its_masks_a_minibatch_has_other_log_likelihoods():
 
 def test_train_sees_a_ratio_of_one_in_its_first_epoch():
     model = make_model(make_env(3), n_steps=32, batch_size=96).learn(96)
-    assert model.logger.name_to_value["train/approx_kl"] == pytest.approx(0, abs=1e-10)
+    assert model.logger.name_to_value["train/approx_kl"] == pytest.approx(0, abs=1e-8)
     assert model.logger.name_to_value["train/clip_fraction"] == 0
 
 

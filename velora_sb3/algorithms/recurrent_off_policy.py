@@ -46,12 +46,15 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let ``inspect.signature`` show SB3's arguments where ``**kwargs`` stands."""
         super().__init_subclass__(**kwargs)
-        own = list(inspect.signature(RecurrentOffPolicyMixin.__init__).parameters.values())[1:-1]
-        algorithm = next(base for base in cls.__mro__ if not issubclass(base, RecurrentOffPolicyMixin))
-        names = {parameter.name for parameter in own}
-        rest = [other for name, other in inspect.signature(algorithm).parameters.items() if name not in names]
-        keywords = [other.replace(kind=inspect.Parameter.KEYWORD_ONLY) for other in rest]
-        cls.__signature__ = inspect.Signature([*own, *keywords])  # type: ignore[attr-defined]
+        ours = [base for base in cls.__mro__ if issubclass(base, RecurrentOffPolicyMixin) and "__init__" in vars(base)]
+        theirs = next(base for base in cls.__mro__ if not issubclass(base, RecurrentOffPolicyMixin))
+        shown: dict[str, inspect.Parameter] = {}
+        for base in [*ours, theirs]:  # the first default counts
+            for name, parameter in list(inspect.signature(base.__init__).parameters.items())[1:]:
+                if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                    keyword = parameter if base in ours else parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                    shown.setdefault(name, keyword)
+        cls.__signature__ = inspect.Signature(list(shown.values()))  # type: ignore[attr-defined]
 
     def __init__(
         self,
@@ -206,9 +209,32 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
 
 
 class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
-    """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one."""
+    """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one.
+
+    The target network follows slowly at every step; SB3's own default copies it every 10,000.
+
+    Args:
+        policy: As above.
+        env: As above.
+        learning_rate: As SB3's.
+        tau: Share of the way that the target network goes at each update of it.
+        target_update_interval: Steps between those updates.
+        **kwargs: As above.
+    """
 
     exploration_rate: float
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        learning_rate: Any = 5e-4,
+        *,
+        tau: float = 0.005,
+        target_update_interval: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(policy, env, learning_rate, tau=tau, target_update_interval=target_update_interval, **kwargs)
 
     def _choose(
         self, observation: Any, state: State | None, episode_start: np.ndarray | None, deterministic: bool

@@ -46,6 +46,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
         backbone_units: Width of a dense CfC's backbone.
         backbone_layers: Layers of a dense CfC's backbone, none unless asked for.
         ode_unfolds: Solver steps that an LTC takes for each time step.
+        initialization: Of a CfC's weights: ``ncps`` or ``orthogonal``; None for ``orthogonal`` where the cell goes from
+            one step to the next, else ``ncps``.
         n_stack: ``VecFrameStack``'s ``n_stack``, if the environment is wrapped in one.
         timespans_key: Key of the time since the last observation in a Dict observation; it goes to the cell's
             clock, not to its inputs.
@@ -74,6 +76,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         backbone_units: int | None = None,
         backbone_layers: int | None = None,
         ode_unfolds: int = 6,
+        initialization: str | None = None,
         n_stack: int | None = None,
         timespans_key: str = "timespans",
         encoder_units: int | None = None,
@@ -98,6 +101,9 @@ class LiquidExtractor(BaseFeaturesExtractor):
                 "a recurrent algorithm takes one observation at a time, not a history: leave out the frame stack "
                 "and n_stack"
             )
+        if initialization is None:
+            remembers = previous_action_size > 0 or self.frames.steps is not None
+            initialization = "orthogonal" if remembers else "ncps"
         self.previous_action_size = previous_action_size
         width += previous_action_size
         self.cell = make_cell(
@@ -112,6 +118,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
             backbone_units,
             backbone_layers,
             ode_unfolds,
+            initialization,
         )
         self._features_dim = self.cell.output_size
         self.readout: nn.Linear | None = None
