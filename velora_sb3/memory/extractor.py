@@ -63,6 +63,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
         ValueError: If the observation space or an argument cannot be used.
     """
 
+    stored_part = slice(None)  # where this network's memory stands in a stored state; a policy of several says
+
     def __init__(
         self,
         observation_space: spaces.Space[Any],
@@ -175,13 +177,15 @@ class LiquidExtractor(BaseFeaturesExtractor):
         inputs, timespans = self._inputs(batch.observations, batch.previous_actions.flatten(0, 1))
         inputs = inputs.view(steps, windows, -1)
         timespans = None if timespans is None else timespans.view(steps, windows)
-        learned, state = slice(batch.burn_in, None), None
+        learned = slice(batch.burn_in, None)
+        state = None if batch.stored_state is None else batch.stored_state[:, self.stored_part]
         if batch.burn_in:
             warm_up = slice(batch.burn_in)
             with torch.no_grad():
                 _, state = unroll(
                     self.cell,
                     inputs[warm_up],
+                    state,
                     episode_starts=batch.episode_starts[warm_up],
                     timespans=None if timespans is None else timespans[warm_up],
                 )
