@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import numpy as np
@@ -255,7 +256,7 @@ class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
         env: As above.
         learning_rate: As SB3's.
         tau: Share of the way that the target network goes at each update of it.
-        target_update_interval: Steps between those updates.
+        target_update_interval: Steps between those updates, at least one step of all environments.
         **kwargs: As above.
     """
 
@@ -272,6 +273,11 @@ class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
         **kwargs: Any,
     ) -> None:
         super().__init__(policy, env, learning_rate, tau=tau, target_update_interval=target_update_interval, **kwargs)
+
+    def _setup_model(self) -> None:
+        with warnings.catch_warnings():  # one soft update for each step of all environments is what is meant
+            warnings.filterwarnings("ignore", message="The number of environments used is greater than the target")
+            super()._setup_model()
 
     def _choose(
         self, observation: Any, state: State | None, episode_start: np.ndarray | None, deterministic: bool
