@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "policies": {"memory", "cells"},
     "algorithms": {"policies", "memory", "cells"},
     "callbacks": {"checkpoints", "tracking", "plotting"},
+    "benchmarks": {"policies", "algorithms", "memory", "cells", "envs"},
     "finrl": {"policies", "algorithms", "callbacks", "memory"},
 }
 MAY_IMPORT_EVERYTHING = {"__init__", "__main__", "cli"}

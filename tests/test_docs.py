@@ -1,5 +1,6 @@
 """The documentation does what it says: its Python runs, its commands parse, its links lead somewhere."""
 
+import ast
 import configparser
 import inspect
 import re
@@ -90,3 +91,15 @@ def test_settings_on_the_policies_page_are_the_extractors():
     documented = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", section, re.M))
     defaults = inspect.signature(LiquidExtractor).parameters
     assert documented == {argument: repr(defaults[argument].default).replace("'", '"') for argument in LIQUID_ARGUMENTS}
+
+
+def test_defaults_on_the_memory_page_are_the_algorithms():
+    from velora_sb3 import RecurrentSAC
+
+    section = (ROOT / "docs" / "memory.md").read_text().partition("## Recurrent off-policy")[2].partition("\n### ")[0]
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", section, re.M))
+    signature = inspect.signature(RecurrentSAC).parameters
+    assert {"sequence_length", "burn_in_length", "stored_state"} <= set(documented)
+    assert {name: ast.literal_eval(default) for name, default in documented.items()} == {
+        name: signature[name].default for name in documented
+    }

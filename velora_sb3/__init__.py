@@ -7,6 +7,7 @@ environments of :mod:`velora_sb3.envs` with gymnasium.
 from velora_sb3.algorithms import (
     RecurrentDDPG,
     RecurrentDQN,
+    RecurrentMaskablePPO,
     RecurrentQRDQN,
     RecurrentSAC,
     RecurrentTD3,
@@ -27,6 +28,7 @@ __all__ = [
     "LiquidPolicy",
     "RecurrentDDPG",
     "RecurrentDQN",
+    "RecurrentMaskablePPO",
     "RecurrentQRDQN",
     "RecurrentSAC",
     "RecurrentTD3",

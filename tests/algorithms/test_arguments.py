@@ -8,7 +8,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer
 
 from tests.algorithms.recurrent import ALGORITHMS, make_env, make_model
 from tests.compat.algorithms import OBSERVATIONS, RandomEnv
-from velora_sb3 import RecurrentDQN, RecurrentSAC, StatefulPredictor
+from velora_sb3 import RecurrentDQN, RecurrentSAC, RecurrentTQC, StatefulPredictor
 from velora_sb3.memory import SequenceReplayBuffer
 
 
@@ -22,6 +22,7 @@ from velora_sb3.memory import SequenceReplayBuffer
         ({"replay_buffer_class": NStepReplayBuffer}, "cannot use NStepReplayBuffer"),
         ({"replay_buffer_kwargs": {"sequence_length": 9}}, "not in replay_buffer_kwargs"),
         ({"sequence_length": 0}, "sequence_length must be an integer of at least 1"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_reason(algorithm, arguments, message):
@@ -45,6 +46,11 @@ def test_an_algorithm_without_memory_refuses_a_policy_that_remembers(tmp_path):
     make_model(RecurrentSAC).save(tmp_path / "model")
     with pytest.raises(ValueError, match="use RecurrentSAC"):
         SAC.load(tmp_path / "model")
+
+
+def test_a_tqc_that_drops_every_quantile_is_refused():
+    with pytest.raises(ValueError, match="top_quantiles_to_drop_per_net=2 leaves none of n_quantiles=2: drop fewer"):
+        make_model(RecurrentTQC, policy_kwargs={"n_quantiles": 2})
 
 
 def test_actions_that_do_not_count_from_zero_are_refused():

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from tests.algorithms.recurrent import ALGORITHMS, CONTINUOUS, acting_extractor, make_env, make_model
-from velora_sb3 import RecurrentDDPG, StatefulPredictor
+from tests.algorithms.recurrent import ALGORITHMS, CONTINUOUS, make_env, make_model
 
 STEPS = 40
 
@@ -100,69 +98,6 @@ def test_what_is_saved_acts_and_remembers_as_it_did(algorithm, tmp_path):
             np.testing.assert_array_equal(action, results[0][0])
             np.testing.assert_array_equal(state[0], states[0][0])
     loaded.learn(STEPS, reset_num_timesteps=False)
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_evaluate_policy_is_a_loop_written_by_hand(algorithm):
-    model = make_model(algorithm).learn(STEPS)
-    returns, _ = evaluate_policy(model, DummyVecEnv([seeded(algorithm)]), 3, return_episode_rewards=True, warn=False)
-
-    def by_hand(acting):
-        env, totals = seeded(algorithm)(), []
-        for _ in range(3):
-            observation, total, done = env.reset()[0], 0.0, False
-            acting.reset()
-            while not done:
-                action, _ = acting.predict(observation, deterministic=True)
-                observation, reward, done, _, _ = env.step(action)
-                total += reward
-            totals.append(total)
-        return totals
-
-    np.testing.assert_allclose(by_hand(StatefulPredictor(model)), returns, rtol=1e-5)
-
-
-def seeded(algorithm):
-    """Environments that give the same observations each time they are made."""
-
-    def make():
-        env = make_env(algorithm)
-        env.observation_space.seed(5)
-        return env
-
-    return make
-
-
-def test_a_window_of_one_step_from_the_zero_state_is_the_reactive_policy_s_batch():
-    from stable_baselines3 import DDPG
-
-    model = make_model(RecurrentDDPG, sequence_length=1, batch_size=16, learning_starts=10_000).learn(60)
-    reactive = DDPG("LiquidPolicy", model.get_env(), policy_kwargs={"units": 8, "readout_units": 8, "net_arch": [8]})
-    inputs = acting_extractor(model).frames.space.shape[0]
-    for name, value in model.policy.state_dict().items():
-        theirs = reactive.policy.state_dict()[name]
-        if value.shape == theirs.shape:
-            theirs.copy_(value)
-            continue
-        # The previous action has columns of its own: without them the networks are the same.
-        columns = list(range(inputs)) + list(range(inputs + 2, value.shape[1]))
-        value[:, inputs : inputs + 2] = 0
-        theirs.copy_(value[:, columns])
-    batch = model.replay_buffer.sample(16)
-    plain = batch._replace(
-        observations=batch.observations.observations, next_observations=batch.next_observations.next_observations
-    )
-    next_plain = reactive.policy.critic_target(
-        plain.next_observations, reactive.policy.actor_target(plain.next_observations)
-    )
-    critic = model.policy.critic(batch.observations, batch.actions)[0]
-    torch.testing.assert_close(critic, reactive.policy.critic(plain.observations, plain.actions)[0])
-    # The next observation is one more step, from the memory after this one: with no recurrent weights the same.
-    for network in (model.policy.actor_target, model.policy.critic_target):
-        network.features_extractor.cell.weight_hh.data.zero_()
-    with torch.no_grad():
-        ahead = model.policy.critic_target(batch.next_observations, model.policy.actor_target(batch.next_observations))
-    torch.testing.assert_close(ahead[0], next_plain[0].detach())
 
 
 @pytest.mark.parametrize("algorithm", CONTINUOUS)

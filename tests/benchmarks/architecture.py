@@ -16,7 +16,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
 
 import velora_sb3  # noqa: F401  (registers the alias)
-from tests.benchmarks.runs import Job, parse_arguments, run_missing, table
+from velora_sb3.benchmarks.runs import Job, parse_arguments, run_missing, table
 from velora_sb3.cells import CfCCell
 from velora_sb3.memory import LiquidExtractor
 
@@ -101,7 +101,7 @@ def run(job: Job) -> dict[str, Any]:
     )
     model.learn(task["steps"])
     mean, _ = evaluate_policy(model, make_vec_env(task["env"], seed=seed + 10_000), n_eval_episodes=20)
-    return {"candidate": candidate, "task": task_name, "seed": seed, "return": float(mean)}
+    return {"candidate": candidate, "task": task_name, "seed": seed, "returns": {str(task["steps"]): float(mean)}}
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import torch
 from ncps.wirings import AutoNCP, FullyConnected
 from torch import nn
 
-from tests.benchmarks.timing import time_in_turns, verdict
+from velora_sb3.benchmarks.timing import time_in_turns, verdict
 from velora_sb3.cells import LTC, CfC
 
 SHAPES = [(64, 32, 16, 64), (128, 8, 16, 64), (1, 1, 16, 64), (64, 32, 64, 256)]

@@ -13,7 +13,7 @@ from stable_baselines3 import DDPG, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import velora_sb3  # noqa: F401  (registers the alias)
-from tests.benchmarks.timing import time_in_turns, verdict
+from velora_sb3.benchmarks.timing import time_in_turns, verdict
 
 # algorithm, environment, settings, steps of one turn
 TASKS: dict[str, tuple[type[BaseAlgorithm], str, dict[str, Any], int]] = {

@@ -90,3 +90,20 @@ def test_wrong_arguments_are_named_with_the_choices(arguments, message):
 def test_a_step_names_what_is_wrong_with_its_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         CfCCell(4, 5)(*arguments)
+
+
+@pytest.mark.parametrize("mode", ["default", "pure"])
+def test_orthogonal_initialization(mode):
+    cell = CfCCell(4, 16, mode, backbone_layers=0)
+    cell.reset_parameters("orthogonal")
+    weights = [cell.weight_hh, cell.slope_hh] if mode == "default" else [cell.weight_hh]
+    for gate in torch.cat(weights).split(16):
+        torch.testing.assert_close(gate @ gate.t(), torch.eye(16), atol=1e-5, rtol=0)
+    bound = 4**-0.5
+    assert bound * 0.9 < cell.weight_ih.abs().max() <= bound
+    assert cell.bias.abs().max() <= bound
+
+
+def test_an_unknown_initialization():
+    with pytest.raises(ValueError, match="initialization"):
+        CfCCell(4, 16).reset_parameters("xavier")

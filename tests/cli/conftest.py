@@ -9,8 +9,8 @@ import pytest
 from velora_sb3.cli import main
 
 
-class MaskedEnv(gym.Env):
-    """Two of four actions are allowed; the return counts the allowed ones taken in ten steps."""
+class UnmaskedEnv(gym.Env):
+    """Two of four actions count; the return is how often they were taken in ten steps."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
@@ -19,9 +19,6 @@ class MaskedEnv(gym.Env):
         self.observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
         self.action_space = gym.spaces.Discrete(4)
         self.steps = 0
-
-    def action_masks(self):
-        return np.array([True, False, True, False])
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -36,6 +33,13 @@ class MaskedEnv(gym.Env):
         return np.full((32, 48, 3), 20 * self.steps, np.uint8)
 
 
+class MaskedEnv(UnmaskedEnv):
+    """The same, and only those that count are allowed."""
+
+    def action_masks(self):
+        return np.array([True, False, True, False])
+
+
 class BrokenRenderer(MaskedEnv):
     """Its renderer works once, as it does when asked before training, and fails afterwards."""
 
@@ -48,7 +52,11 @@ class BrokenRenderer(MaskedEnv):
         return super().render()
 
 
-for name, env in {"VeloraMasked-v0": MaskedEnv, "VeloraBrokenRenderer-v0": BrokenRenderer}.items():
+for name, env in {
+    "VeloraMasked-v0": MaskedEnv,
+    "VeloraUnmasked-v0": UnmaskedEnv,
+    "VeloraBrokenRenderer-v0": BrokenRenderer,
+}.items():
     if name not in gym.registry:
         gym.register(name, env)
 

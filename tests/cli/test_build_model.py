@@ -54,6 +54,7 @@ def test_the_config_is_left_as_it_was():
         (config(hyperparams={"train_freq": [1, "episode"]}, n_envs=2), "works with one env"),
         (config(device="nonsense"), "--device nonsense"),
         (config(algo="maskable_ppo", env="CartPole-v1"), "needs an env with a method action_masks"),
+        (config(algo="recurrent_maskable_ppo", env="CartPole-v1"), "needs an env with a method action_masks"),
         (config(algo="ppo", env="Blackjack-v1"), "PPO on Blackjack-v1"),
         (config(algo="ppo", env="CartPole-v1", hyperparams={"n_steps": 1}), "must be greater than 1"),
     ],

@@ -61,6 +61,17 @@ def test_mistakes(argv, said, trained, run, tmp_path):
     assert err.count("\n") == 1
 
 
+def test_a_model_with_masks_where_there_are_none(run):
+    small = ("--steps", 32, "--no-video", "--eval-freq", 0, "--hyperparams", '{"n_steps": 32, "batch_size": 16}')
+    assert (
+        run("train", "--algo", "recurrent_maskable_ppo", "--env", "VeloraMasked-v0", *small, "--run-dir", "r")[0] == 0
+    )
+    code, out, err = run("evaluate", "r", "--env", "VeloraUnmasked-v0")
+    assert (code, out) == (2, "")
+    assert "needs an env with a method action_masks(), VeloraUnmasked-v0 has none" in err
+    assert err.count("\n") == 1
+
+
 def test_the_help_warns_of_pickles(capsys):
     with pytest.raises(SystemExit):
         main(["evaluate", "--help"])

@@ -1,14 +1,16 @@
 import numpy as np
 import pandas as pd
+import pytest
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO
 
+from velora_sb3 import RecurrentMaskablePPO
 from velora_sb3.cli.environments import open_vec_env
 from velora_sb3.cli.evaluation import MaskedEvaluateByTimesteps, evaluate_model, evaluation_callback
 
 
 def ppo(n_envs, algorithm=PPO, env="CartPole-v1"):
-    policy = "MlpLstmPolicy" if algorithm is RecurrentPPO else "MlpPolicy"
+    policy = "MlpLstmPolicy" if issubclass(algorithm, RecurrentPPO) else "MlpPolicy"
     return algorithm(policy, open_vec_env(env, n_envs, 0), n_steps=30, batch_size=30, seed=0, device="cpu")
 
 
@@ -27,8 +29,9 @@ def test_evaluations_come_when_a_multiple_is_crossed(tmp_path):
     np.testing.assert_allclose(table["mean_length"], saved["ep_lengths"].mean(axis=1), atol=1e-4)
 
 
-def test_masks_are_kept(tmp_path):
-    model = ppo(1, MaskablePPO, "VeloraMasked-v0")
+@pytest.mark.parametrize("algorithm", [MaskablePPO, RecurrentMaskablePPO])
+def test_masks_are_kept(algorithm, tmp_path):
+    model = ppo(1, algorithm, "VeloraMasked-v0")
     env = open_vec_env("VeloraMasked-v0", 1, 1)
     assert isinstance(evaluation_callback(model, env, 10, tmp_path), MaskedEvaluateByTimesteps)
     returns, lengths = evaluate_model(model, env, 3, deterministic=False)

@@ -26,10 +26,11 @@ FILES = [
     "video.mp4",
 ]
 OFF_POLICY = ["ddpg", "td3", "sac", "tqc", "crossq", "dqn", "qrdqn"]
+ON_POLICY = ["ppo", "trpo", "maskable_ppo", "recurrent_ppo", "recurrent_maskable_ppo"]
 RECURRENT = {"learning_starts": 20, "batch_size": 2, "sequence_length": 4}
 SMALL = {
     **{name: {"learning_starts": 20, "batch_size": 8} for name in OFF_POLICY},
-    **{name: {"n_steps": 32, "batch_size": 16} for name in ["ppo", "trpo", "maskable_ppo", "recurrent_ppo"]},
+    **{name: {"n_steps": 32, "batch_size": 16} for name in ON_POLICY},
     "a2c": {"n_steps": 8},
     "ars": {"n_delta": 1},
 }
@@ -81,7 +82,7 @@ def test_options_change_a_repeated_run(trained, run, tmp_path):
 
 @pytest.mark.parametrize("algo", algorithms())
 def test_every_algorithm_trains(algo, run, tmp_path):
-    env = "VeloraMasked-v0" if algo == "maskable_ppo" else "CartPole-v1" if algo.endswith("dqn") else "Pendulum-v1"
+    env = "VeloraMasked-v0" if "maskable" in algo else "CartPole-v1" if algo.endswith("dqn") else "Pendulum-v1"
     code, out, err = run(
         *("train", "--algo", algo, "--env", env, "--steps", 64, "--eval-freq", 0, "--no-video", "--seed", 0),
         *("--policy-kwargs", "units: 4", "--hyperparams", json.dumps(SMALL.get(algo, RECURRENT))),
@@ -109,9 +110,10 @@ def test_an_mlp_policy_works_too(run):
     assert run("train", *argv)[0] == 0
 
 
-def test_masks_are_kept_in_the_video_too(run, tmp_path):
+@pytest.mark.parametrize("algo", ["maskable_ppo", "recurrent_maskable_ppo"])
+def test_masks_are_kept_in_the_video_too(algo, run, tmp_path):
     code, _, _ = run(
-        *("train", "--algo", "maskable_ppo", "--env", "VeloraMasked-v0", "--steps", 32, "--run-dir", "r"),
+        *("train", "--algo", algo, "--env", "VeloraMasked-v0", "--steps", 32, "--run-dir", "r"),
         *("--hyperparams", '{"n_steps": 32, "batch_size": 16}'),
     )
     assert code == 0

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
-import velora_sb3  # noqa: F401  (registers the alias)
+from velora_sb3 import RecurrentMaskablePPO
 
 OFF_POLICY = {"learning_starts": 8, "buffer_size": 64, "batch_size": 8}
 ON_POLICY = {"n_steps": 16}
@@ -27,6 +27,7 @@ SETTINGS = {
     TRPO: BATCHED,
     MaskablePPO: {**BATCHED, "n_epochs": 2},
     RecurrentPPO: {**BATCHED, "n_epochs": 2},
+    RecurrentMaskablePPO: {**BATCHED, "n_epochs": 2},
     ARS: {"n_delta": 1, "n_eval_episodes": 1},
 }
 ALGORITHMS = list(SETTINGS)
@@ -38,7 +39,7 @@ ACTIONS = {
     **{algorithm: [BOX] for algorithm in (DDPG, TD3, SAC, TQC, CrossQ)},
     **{algorithm: [DISCRETE] for algorithm in (DQN, QRDQN)},
     **dict.fromkeys((PPO, A2C, TRPO, RecurrentPPO), ANY),
-    MaskablePPO: ANY[1:],
+    **dict.fromkeys((MaskablePPO, RecurrentMaskablePPO), ANY[1:]),
     ARS: [BOX, DISCRETE],
 }
 

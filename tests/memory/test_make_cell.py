@@ -1,8 +1,10 @@
 import pytest
+import torch
+from gymnasium import spaces
 from ncps.wirings import AutoNCP
 
 from velora_sb3.cells import CfCCell, LTCCell, MixedMemoryCell, WiredCfCCell
-from velora_sb3.memory import make_cell
+from velora_sb3.memory import LiquidExtractor, make_cell
 
 
 @pytest.mark.parametrize(
@@ -56,3 +58,32 @@ def test_the_same_live_wiring_serves_cells_of_different_inputs():
 def test_arguments_that_do_not_go_together_are_explained(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_cell(4, **arguments)
+
+
+def test_initialization_reaches_every_cfc():
+    for arguments in ({}, {"wiring": "ncp"}, {"mixed_memory": True}, {"backbone_units": 8}):
+        torch.manual_seed(0)
+        as_ncps = make_cell(4, units=12, **arguments)
+        torch.manual_seed(0)
+        orthogonal = make_cell(4, units=12, initialization="orthogonal", **arguments)
+        cells = [module for module in orthogonal.modules() if isinstance(module, CfCCell)]
+        others = [module for module in as_ncps.modules() if isinstance(module, CfCCell)]
+        for cell, other in zip(cells, others, strict=True):
+            assert not torch.equal(cell.weight_hh, other.weight_hh)
+            columns = cell.weight_hh[: cell.hidden_size]
+            assert torch.linalg.matrix_rank(columns) == min(columns.shape)
+            assert torch.linalg.svdvals(columns).max().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_an_extractor_that_goes_from_step_to_step_starts_orthogonal():
+    space = spaces.Box(-1, 1, (3,))
+    history = spaces.Box(-1, 1, (5, 3))
+
+    def is_orthogonal(extractor):
+        gate = extractor.cell.weight_hh[:8]
+        return torch.allclose(gate @ gate.t(), torch.eye(8), atol=1e-4)
+
+    assert not is_orthogonal(LiquidExtractor(space, units=8))
+    assert is_orthogonal(LiquidExtractor(space, units=8, previous_action_size=2))
+    assert is_orthogonal(LiquidExtractor(history, units=8))
+    assert not is_orthogonal(LiquidExtractor(history, units=8, initialization="ncps"))

@@ -1,10 +1,10 @@
 import cloudpickle
 import numpy as np
 import pytest
-from sb3_contrib import RecurrentPPO
+from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO
 
-from velora_sb3 import RecurrentSAC, StatefulPredictor
+from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC, StatefulPredictor
 
 OBSERVATION = np.array([0.1, -0.2, 0.0], dtype=np.float32)
 
@@ -70,3 +70,11 @@ def test_everything_else_is_the_model_s_and_it_can_be_pickled():
         cloudpickle.loads(cloudpickle.dumps(StatefulPredictor(PPO("MlpPolicy", "Pendulum-v1").policy))),
         StatefulPredictor,
     )
+
+
+def test_masks_are_handed_on():
+    for algorithm, policy in ((MaskablePPO, "MlpPolicy"), (RecurrentMaskablePPO, "LiquidPolicy")):
+        predictor = StatefulPredictor(algorithm(policy, "CartPole-v1", n_steps=8, batch_size=8, seed=0))
+        for only in (0, 1, 0):
+            masks = np.arange(2) == only
+            assert predictor.predict(np.zeros(4, dtype=np.float32), action_masks=masks)[0] == only

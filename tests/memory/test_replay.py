@@ -11,9 +11,16 @@ ACTIONS = spaces.Box(-1, 1, (1,))
 EPISODE = 5  # steps; every second one is cut by a time limit
 
 
-def filled(steps, capacity=40, n_envs=2, space=VECTOR, actions=ACTIONS, kind=SequenceReplayBuffer, **lengths):
-    """A buffer of steps whose observations tell (environment, episode, step within it), rewards the step's number."""
+def filled(
+    steps, capacity=40, n_envs=2, space=VECTOR, actions=ACTIONS, kind=SequenceReplayBuffer, states=False, **lengths
+):
+    """A buffer of steps whose observations tell (environment, episode, step within it), rewards the step's number.
+
+    Stored states, if asked for, tell (environment, number).
+    """
     buffer = kind(capacity * n_envs, space, actions, "cpu", n_envs=n_envs, **lengths)
+    if states:
+        buffer.store_states(2)
     for number in range(steps):
         episode, t = divmod(number, EPISODE)
         rows = np.array([[env, episode, t] for env in range(n_envs)], dtype=np.float32)
@@ -23,6 +30,8 @@ def filled(steps, capacity=40, n_envs=2, space=VECTOR, actions=ACTIONS, kind=Seq
         action = np.full((n_envs, 1), (number % 7) / 10) if actions is ACTIONS else np.full(n_envs, number % 3)
         if isinstance(space, spaces.Dict):
             rows, following = {"vector": rows}, {"vector": following}
+        if states:
+            buffer.states[buffer.pos] = [[env, number] for env in range(n_envs)]
         buffer.add(rows, following, action, np.full(n_envs, number), np.full(n_envs, ended), infos)
     return buffer
 
@@ -99,6 +108,20 @@ def test_burn_in_comes_before_the_learned_steps():
     torch.testing.assert_close(learned, sample.rewards.view(4, 50))
 
 
+@pytest.mark.parametrize("burn_in_length", [0, 3])
+@pytest.mark.parametrize("steps", [12, 40, 57], ids=["filling", "full", "wrapped around"])
+def test_windows_start_from_the_state_stored_with_their_first_step_before_any_burn_in(steps, burn_in_length):
+    sample = filled(steps, states=True, sequence_length=8, burn_in_length=burn_in_length).sample(8 * 200)
+    observations, rewards = windows(sample, 8)
+    expected = torch.stack([observations[0, :, 0], rewards[0] - burn_in_length], dim=1)
+    torch.testing.assert_close(sample.observations.stored_state, expected)
+    assert sample.next_observations.stored_state is sample.observations.stored_state
+
+
+def test_no_state_is_stored_unless_asked_for():
+    assert filled(12, sequence_length=8).sample(8).observations.stored_state is None
+
+
 def test_cut_episodes_do_not_go_on():
     buffer = filled(12, sequence_length=4)
     buffer.cut_episodes()  # the environments were reset in mid-episode
@@ -132,6 +155,8 @@ def test_memory_is_that_of_sb3_s_buffer():
     plain = ReplayBuffer(10_000, VECTOR, ACTIONS, "cpu")
     ours = SequenceReplayBuffer(10_000, VECTOR, ACTIONS, "cpu")
     assert held(ours) <= 1.01 * held(plain)
+    ours.store_states(64)
+    assert held(ours) <= 1.01 * (held(plain) + 10_000 * 64 * 4)
 
 
 @pytest.mark.parametrize(

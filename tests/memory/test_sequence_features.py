@@ -1,5 +1,7 @@
 """Windows from the replay buffer give what stepping through the episodes gives."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from gymnasium import spaces
@@ -60,6 +62,35 @@ def test_features_of_next_observations_are_those_of_one_more_step_also_at_episod
     _, states = step_through(extractor, batch)
     more = StepInput(batch.next_observations, states[burn_in:].flatten(0, 1), batch.actions)
     torch.testing.assert_close(extractor(batch.looking_ahead()), extractor(more), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("burn_in", [0, 2])
+def test_a_window_from_a_stored_state_is_the_rest_of_the_whole(extractor, burn_in):
+    whole, cut = make_batch(), 3
+    whole.episode_starts[cut:] = False
+    whole.episode_starts[cut, 0] = True  # a state stored where an episode starts is not used
+    whole.episode_starts[-1, 1] = True
+    expected, states = step_through(extractor, whole)
+
+    def rest(flat, start):
+        return flat.view(T, B, -1)[start:].flatten(0, 1)
+
+    other = torch.full((B, 2), 9.0)  # another network's
+    window = SequenceBatch(
+        rest(whole.observations, cut),
+        whole.previous_actions[cut:],
+        whole.episode_starts[cut:],
+        rest(whole.next_observations, cut + burn_in),
+        rest(whole.actions, cut + burn_in),
+        burn_in,
+        stored_state=torch.cat([other, states[cut - 1].detach(), other], dim=1),
+    )
+    extractor.stored_part = slice(2, -2)
+    torch.testing.assert_close(extractor(window), expected[cut + burn_in :].flatten(0, 1), atol=1e-12, rtol=0)
+    following = rest(extractor(whole.looking_ahead()), cut + burn_in)
+    torch.testing.assert_close(extractor(window.looking_ahead()), following, atol=1e-12, rtol=0)
+    from_zero = extractor(replace(window, stored_state=None)).view(T - cut - burn_in, B, -1)
+    assert not torch.allclose(from_zero[0, 1:], expected[cut + burn_in, 1:])
 
 
 def test_the_burn_in_gets_no_gradient(extractor):

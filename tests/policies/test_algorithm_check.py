@@ -2,7 +2,7 @@ import pytest
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
-from velora_sb3 import LiquidPolicy, policies
+from velora_sb3 import LiquidPolicy, RecurrentMaskablePPO, policies
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from velora_sb3 import LiquidPolicy, policies
         (TRPO, "CartPole-v1", "LiquidActorCriticPolicy"),
         (MaskablePPO, "CartPole-v1", "LiquidMaskableActorCriticPolicy"),
         (RecurrentPPO, "CartPole-v1", "LiquidRecurrentActorCriticPolicy"),
+        (RecurrentMaskablePPO, "CartPole-v1", "LiquidRecurrentMaskableActorCriticPolicy"),
         (ARS, "CartPole-v1", "LiquidARSPolicy"),
     ],
 )

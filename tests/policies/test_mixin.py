@@ -2,11 +2,12 @@ import gymnasium as gym
 import pytest
 import torch
 from gymnasium import spaces
-from sb3_contrib import CrossQ
+from sb3_contrib import QRDQN, TQC, CrossQ
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 
 from tests.compat.algorithms import RandomEnv
+from velora_sb3 import RecurrentQRDQN, RecurrentSAC, RecurrentTD3, RecurrentTQC
 from velora_sb3.memory import LiquidExtractor
 from velora_sb3.policies import LiquidDQNPolicy
 
@@ -96,6 +97,20 @@ def test_an_unknown_argument_is_named_with_the_nearest_and_with_all():
 def test_a_wrong_value_is_explained():
     with pytest.raises(ValueError, match="wiring='npc' is unknown; choose one of 'ncp'"):
         SAC("LiquidPolicy", "Pendulum-v1", policy_kwargs={"wiring": "npc"}, buffer_size=10)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "argument"),
+    [
+        *((algorithm, "n_critics") for algorithm in (TD3, SAC, TQC, CrossQ, RecurrentTD3, RecurrentSAC, RecurrentTQC)),
+        *((algorithm, "n_quantiles") for algorithm in (TQC, QRDQN, RecurrentTQC, RecurrentQRDQN)),
+    ],
+)
+@pytest.mark.parametrize("count", [0, -1, 2.5])
+def test_no_critic_and_no_quantile_are_refused_at_once(algorithm, argument, count):
+    env = "CartPole-v1" if "QRDQN" in algorithm.__name__ else "Pendulum-v1"
+    with pytest.raises(ValueError, match=f"{argument} must be an integer of at least 1, got {count}"):
+        algorithm("LiquidPolicy", env, policy_kwargs={argument: count}, buffer_size=100)
 
 
 @pytest.mark.parametrize(("algorithm", "env"), [(TD3, "Pendulum-v1"), (PPO, "CartPole-v1"), (CrossQ, "Pendulum-v1")])

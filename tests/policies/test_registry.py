@@ -7,7 +7,15 @@ from stable_baselines3 import DDPG, PPO, TD3
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 import velora_sb3
-from velora_sb3.policies import ALIAS, POLICIES, LiquidTD3Policy, policy_for, register
+from velora_sb3 import RecurrentMaskablePPO
+from velora_sb3.policies import (
+    ALIAS,
+    POLICIES,
+    LiquidRecurrentMaskableActorCriticPolicy,
+    LiquidTD3Policy,
+    policy_for,
+    register,
+)
 
 
 def test_every_algorithm_knows_the_alias():
@@ -48,7 +56,11 @@ def test_a_user_s_subclass_of_an_algorithm_gets_its_parent_s_policy():
     class MyTQC(TQC):
         pass
 
+    class MyMaskable(RecurrentMaskablePPO):
+        pass
+
     assert policy_for(MyTQC) is POLICIES[TQC]
+    assert policy_for(MyMaskable) is LiquidRecurrentMaskableActorCriticPolicy
     assert policy_for(object) is None
 
 

@@ -1,10 +1,19 @@
-"""Recurrent off-policy algorithms: SB3's own, with a memory carried through collection and replay."""
+"""Recurrent algorithms: SB3's and sb3-contrib's own, with a memory carried through collection and learning."""
 
 from velora_sb3.algorithms.ddpg import RecurrentDDPG
 from velora_sb3.algorithms.dqn import RecurrentDQN
 from velora_sb3.algorithms.qrdqn import RecurrentQRDQN
+from velora_sb3.algorithms.recurrent_maskable_ppo import RecurrentMaskablePPO
 from velora_sb3.algorithms.sac import RecurrentSAC
 from velora_sb3.algorithms.td3 import RecurrentTD3
 from velora_sb3.algorithms.tqc import RecurrentTQC
 
-__all__ = ["RecurrentDDPG", "RecurrentDQN", "RecurrentQRDQN", "RecurrentSAC", "RecurrentTD3", "RecurrentTQC"]
+__all__ = [
+    "RecurrentDDPG",
+    "RecurrentDQN",
+    "RecurrentMaskablePPO",
+    "RecurrentQRDQN",
+    "RecurrentSAC",
+    "RecurrentTD3",
+    "RecurrentTQC",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from velora_sb3.cells._checks import check_positive
 from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
-from velora_sb3.memory.actions import encode_actions
+from velora_sb3.memory.actions import action_size, encode_actions
 from velora_sb3.policies.acting import RecurrentPolicyMixin, State
 
 
@@ -30,6 +32,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         learning_rate: As SB3's.
         sequence_length: Steps of a window from the replay buffer to learn from.
         burn_in_length: Steps before them that only warm up the memory.
+        stored_state: Whether windows start from the memory of when they were collected, instead of from zero.
         batch_size: Windows in a batch.
         learning_starts: Random steps before learning.
         **kwargs: Everything else is SB3's.
@@ -40,18 +43,22 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         TypeError: For an unknown argument.
     """
 
+    policy: Any  # a RecurrentPolicyMixin, whichever family's
     replay_buffer: SequenceReplayBuffer
     carries_memory = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let ``inspect.signature`` show SB3's arguments where ``**kwargs`` stands."""
         super().__init_subclass__(**kwargs)
-        own = list(inspect.signature(RecurrentOffPolicyMixin.__init__).parameters.values())[1:-1]
-        algorithm = next(base for base in cls.__mro__ if not issubclass(base, RecurrentOffPolicyMixin))
-        names = {parameter.name for parameter in own}
-        rest = [other for name, other in inspect.signature(algorithm).parameters.items() if name not in names]
-        keywords = [other.replace(kind=inspect.Parameter.KEYWORD_ONLY) for other in rest]
-        cls.__signature__ = inspect.Signature([*own, *keywords])  # type: ignore[attr-defined]
+        ours = [base for base in cls.__mro__ if issubclass(base, RecurrentOffPolicyMixin) and "__init__" in vars(base)]
+        theirs = next(base for base in cls.__mro__ if not issubclass(base, RecurrentOffPolicyMixin))
+        shown: dict[str, inspect.Parameter] = {}
+        for base in [*ours, theirs]:  # the first default counts
+            for name, parameter in list(inspect.signature(base.__init__).parameters.items())[1:]:
+                if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                    keyword = parameter if base in ours else parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                    shown.setdefault(name, keyword)
+        cls.__signature__ = inspect.Signature(list(shown.values()))  # type: ignore[attr-defined]
 
     def __init__(
         self,
@@ -61,27 +68,40 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         *,
         sequence_length: int = 32,
         burn_in_length: int = 0,
+        stored_state: bool = False,
         batch_size: int = 16,
         learning_starts: int = 100,
         **kwargs: Any,
     ) -> None:
         self._check_arguments(kwargs)
+        check_positive("batch_size", batch_size)
+        if not isinstance(stored_state, bool):
+            raise ValueError(f"stored_state must be True or False, got {stored_state!r}")
         self._in_flight = False
         self.sequence_length, self.burn_in_length = sequence_length, burn_in_length
+        self.stored_state = stored_state
         self._acting_state: State | None = None
+        self._memories: np.ndarray | None = None  # of every network (N, S), kept if they are to be stored
         self._advanced: State | None = None
         self._collecting = False
         kwargs["policy_kwargs"] = {**(kwargs.get("policy_kwargs") or {}), "recurrent": True}
         super().__init__(policy, env, learning_rate, batch_size=batch_size, learning_starts=learning_starts, **kwargs)
         if kwargs.get("_init_setup_model", True):
-            self._check_window_fits()
+            self._check_buffer()
 
-    def _check_window_fits(self) -> None:
+    def _check_buffer(self) -> None:
         window, stored = self.sequence_length + self.burn_in_length, self.replay_buffer.buffer_size
         if stored < window:
             raise ValueError(
                 f"buffer_size={self.buffer_size} holds {stored} steps of each of {self.n_envs} environment(s), "
                 f"fewer than a window of {window}: enlarge one or shorten the other"
+            )
+        states = self.replay_buffer.states
+        held, needed = 0 if states is None else states.shape[-1], self.policy.stored_state_size
+        if self.stored_state and held != needed:
+            raise ValueError(
+                f"stored_state=True needs {needed} numbers of memory with each transition, the replay buffer holds "
+                f"{held}: load one saved with stored_state=True and networks of these sizes, or leave stored_state out"
             )
 
     def _check_arguments(self, kwargs: dict[str, Any]) -> None:
@@ -115,16 +135,21 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         lengths = {"sequence_length": self.sequence_length, "burn_in_length": self.burn_in_length}
         self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, **lengths}
         super()._setup_model()
+        if self.stored_state:
+            self.replay_buffer.store_states(self.policy.stored_state_size)
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
-        """As SB3's; windows are as long as this model's, whatever the buffer was saved with."""
+        """As SB3's; windows are as long and start as this model's, whatever the buffer was saved with."""
         super().load_replay_buffer(path, truncate_last_traj)
         self.replay_buffer.sequence_length = self.sequence_length
         self.replay_buffer.burn_in_length = self.burn_in_length
+        if not self.stored_state:
+            self.replay_buffer.states = None
+        self._check_buffer()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         """As SB3's; where it resets the environments, the episodes in flight end in the replay buffer too."""
-        self._check_window_fits()  # a loaded model may have been given another buffer
+        self._check_buffer()  # a loaded model may have been given another buffer
         if self._in_flight:  # stopped between step and storage: that transition is lost, so its episode cannot go on
             self._last_obs, self._in_flight = None, False
         going_on, self._last_episode_starts = self._last_episode_starts, None
@@ -133,7 +158,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         finally:
             was_reset = self._last_episode_starts is not None
             if was_reset:
-                self._acting_state = None
+                self._acting_state = self._memories = None
                 self.replay_buffer.cut_episodes()
             else:
                 self._last_episode_starts = going_on
@@ -154,12 +179,27 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
                 self._last_obs, self._acting_state, self._last_episode_starts, deterministic=True
             )
         assert self._advanced is not None
+        if self.stored_state:
+            self._step_memories(self._advanced[0])
         executed = encode_actions(torch.as_tensor(stored), self.action_space).numpy()
         self._acting_state, self._in_flight = (self._advanced[0], executed), True
         return action, stored
 
+    def _step_memories(self, acting_memory: np.ndarray) -> None:
+        """Take every network's memory over the observation; the one before it is what will be stored."""
+        keep = 1 - np.asarray(self._last_episode_starts, dtype=np.float32)[:, None]
+        if self._memories is None or self._acting_state is None:
+            self._memories = np.zeros((len(keep), self.policy.stored_state_size), dtype=np.float32)
+            previous = np.zeros((len(keep), action_size(self.action_space)), dtype=np.float32)
+        else:
+            previous = self._acting_state[1] * keep
+        self._memories_before = self._memories * keep
+        self._memories = self.policy.step_memories(self._last_obs, self._memories_before, previous, acting_memory)
+
     def _store_transition(self, replay_buffer: Any, *args: Any, **kwargs: Any) -> None:
         stored_before = replay_buffer.pos
+        if self.stored_state:
+            replay_buffer.states[stored_before] = self._memories_before
         super()._store_transition(replay_buffer, *args, **kwargs)
         dones = replay_buffer.dones[stored_before].astype(bool)
         self._last_episode_starts, self._in_flight = dones, False
@@ -192,7 +232,8 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
     def _choose(
         self, observation: Any, state: State | None, episode_start: np.ndarray | None, deterministic: bool
     ) -> tuple[np.ndarray, State | None]:
-        return self.policy.predict(observation, state, episode_start, deterministic)
+        chosen: tuple[np.ndarray, State | None] = self.policy.predict(observation, state, episode_start, deterministic)
+        return chosen
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """SB3's own, once a whole window is stored.
@@ -206,9 +247,37 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
 
 
 class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
-    """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one."""
+    """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one.
+
+    The target network follows slowly at every step; SB3's own default copies it every 10,000.
+
+    Args:
+        policy: As above.
+        env: As above.
+        learning_rate: As SB3's.
+        tau: Share of the way that the target network goes at each update of it.
+        target_update_interval: Steps between those updates, at least one step of all environments.
+        **kwargs: As above.
+    """
 
     exploration_rate: float
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        learning_rate: Any = 5e-4,
+        *,
+        tau: float = 0.005,
+        target_update_interval: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(policy, env, learning_rate, tau=tau, target_update_interval=target_update_interval, **kwargs)
+
+    def _setup_model(self) -> None:
+        with warnings.catch_warnings():  # one soft update for each step of all environments is what is meant
+            warnings.filterwarnings("ignore", message="The number of environments used is greater than the target")
+            super()._setup_model()
 
     def _choose(
         self, observation: Any, state: State | None, episode_start: np.ndarray | None, deterministic: bool

@@ -32,6 +32,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+INITIALIZATIONS = ("ncps", "orthogonal")
+
+
 class CfCWeights(NamedTuple):
     """A CfC cell's first layer, masked, as a step uses it."""
 
@@ -131,19 +134,44 @@ class CfCCell(LiquidCell):
         return masked if self.mode == "pure" else torch.cat([masked, masked, torch.ones_like(masked)])
 
     @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Initialise as ncps does: one Xavier bound over inputs and state for each gate, torch's default for biases."""
-        joint = self.input_size + self.hidden_size
-        fan_out = self.weight_ih.shape[0] if self.backbone is not None else self.hidden_size
-        bound = (6 / (joint + fan_out)) ** 0.5
-        weights, biases = [self.weight_ih, self.weight_hh], [self.bias]
+    def reset_parameters(self, initialization: str = "ncps") -> None:
+        """Draw the weights anew.
+
+        Args:
+            initialization: ``ncps``: one Xavier bound over inputs and state for each gate, torch's default for biases.
+                ``orthogonal``: inputs and biases as in torch's ``Linear`` of the inputs alone, an orthogonal recurrent
+                matrix for each gate. With few inputs beside many units they move the state much more.
+
+        Raises:
+            ValueError: For any other.
+
+        References:
+            Saxe et al. (2014), https://arxiv.org/abs/1312.6120, for orthogonal matrices.
+        """
+        check_choice("initialization", initialization, INITIALIZATIONS)
+        inputs, recurrent, biases = [self.weight_ih], [self.weight_hh], [self.bias]
         if self.has_slope:
-            weights += [self.slope_ih, self.slope_hh]
-            biases += [self.slope_bias]
-        for weight in weights:
+            inputs, recurrent, biases = (
+                [*inputs, self.slope_ih],
+                [*recurrent, self.slope_hh],
+                [*biases, self.slope_bias],
+            )
+        joint = self.input_size + self.hidden_size
+        if initialization == "ncps":
+            fan_out = self.weight_ih.shape[0] if self.backbone is not None else self.hidden_size
+            bound, bias_bound = (6 / (joint + fan_out)) ** 0.5, joint**-0.5
+        else:
+            bound = bias_bound = self.input_size**-0.5
+        for weight in inputs:
             nn.init.uniform_(weight, -bound, bound)
+        for weight in recurrent:
+            if initialization == "ncps":
+                nn.init.uniform_(weight, -bound, bound)
+            else:
+                for gate in weight.split(self.hidden_size):
+                    nn.init.orthogonal_(gate)
         for bias in biases:
-            nn.init.uniform_(bias, -(joint**-0.5), joint**-0.5)
+            nn.init.uniform_(bias, -bias_bound, bias_bound)
         if self.backbone is not None:
             for layer in self.backbone:
                 if isinstance(layer, nn.Linear):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
+from sb3_contrib.common.maskable.utils import is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3 import algorithms as recurrent
 from velora_sb3.cli.errors import UserError, unknown
@@ -40,7 +43,7 @@ def command_name(algorithm: type[BaseAlgorithm]) -> str:
     Returns:
         The name.
     """
-    return re.sub(r"(?<=[a-z])(?=[A-Z]{2})", "_", algorithm.__name__).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])", "_", algorithm.__name__).lower()
 
 
 def algorithms() -> dict[str, type[BaseAlgorithm]]:
@@ -102,6 +105,18 @@ def can_act(algorithm: type[BaseAlgorithm], space: spaces.Space[Any]) -> bool:
     return True
 
 
+def takes_masks(algorithm: type[BaseAlgorithm]) -> bool:
+    """Whether an algorithm can be told which actions are allowed.
+
+    Args:
+        algorithm: The class.
+
+    Returns:
+        True for MaskablePPO and RecurrentMaskablePPO.
+    """
+    return "action_masks" in inspect.signature(algorithm.predict).parameters
+
+
 def memory_kinds(algorithm: type[BaseAlgorithm]) -> list[str]:
     """What a liquid policy of an algorithm can do with time.
 
@@ -132,4 +147,22 @@ def check_action_space(algorithm: type[BaseAlgorithm], env: gym.Env[object, obje
         raise UserError(
             f"{algorithm.__name__} cannot act in {env_id}: its actions are {env.action_space}, "
             f"{algorithm.__name__} takes {', '.join(action_spaces(algorithm))}{hint}"
+        )
+
+
+def check_masks(algorithm: type[BaseAlgorithm], env: gym.Env[Any, Any] | VecEnv, env_id: str) -> None:
+    """Refuse an env that does not say which actions are allowed, if the algorithm must be told.
+
+    Args:
+        algorithm: The class.
+        env: The env, vectorized or not.
+        env_id: Its name, for the message.
+
+    Raises:
+        UserError: Naming the algorithm that needs no masks.
+    """
+    if takes_masks(algorithm) and not is_masking_supported(env):
+        unmasked = command_name(algorithm).replace("maskable_", "")
+        raise UserError(
+            f"{algorithm.__name__} needs an env with a method action_masks(), {env_id} has none; {unmasked} needs none"
         )

@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table.
+    """Print a table for each kind of memory; one for all would be too wide.
 
     Args:
         args: The parsed options, none.
@@ -30,18 +30,23 @@ def run(args: argparse.Namespace) -> int:
         0.
     """
     from rich.console import Console
+    from rich.table import Table
 
     from velora_sb3.cli.algorithms import ALIASES, action_spaces, algorithms, memory_kinds
     from velora_sb3.cli.report import plain_table, print_line
     from velora_sb3.policies import ALIAS
 
-    table = plain_table("algorithm", "LiquidPolicy is", "actions", "memory")
+    tables: dict[str, Table] = {}
     for name, algorithm in algorithms().items():
+        table = tables.setdefault(" or ".join(memory_kinds(algorithm)), plain_table("algorithm", "policy", "actions"))
         letters = " ".join(LETTERS[space] for space in action_spaces(algorithm))
-        table.add_row(name, algorithm.policy_aliases[ALIAS].__name__, letters, ", ".join(memory_kinds(algorithm)))
+        table.add_row(name, algorithm.policy_aliases[ALIAS].__name__, letters)
     console = Console()
-    console.print(table, highlight=False)
-    print_line(console, "\nactions: " + ", ".join(f"{letters} {space}" for space, letters in LETTERS.items()))
+    for memory, table in tables.items():
+        print_line(console, f"{ALIAS} is {memory}:")
+        console.print(table, highlight=False)
+        print_line(console, "")
+    print_line(console, "actions: " + ", ".join(f"{letters} {space}" for space, letters in LETTERS.items()))
     print_line(console, "reactive:  one step from the zero state, nothing is remembered")
     print_line(console, "windowed:  a history in the observation (FrameStackObservation, VecFrameStack)")
     print_line(console, "recurrent: a state is carried from step to step")

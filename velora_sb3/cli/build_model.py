@@ -9,11 +9,9 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from sb3_contrib import MaskablePPO
-from sb3_contrib.common.maskable.utils import is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from velora_sb3.cli.algorithms import check_action_space, find_algorithm
+from velora_sb3.cli.algorithms import check_action_space, check_masks, find_algorithm
 from velora_sb3.cli.environments import open_env, open_vec_env
 from velora_sb3.cli.errors import UserError, reason, unknown
 from velora_sb3.cli.hyperparameters import constructor_arguments
@@ -38,8 +36,7 @@ def build_model(config: RunConfig) -> BaseAlgorithm:
     _, algorithm = find_algorithm(config.algo)
     env = open_env(config.env)
     check_action_space(algorithm, env, config.env)
-    if algorithm is MaskablePPO and not is_masking_supported(env):
-        raise UserError(f"MaskablePPO needs an env with a method action_masks(), {config.env} has none: use ppo")
+    check_masks(algorithm, env, config.env)
     action_space = env.action_space
     env.close()
 

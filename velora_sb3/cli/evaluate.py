@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from stable_baselines3.common.utils import check_for_correct_spaces, set_random_seed
 
+    from velora_sb3.cli.algorithms import check_masks
     from velora_sb3.cli.build_model import check_device
     from velora_sb3.cli.environments import import_packages, open_env, open_vec_env
     from velora_sb3.cli.errors import UserError, reason
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         check_for_correct_spaces(model._wrap_env(env, verbose=0), model.observation_space, model.action_space)
     except ValueError as error:
         raise UserError(f"the model does not fit {env_id}: {reason(error)}") from error
+    check_masks(type(model), env, env_id)
     set_random_seed(args.seed)
     returns, lengths = evaluate_model(model, env, args.episodes, deterministic=not args.stochastic)
     env.close()

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
 from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
+
+from velora_sb3.cli.algorithms import takes_masks
 
 COLUMNS = ("timesteps", "mean_return", "std_return", "min_return", "max_return", "mean_length")
 
@@ -78,7 +79,7 @@ def evaluation_callback(
     Returns:
         The callback.
     """
-    callback = MaskedEvaluateByTimesteps if isinstance(model, MaskablePPO) else EvaluateByTimesteps
+    callback = MaskedEvaluateByTimesteps if takes_masks(type(model)) else EvaluateByTimesteps
     return callback(env, every_n_timesteps, directory, n_episodes)
 
 
@@ -96,7 +97,7 @@ def evaluate_model(
     Returns:
         Returns and lengths of the episodes.
     """
-    evaluate: Any = evaluate_masked if isinstance(model, MaskablePPO) else evaluate_policy
+    evaluate: Any = evaluate_masked if takes_masks(type(model)) else evaluate_policy
     returns, lengths = evaluate(
         model, env, n_eval_episodes=n_episodes, deterministic=deterministic, return_episode_rewards=True
     )

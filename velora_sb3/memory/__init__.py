@@ -3,11 +3,14 @@
 from velora_sb3.memory.extractor import LiquidExtractor
 from velora_sb3.memory.inputs import SequenceBatch, StepInput
 from velora_sb3.memory.make_cell import make_cell
+from velora_sb3.memory.masked_rollout import RecurrentMaskableDictRolloutBuffer, RecurrentMaskableRolloutBuffer
 from velora_sb3.memory.predictor import StatefulPredictor
 from velora_sb3.memory.replay import SequenceDictReplayBuffer, SequenceReplayBuffer
 
 __all__ = [
     "LiquidExtractor",
+    "RecurrentMaskableDictRolloutBuffer",
+    "RecurrentMaskableRolloutBuffer",
     "SequenceBatch",
     "SequenceDictReplayBuffer",
     "SequenceReplayBuffer",

@@ -46,6 +46,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
         backbone_units: Width of a dense CfC's backbone.
         backbone_layers: Layers of a dense CfC's backbone, none unless asked for.
         ode_unfolds: Solver steps that an LTC takes for each time step.
+        initialization: Of a CfC's weights: ``ncps`` or ``orthogonal``; None for ``orthogonal`` where the cell goes from
+            one step to the next, else ``ncps``.
         n_stack: ``VecFrameStack``'s ``n_stack``, if the environment is wrapped in one.
         timespans_key: Key of the time since the last observation in a Dict observation; it goes to the cell's
             clock, not to its inputs.
@@ -61,6 +63,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
         ValueError: If the observation space or an argument cannot be used.
     """
 
+    stored_part = slice(None)  # where this network's memory stands in a stored state; a policy of several says
+
     def __init__(
         self,
         observation_space: spaces.Space[Any],
@@ -74,6 +78,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         backbone_units: int | None = None,
         backbone_layers: int | None = None,
         ode_unfolds: int = 6,
+        initialization: str | None = None,
         n_stack: int | None = None,
         timespans_key: str = "timespans",
         encoder_units: int | None = None,
@@ -98,6 +103,9 @@ class LiquidExtractor(BaseFeaturesExtractor):
                 "a recurrent algorithm takes one observation at a time, not a history: leave out the frame stack "
                 "and n_stack"
             )
+        if initialization is None:
+            remembers = previous_action_size > 0 or self.frames.steps is not None
+            initialization = "orthogonal" if remembers else "ncps"
         self.previous_action_size = previous_action_size
         width += previous_action_size
         self.cell = make_cell(
@@ -112,6 +120,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
             backbone_units,
             backbone_layers,
             ode_unfolds,
+            initialization,
         )
         self._features_dim = self.cell.output_size
         self.readout: nn.Linear | None = None
@@ -168,13 +177,15 @@ class LiquidExtractor(BaseFeaturesExtractor):
         inputs, timespans = self._inputs(batch.observations, batch.previous_actions.flatten(0, 1))
         inputs = inputs.view(steps, windows, -1)
         timespans = None if timespans is None else timespans.view(steps, windows)
-        learned, state = slice(batch.burn_in, None), None
+        learned = slice(batch.burn_in, None)
+        state = None if batch.stored_state is None else batch.stored_state[:, self.stored_part]
         if batch.burn_in:
             warm_up = slice(batch.burn_in)
             with torch.no_grad():
                 _, state = unroll(
                     self.cell,
                     inputs[warm_up],
+                    state,
                     episode_starts=batch.episode_starts[warm_up],
                     timespans=None if timespans is None else timespans[warm_up],
                 )

@@ -43,6 +43,7 @@ class SequenceBatch:
     actions: torch.Tensor  # (L * B, A), what preceded the next observations
     burn_in: int
     ahead: bool = False
+    stored_state: torch.Tensor | None = None  # (B, S) of all networks before the first step, None for the zero state
     # Unrolled states of networks, by the network; shared by both views of one batch.
     unrolled: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ from ncps.wirings import FullyConnected, Wiring
 
 from velora_sb3.cells import CfCCell, LiquidCell, LTCCell, MixedMemoryCell, WiredCfCCell, make_wiring
 from velora_sb3.cells._checks import check_choice, check_positive
+from velora_sb3.cells.cfc_cell import INITIALIZATIONS
 
 CELLS = ("cfc", "ltc")
 
@@ -22,6 +23,7 @@ def make_cell(
     backbone_units: int | None = None,
     backbone_layers: int | None = None,
     ode_unfolds: int = 6,
+    initialization: str = "ncps",
 ) -> LiquidCell:
     """Build a cell.
 
@@ -37,6 +39,7 @@ def make_cell(
         backbone_units: Width of a dense CfC's backbone; None for 128 if there is a backbone.
         backbone_layers: Layers of a dense CfC's backbone; None for 1 if ``backbone_units`` is given, else none.
         ode_unfolds: Solver steps that an LTC takes for each time step.
+        initialization: Of a CfC's weights: ``ncps`` or ``orthogonal``. An LTC has its own.
 
     Returns:
         The cell.
@@ -72,4 +75,9 @@ def make_cell(
         network = CfCCell(input_size, units, mode, backbone_units=backbone_units or 128, backbone_layers=layers)
     else:
         network = WiredCfCCell(input_size, make_wiring(wiring, units, sparsity_level, wiring_seed), mode)
+    check_choice("initialization", initialization, INITIALIZATIONS)
+    if initialization != "ncps":  # what the cells do by themselves
+        for module in network.modules():
+            if isinstance(module, CfCCell):
+                module.reset_parameters(initialization)
     return MixedMemoryCell(network) if mixed_memory else network

@@ -33,6 +33,7 @@ class StatefulPredictor:
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Act, and remember.
 
@@ -41,6 +42,7 @@ class StatefulPredictor:
             state: A state to go on from instead of the kept one.
             episode_start: ``(N,)``, true where an episode starts; None if :meth:`reset` says so.
             deterministic: Whether to act deterministically.
+            action_masks: ``(N, D)``, true where an action is allowed, for a model that takes masks.
 
         Returns:
             The action and the state, which is also kept.
@@ -48,7 +50,8 @@ class StatefulPredictor:
         if episode_start is None:
             episode_start = np.full(self._batch_size(observation), self._starting and state is None)
         kept = self._state if state is None else state
-        action, self._state = self.model.predict(observation, kept, episode_start, deterministic)
+        masks: dict[str, Any] = {} if action_masks is None else {"action_masks": action_masks}
+        action, self._state = self.model.predict(observation, kept, episode_start, deterministic, **masks)
         self._starting = False
         return action, self._state
 

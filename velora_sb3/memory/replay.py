@@ -25,7 +25,9 @@ class SequenceReplayBuffer(ReplayBuffer):
     from ``dones``.
 
     Windows are of one environment, never cross the write position, and may cross episode ends, where the memory
-    starts afresh. A window's memory starts from zero; ``burn_in_length`` steps before the learned ones warm it up.
+    starts afresh. A window's memory starts from zero, or after :meth:`store_states` from the state stored with its
+    first step; ``burn_in_length`` steps before the learned ones warm it up. A window whose first step is the oldest
+    of all always starts from zero: the action before it is overwritten.
 
     Args:
         buffer_size: Transitions to store, over all environments.
@@ -43,8 +45,10 @@ class SequenceReplayBuffer(ReplayBuffer):
 
     References:
         Kapturowski et al. (2019), "Recurrent Experience Replay in Distributed Reinforcement Learning", ICLR, for
-        zero-state starts and burn-in.
+        zero-state starts, stored states and burn-in.
     """
+
+    states: np.ndarray | None = None  # (buffer_size, n_envs, S), before each observation
 
     def __init__(
         self,
@@ -71,6 +75,14 @@ class SequenceReplayBuffer(ReplayBuffer):
     def window_length(self) -> int:
         """Steps of a window, burn-in included ``T``."""
         return self.burn_in_length + self.sequence_length
+
+    def store_states(self, size: int) -> None:
+        """Make room for a state with every transition. Who adds a transition writes the state to ``states[pos]`` first.
+
+        Args:
+            size: Width of a state ``S``.
+        """
+        self.states = np.zeros((self.buffer_size, self.n_envs, size), dtype=np.float32)
 
     def can_sample(self) -> bool:
         """Whether a whole window is stored."""
@@ -130,6 +142,7 @@ class SequenceReplayBuffer(ReplayBuffer):
             next_observations=self._observations(self.next_observations, indices[burn_in:], envs, env),
             actions=self._encoded(*flat),
             burn_in=burn_in,
+            stored_state=None if self.states is None else self.to_torch(self.states[indices[0], envs]),
         )
         dones = self.dones[flat] * (1 - self.timeouts[flat])
         return ReplayBufferSamples(

@@ -6,7 +6,12 @@ from velora_sb3.policies.crossq import LiquidCrossQPolicy
 from velora_sb3.policies.dqn import LiquidDQNPolicy
 from velora_sb3.policies.maskable import LiquidMaskableActorCriticPolicy
 from velora_sb3.policies.qrdqn import LiquidQRDQNPolicy
-from velora_sb3.policies.recurrent import LiquidRecurrentActorCriticPolicy
+from velora_sb3.policies.recurrent import LiquidRecurrentActorCriticPolicy, LiquidRecurrentMaskableActorCriticPolicy
+from velora_sb3.policies.recurrent_maskable import (
+    RecurrentMaskableActorCriticCnnPolicy,
+    RecurrentMaskableActorCriticPolicy,
+    RecurrentMaskableMultiInputActorCriticPolicy,
+)
 from velora_sb3.policies.registry import ALIAS, POLICIES, policy_for, register
 from velora_sb3.policies.sac import LiquidSACPolicy
 from velora_sb3.policies.td3 import LiquidTD3Policy
@@ -22,9 +27,13 @@ __all__ = [
     "LiquidMaskableActorCriticPolicy",
     "LiquidQRDQNPolicy",
     "LiquidRecurrentActorCriticPolicy",
+    "LiquidRecurrentMaskableActorCriticPolicy",
     "LiquidSACPolicy",
     "LiquidTD3Policy",
     "LiquidTQCPolicy",
+    "RecurrentMaskableActorCriticCnnPolicy",
+    "RecurrentMaskableActorCriticPolicy",
+    "RecurrentMaskableMultiInputActorCriticPolicy",
     "policy_for",
     "register",
 ]

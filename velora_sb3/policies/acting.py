@@ -51,6 +51,8 @@ class RecurrentPolicyMixin(LiquidPolicyMixin):
         self._action_size = action_size(action_space) if self.recurrent else 0
         self._forgetful_calls = 0
         super().__init__(observation_space, action_space, *args, **kwargs)
+        if self.recurrent:
+            self.stored_state_size = self._divide_stored_states()
 
     @classmethod
     def _accepted_arguments(cls) -> set[str]:
@@ -62,6 +64,49 @@ class RecurrentPolicyMixin(LiquidPolicyMixin):
         if self._action_size:
             translated["features_extractor_kwargs"]["previous_action_size"] = self._action_size
         return translated
+
+    def _divide_stored_states(self) -> int:
+        """Give each network its part of a stored state, and a target network the part of the one that it follows."""
+        size, parts = 0, {}
+        for name in (self.acting_network, "critic"):
+            if not hasattr(self, name):
+                continue
+            extractor = getattr(self, name).features_extractor
+            if extractor not in parts:  # a critic may share the actor's
+                parts[extractor] = slice(size, size + extractor.cell.state_size)
+                size += extractor.cell.state_size
+            for network in (name, f"{name}_target"):
+                if hasattr(self, network):
+                    getattr(self, network).features_extractor.stored_part = parts[extractor]
+        return size
+
+    def step_memories(
+        self, observation: Any, memories: np.ndarray, previous_actions: np.ndarray, acting_memory: np.ndarray
+    ) -> np.ndarray:
+        """The memory of every network after observations: acting never asks the critic, so its memory steps here.
+
+        Args:
+            observation: A batch of ``N`` observations.
+            memories: Every network's memory before them ``(N, S)``, zero where an episode starts.
+            previous_actions: Encoded ``(N, A)``, zero where an episode starts.
+            acting_memory: The acting network's memory after them, as ``predict`` returns it.
+
+        Returns:
+            Every network's memory after them ``(N, S)``.
+        """
+        policy: Any = self
+        if acting_memory.shape[1] == self.stored_state_size:  # no critic, or one that shares the actor's memory
+            return acting_memory
+        extractor: LiquidExtractor = policy.critic.features_extractor
+        memory, previous = (
+            torch.as_tensor(part, dtype=torch.float32, device=policy.device)
+            for part in (memories[:, extractor.stored_part], previous_actions)
+        )
+        step = StepInput(policy.obs_to_tensor(observation)[0], memory, previous)
+        with torch.no_grad():
+            policy.critic.extract_features(step, extractor)
+        assert step.next_state is not None  # the extractor has left it there
+        return np.concatenate([acting_memory, step.next_state.cpu().numpy()], axis=1)
 
     def predict(
         self,

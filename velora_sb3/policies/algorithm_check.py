@@ -24,7 +24,7 @@ def check_algorithm(policy_class: type, recurrent: bool = False) -> None:
     """
     from velora_sb3.policies.registry import policy_for
 
-    algorithm = _building_algorithm(policy_class)
+    algorithm = building_algorithm(policy_class)
     if algorithm is None:
         return
     expected = policy_for(type(algorithm))
@@ -41,7 +41,15 @@ def check_algorithm(policy_class: type, recurrent: bool = False) -> None:
         )
 
 
-def _building_algorithm(policy_class: type) -> BaseAlgorithm | None:
+def building_algorithm(policy_class: type) -> BaseAlgorithm | None:
+    """The algorithm that is building a policy.
+
+    Args:
+        policy_class: The policy's class.
+
+    Returns:
+        The algorithm among the callers, or None.
+    """
     frame = inspect.currentframe()
     while frame is not None:
         caller = frame.f_locals.get("self")

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import BasePolicy
 
+from velora_sb3.cells._checks import check_positive
 from velora_sb3.memory import LiquidExtractor
 from velora_sb3.policies.algorithm_check import check_algorithm
+from velora_sb3.policies.normalization_check import check_normalization
 
 # The plain keyword arguments of LiquidExtractor that a policy takes as its own.
 LIQUID_ARGUMENTS = tuple(
@@ -18,6 +20,9 @@ LIQUID_ARGUMENTS = tuple(
     for name in inspect.signature(LiquidExtractor).parameters
     if name not in ("observation_space", "encoder_class", "encoder_kwargs", "normalized_image", "previous_action_size")
 )
+
+# SB3's own arguments that count networks or outputs.
+COUNTS = {"n_critics", "n_quantiles"}
 
 
 class LiquidPolicyMixin:
@@ -40,8 +45,12 @@ class LiquidPolicyMixin:
                 raise TypeError(f"{type(self).__name__} has no argument {name!r}; {hint}it takes {', '.join(choices)}")
         # None is what SB3's own arguments are by default, but a choice among the liquid ones: no encoder, say.
         chosen = {n: value for n, value in kwargs.items() if value is not None or n in self.liquid_arguments}
+        for name in COUNTS & set(chosen):  # with none of them SB3 fails in training, or learns NaN
+            check_positive(name, chosen[name])
         self._chosen = set(chosen)
         self._given = {**self.defaults, **chosen}
+        for_extractor = self._given.get("features_extractor_kwargs", {})
+        check_normalization(type(self), {"timespans_key": "timespans", **for_extractor, **self._given}["timespans_key"])
         arguments = self._to_sb3(dict(self._given))
         super().__init__(observation_space, action_space, *args, **arguments)  # type: ignore[call-arg]
         use_fused_adam(self)  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ class LiquidQRDQNPolicy(RecurrentPolicyMixin, QRDQNPolicy):
     Takes every argument of ``QRDQNPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
 
+    # Every update compares each quantile with each, for 512 rows: 200 of them, the default of QR-DQN, take long.
+    recurrent_defaults = {**RecurrentPolicyMixin.recurrent_defaults, "n_quantiles": 25}
     acting_network = "quantile_net"
 
     def make_quantile_net(self) -> QuantileNetwork:

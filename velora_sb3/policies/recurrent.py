@@ -1,4 +1,4 @@
-"""The liquid policy of RecurrentPPO: liquid cells in the LSTM's slots."""
+"""The liquid policies of RecurrentPPO and RecurrentMaskablePPO: liquid cells in the LSTM's slots."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from velora_sb3.cells import LiquidCell, unroll
 from velora_sb3.memory import make_cell
 from velora_sb3.memory.encoder import TimedEncoder
 from velora_sb3.policies.mixin import LiquidPolicyMixin, use_fused_adam
+from velora_sb3.policies.recurrent_maskable import RecurrentMaskableActorCriticPolicy
 
 CELL_ARGUMENTS = tuple(name for name in inspect.signature(make_cell).parameters if name != "input_size")
 
@@ -61,12 +62,8 @@ class CellSlot(nn.Module):
         return outputs, (first.contiguous(), second.contiguous())
 
 
-class LiquidRecurrentActorCriticPolicy(LiquidPolicyMixin, RecurrentActorCriticPolicy):
-    """sb3-contrib's ``RecurrentActorCriticPolicy`` with liquid cells in its LSTM slots, for RecurrentPPO.
-
-    Takes every argument of ``RecurrentActorCriticPolicy`` and of :func:`velora_sb3.memory.make_cell`;
-    ``lstm_hidden_size`` is understood as ``units``.
-    """
+class LiquidRecurrentMixin(LiquidPolicyMixin, RecurrentActorCriticPolicy):
+    """Put in front of a recurrent policy class of sb3-contrib's kind, it replaces the LSTMs by liquid cells."""
 
     liquid_arguments = (*CELL_ARGUMENTS, "timespans_key")
 
@@ -130,3 +127,15 @@ class LiquidRecurrentActorCriticPolicy(LiquidPolicyMixin, RecurrentActorCriticPo
         sequence = features.reshape(n_seq, -1, lstm.input_size).swapaxes(0, 1)
         outputs, states = lstm(sequence, lstm_states, episode_starts.reshape(n_seq, -1).swapaxes(0, 1))
         return outputs.swapaxes(0, 1).flatten(0, 1), states
+
+
+class LiquidRecurrentActorCriticPolicy(LiquidRecurrentMixin):
+    """sb3-contrib's ``RecurrentActorCriticPolicy`` with liquid cells in its LSTM slots, for RecurrentPPO.
+
+    Takes every argument of ``RecurrentActorCriticPolicy`` and of :func:`velora_sb3.memory.make_cell`;
+    ``lstm_hidden_size`` is understood as ``units``.
+    """
+
+
+class LiquidRecurrentMaskableActorCriticPolicy(LiquidRecurrentMixin, RecurrentMaskableActorCriticPolicy):
+    """The same with action masks, for RecurrentMaskablePPO; takes the same arguments."""

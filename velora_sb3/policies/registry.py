@@ -45,9 +45,13 @@ def policy_for(algorithm: type[BaseAlgorithm]) -> type[BasePolicy] | None:
         algorithm: An algorithm class.
 
     Returns:
-        The policy class, or None if no algorithm of the table is among its parents.
+        The policy class, or None if neither an algorithm of the table nor one with the alias is among its parents.
     """
-    return next((POLICIES[parent] for parent in algorithm.__mro__ if parent in POLICIES), None)
+    for parent in algorithm.__mro__:
+        policy: type[BasePolicy] | None = POLICIES.get(parent) or vars(parent).get("policy_aliases", {}).get(ALIAS)
+        if policy is not None:
+            return policy
+    return None
 
 
 def register() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 
-def time_in_turns(actions: dict[str, Callable[[], object]], rounds: int, warmup: int = 3) -> dict[str, float]:
+def time_in_turns(actions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 3) -> dict[str, float]:
     """Median seconds of each action.
 
     Args:

@@ -1,0 +1,94 @@
+import json
+
+import pytest
+
+from velora_sb3.benchmarks import memory, memory_tasks
+from velora_sb3.benchmarks.memory import make_env, train
+from velora_sb3.benchmarks.memory_tasks import TASKS
+from velora_sb3.benchmarks.runs import read_rows, table
+from velora_sb3.benchmarks.statistics import bootstrap_interval, interquartile_mean
+
+ROW = {"candidate": "RecurrentSAC", "task": "PendulumNoVel", "seed": 0, "returns": {"8000": -150.0, "20000": -140.0}}
+
+
+def test_the_list(run):
+    code, out, _ = run("benchmark", "memory", "--list", "--tasks", "CartPoleNoVel", "--only", "RecurrentDQN")
+    assert code == 0
+    assert out == "CartPoleNoVel: RecurrentDQN\n"
+
+
+def test_what_the_file_holds_is_not_run_again(run, tmp_path):
+    rows = [{**ROW, "seed": seed} for seed in range(2)]
+    (tmp_path / "memory.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = run("benchmark", "memory", "--seeds", 2, "--tasks", "PendulumNoVel", "--only", "RecurrentSAC")
+    assert code == 0
+    assert (
+        "| RecurrentSAC | -150 (-150 to -150), worst -150, 2 seeds | -140 (-140 to -140), worst -140, 2 seeds |" in out
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--tasks", "CartPoleNoVell"], "unknown task 'CartPoleNoVell': did you mean 'CartPoleNoVel'"),
+        (["--only", "RecurrentSAK"], "unknown candidate 'RecurrentSAK': did you mean 'RecurrentSAC'"),
+        (["--out", "."], "is no file of results"),
+        (["--seeds", "0"], "must be at least 1"),
+    ],
+)
+def test_mistakes(run, options, said):
+    code, out, err = run("benchmark", "memory", *options)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_file_of_something_else(run, tmp_path):
+    (tmp_path / "memory.jsonl").write_text('{"seed": 1}\n')
+    code, _, err = run("benchmark", "memory")
+    assert code == 2
+    assert "line 1 is no run" in err
+
+
+def test_every_environment_can_be_made():
+    for name, task in TASKS.items():
+        for candidate in task.candidates.values():
+            env = make_env(task, candidate, 2, seed=0)
+            assert env.num_envs == 2, name
+            env.reset()
+            env.close()
+
+
+@pytest.mark.parametrize(
+    ("task", "candidate"),
+    [
+        ("PendulumNoVel", "RecurrentTD3"),
+        ("PendulumNoVel", "SAC, liquid, 8 frames"),
+        ("CartPoleNoVel, irregular", "RecurrentPPO, liquid"),
+        ("CartPoleNoVel, irregular", "RecurrentPPO, LSTM"),
+    ],
+)
+def test_a_run_is_evaluated_after_each_number_of_steps(task, candidate, monkeypatch):
+    short = memory_tasks.replace(TASKS[task], steps=(300, 350))
+    monkeypatch.setitem(memory.TASKS, task, short)
+    monkeypatch.setattr(memory, "EVALUATION_EPISODES", 1)
+    row = train((candidate, task, 1))
+    assert {**row, "returns": None} == {"candidate": candidate, "task": task, "seed": 1, "returns": None}
+    assert list(row["returns"]) == ["300", "350"]
+    low, high = (-2000, 0) if "Pendulum" in task else (1, 500)
+    assert all(low <= value <= high for value in row["returns"].values())
+
+
+def test_rows_are_read_and_shown_by_steps(tmp_path):
+    out = tmp_path / "rows.jsonl"
+    out.write_text("".join(json.dumps({**ROW, "seed": seed}) + "\n" for seed in range(5)))
+    lines = table(read_rows(out), ["RecurrentSAC", "never run"], ["PendulumNoVel"]).splitlines()
+    assert lines[0] == "| | PendulumNoVel, 8,000 steps | PendulumNoVel, 20,000 steps |"
+    assert lines[2:] == ["| RecurrentSAC | -150 (-150 to -150), worst -150 | -140 (-140 to -140), worst -140 |"]
+
+
+def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():
+    assert interquartile_mean([0, 1, 2, 3, 100]) == 2
+    assert interquartile_mean([0, 10, 20, 30, 40, 50, 60, 1000]) == 35
+    low, high = bootstrap_interval([1, 2, 3, 4, 5])
+    assert 1 <= low < 3 < high <= 5

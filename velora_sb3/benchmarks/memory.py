@@ -1,0 +1,134 @@
+"""Does an agent remember? Every candidate of every task, over seeds, and how fast the recurrent algorithms train."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize, sync_envs_normalization
+
+from velora_sb3.algorithms import RecurrentSAC
+from velora_sb3.benchmarks.memory_tasks import CARTPOLE, PENDULUM, TASKS, Candidate, Task
+from velora_sb3.benchmarks.runs import Job
+from velora_sb3.benchmarks.timing import time_in_turns
+
+EVALUATION_EPISODES = 20
+
+
+def make_env(task: Task, candidate: Candidate, n_envs: int, seed: int) -> VecEnv:
+    """The environments as a candidate sees them.
+
+    Args:
+        task: The task.
+        candidate: The candidate.
+        n_envs: How many.
+        seed: Seed of the first; the others follow.
+
+    Returns:
+        The environments, with a stack of frames and normalization where the candidate has them.
+    """
+
+    def make() -> Any:
+        env = task.make_env()
+        return candidate.wrapper(env) if candidate.wrapper else env
+
+    env: VecEnv = make_vec_env(make, n_envs, seed=seed)
+    if candidate.frames > 1:
+        env = VecFrameStack(env, candidate.frames)
+    if candidate.normalize:
+        env = VecNormalize(env, gamma=candidate.settings["gamma"], norm_obs_keys=candidate.normalized_keys)
+    return env
+
+
+def train(job: Job) -> dict[str, Any]:
+    """Train one seed of one candidate on one task; evaluate it on fresh environments.
+
+    Args:
+        job: Candidate, task and seed.
+
+    Returns:
+        The job and ``returns``: the mean return of 20 episodes after each of the task's numbers of steps.
+    """
+    name, task_name, seed = job
+    torch.set_num_threads(1)
+    task = TASKS[task_name]
+    candidate = task.candidates[name]
+    model = make_model(task, candidate, seed)
+    returns: dict[str, float] = {}
+    done = 0
+    for steps in task.steps:
+        model.learn(steps - done, reset_num_timesteps=done == 0)
+        done = steps
+        returns[str(steps)] = evaluate(model, task, candidate, seed)
+    return {"candidate": name, "task": task_name, "seed": seed, "returns": returns}
+
+
+def make_model(task: Task, candidate: Candidate, seed: int) -> BaseAlgorithm:
+    """A candidate before training.
+
+    Args:
+        task: The task.
+        candidate: The candidate.
+        seed: Its seed.
+
+    Returns:
+        The model with its environments.
+    """
+    model: BaseAlgorithm = candidate.algorithm(
+        candidate.policy,
+        make_env(task, candidate, candidate.n_envs, seed),
+        seed=seed,
+        policy_kwargs=dict(candidate.policy_kwargs),
+        device="cpu",
+        **candidate.settings,
+    )
+    return model
+
+
+def evaluate(model: BaseAlgorithm, task: Task, candidate: Candidate, seed: int) -> float:
+    """Mean return of 20 episodes in a fresh environment, acting deterministically.
+
+    Args:
+        model: The model.
+        task: The task it was trained on.
+        candidate: The candidate it is.
+        seed: The training's seed; the evaluation's is another.
+
+    Returns:
+        The mean return, not normalized.
+    """
+    env = make_env(task, candidate, 1, seed + 10_000)
+    if isinstance(env, VecNormalize):
+        sync_envs_normalization(model.get_env(), env)  # type: ignore[arg-type]
+        env.training = env.norm_reward = False
+    mean, _ = evaluate_policy(model, env, n_eval_episodes=EVALUATION_EPISODES)
+    return float(mean)  # type: ignore[arg-type]
+
+
+def speeds(rounds: int) -> dict[str, float]:
+    """Training steps per second, in turns in one process.
+
+    RecurrentPPO with liquid cells and with LSTMs of the same width, RL Zoo's settings for CartPoleNoVel; RecurrentSAC
+    with its defaults and SAC with its default ``MlpPolicy`` on PendulumNoVel.
+
+    Args:
+        rounds: Counted rounds.
+
+    Returns:
+        Steps per second by candidate.
+    """
+    on_policy = TASKS["CartPoleNoVel, on policy"]
+    models: dict[str, tuple[BaseAlgorithm, int]] = {
+        f"{name}, {CARTPOLE}": (make_model(on_policy, on_policy.candidates[name], 0), 2_048)
+        for name in ("RecurrentPPO, liquid", "RecurrentPPO, LSTM")
+    }
+    models[f"RecurrentSAC, {PENDULUM}"] = (RecurrentSAC("LiquidPolicy", PENDULUM, seed=0, device="cpu"), 300)
+    models[f"SAC, MlpPolicy, {PENDULUM}"] = (SAC("MlpPolicy", PENDULUM, seed=0, device="cpu"), 300)
+    turns = {name: partial(model.learn, steps, reset_num_timesteps=False) for name, (model, steps) in models.items()}
+    seconds = time_in_turns(turns, rounds, warmup=2)
+    return {name: steps / seconds[name] for name, (_, steps) in models.items()}

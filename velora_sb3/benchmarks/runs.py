@@ -1,0 +1,118 @@
+"""Learning runs, one line of a JSON-lines file each; what the file holds already is not run again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from velora_sb3.benchmarks.statistics import bootstrap_interval, interquartile_mean
+
+Job = tuple[str, str, int]  # candidate, task, seed
+
+
+def parse_arguments(description: str | None, candidates: Sequence[str], tasks: Sequence[str], out: str) -> Any:
+    """The options that the learning benchmarks outside the command line share.
+
+    Args:
+        description: The program's.
+        candidates: What ``--only`` chooses from.
+        tasks: What ``--tasks`` chooses from.
+        out: Default of ``--out``.
+
+    Returns:
+        The parsed options.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--only", nargs="*", choices=list(candidates), default=list(candidates))
+    parser.add_argument("--tasks", nargs="*", choices=list(tasks), default=list(tasks))
+    return parser.parse_args()
+
+
+def read_rows(out: Path) -> list[dict[str, Any]]:
+    """What the file holds.
+
+    Args:
+        out: The file; it need not exist.
+
+    Returns:
+        One dict per run: ``candidate``, ``task``, ``seed`` and ``returns`` by number of steps.
+
+    Raises:
+        ValueError: If a line is no run.
+    """
+    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not {"candidate", "task", "seed", "returns"} <= set(row):
+            raise ValueError(f"line {number} is no run")
+    return rows
+
+
+def run_missing(run: Callable[[Job], dict[str, Any]], jobs: Sequence[Job], out: Path, processes: int) -> list[Any]:
+    """Run the jobs that the file does not hold, and append them.
+
+    Args:
+        run: Runs one job; its result is a row as :func:`read_rows` gives it.
+        jobs: The jobs.
+        out: The file.
+        processes: How many run side by side.
+
+    Returns:
+        Every row of the file.
+    """
+    rows = read_rows(out)
+    done = {(row["candidate"], row["task"], row["seed"]) for row in rows}
+    missing = [job for job in jobs if job not in done]
+    if not missing:
+        return rows
+    with multiprocessing.get_context("spawn").Pool(processes) as pool, out.open("a") as file:
+        for number, row in enumerate(pool.imap_unordered(run, missing), start=1):
+            rows.append(row)
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            returns = ", ".join(f"{value:.1f}" for value in row["returns"].values())
+            print(
+                f"{number}/{len(missing)} {row['task']} | {row['candidate']} | seed {row['seed']}: {returns}",
+                flush=True,
+            )
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]], candidates: Sequence[str], tasks: Sequence[str]) -> str:
+    """A Markdown table: interquartile mean, 95 % interval, worst seed, number of seeds.
+
+    Args:
+        rows: Runs.
+        candidates: Its rows.
+        tasks: Its columns, one for each number of steps after which a task was evaluated.
+
+    Returns:
+        The table; candidates that have no run are left out.
+    """
+    scores: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    for row in rows:
+        for steps, value in row["returns"].items():
+            scores[row["candidate"], row["task"], int(steps)].append(value)
+    columns = [(task, steps) for task in tasks for steps in sorted({s for _, name, s in scores if name == task})]
+    lines = ["| | " + " | ".join(f"{task}, {steps:,} steps" for task, steps in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for candidate in candidates:
+        cells = [_cell(scores.get((candidate, *column), [])) for column in columns]
+        if any(cells):
+            lines.append(f"| {candidate} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return ""
+    low, high = bootstrap_interval(values)
+    seeds = "" if len(values) == 5 else f", {len(values)} seeds"
+    return f"{interquartile_mean(values):.0f} ({low:.0f} to {high:.0f}), worst {min(values):.0f}{seeds}"

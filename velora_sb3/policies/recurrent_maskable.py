@@ -1,0 +1,108 @@
+"""sb3-contrib's recurrent policies with its action masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from sb3_contrib.common.maskable.distributions import MaskableDistribution, make_masked_proba_distribution
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from sb3_contrib.common.recurrent.policies import (
+    RecurrentActorCriticCnnPolicy,
+    RecurrentActorCriticPolicy,
+    RecurrentMultiInputActorCriticPolicy,
+)
+
+Masks = torch.Tensor | np.ndarray | None
+
+
+class RecurrentMaskableActorCriticPolicy(RecurrentActorCriticPolicy):
+    """sb3-contrib's ``RecurrentActorCriticPolicy`` with its ``MaskableActorCriticPolicy``'s action distributions.
+
+    What chooses or judges actions takes ``action_masks`` too: ``(N, D)``, true where an action is allowed, with
+    ``D`` the number of actions (Discrete), the sum of those of each dimension (MultiDiscrete) or two for each
+    dimension (MultiBinary). None allows everything. Arguments are those of ``RecurrentActorCriticPolicy``.
+    """
+
+    action_dist: MaskableDistribution
+    _action_masks: Masks = None  # of the distributions that are made now
+
+    def _build(self, lr_schedule: Any) -> None:
+        self.action_dist = make_masked_proba_distribution(self.action_space)
+        # The recurrent class's own accepts no maskable distribution; this one asks nothing else of its policy.
+        MaskableActorCriticPolicy._build(self, lr_schedule)  # type: ignore[arg-type]
+
+    @contextmanager
+    def _masked(self, action_masks: Masks) -> Iterator[None]:
+        """Mask what is made within; sb3-contrib's methods do not hand masks on, but call each other."""
+        outer = self._action_masks
+        self._action_masks = outer if action_masks is None else action_masks
+        try:
+            yield
+        finally:
+            self._action_masks = outer
+
+    def _get_action_dist_from_latent(self, latent_pi: torch.Tensor) -> MaskableDistribution:
+        distribution: Any = self.action_dist
+        masked: MaskableDistribution = distribution.proba_distribution(action_logits=self.action_net(latent_pi))
+        masked.apply_masking(self._action_masks)
+        return masked
+
+    def forward(self, *args: Any, action_masks: Masks = None, **kwargs: Any) -> Any:
+        """As sb3-contrib's, with masks."""
+        with self._masked(action_masks):
+            return super().forward(*args, **kwargs)
+
+    def get_distribution(self, *args: Any, action_masks: Masks = None, **kwargs: Any) -> Any:
+        """As sb3-contrib's, with masks."""
+        with self._masked(action_masks):
+            return super().get_distribution(*args, **kwargs)
+
+    def evaluate_actions(  # type: ignore[override]  # sb3-contrib's takes states too
+        self,
+        obs: Any,
+        actions: torch.Tensor,
+        lstm_states: Any,
+        episode_starts: torch.Tensor,
+        action_masks: Masks = None,
+    ) -> Any:
+        """As sb3-contrib's, with masks; a minibatch's come with its states, in ``MaskedStates``."""
+        with self._masked(getattr(lstm_states, "action_masks", action_masks)):
+            return super().evaluate_actions(obs, actions, lstm_states, episode_starts)
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """As sb3-contrib's, with masks.
+
+        Args:
+            observation: One observation or a batch.
+            state: What the last call returned; None is the zero state.
+            episode_start: ``(N,)``, true where an episode starts.
+            deterministic: Whether to take the most likely action or to sample.
+            action_masks: ``(N, D)``, true where an action is allowed; None allows everything.
+
+        Returns:
+            The action and the state for the next call.
+        """
+        with self._masked(action_masks):
+            action, next_state = super().predict(observation, state, episode_start, deterministic)
+        return action, next_state
+
+
+class RecurrentMaskableActorCriticCnnPolicy(RecurrentMaskableActorCriticPolicy, RecurrentActorCriticCnnPolicy):
+    """The same for images: ``RecurrentActorCriticCnnPolicy`` with masks."""
+
+
+class RecurrentMaskableMultiInputActorCriticPolicy(
+    RecurrentMaskableActorCriticPolicy, RecurrentMultiInputActorCriticPolicy
+):
+    """The same for Dict observations: ``RecurrentMultiInputActorCriticPolicy`` with masks."""
