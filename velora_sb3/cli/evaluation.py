@@ -10,7 +10,7 @@ import numpy as np
 from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
 from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -30,17 +30,26 @@ class _ByTimesteps:
         every_n_timesteps: The timesteps between evaluations.
         directory: Where the files go.
         n_episodes: Episodes for each evaluation.
+        after: Called after each evaluation.
     """
 
-    def __init__(self, env: VecEnv, every_n_timesteps: int, directory: Path, n_episodes: int) -> None:
+    def __init__(
+        self, env: VecEnv, every_n_timesteps: int, directory: Path, n_episodes: int, after: BaseCallback | None
+    ) -> None:
         super().__init__(  # type: ignore[call-arg]
-            env, eval_freq=1, n_eval_episodes=n_episodes, log_path=str(directory), verbose=0
+            env,
+            callback_after_eval=after,
+            eval_freq=1,
+            n_eval_episodes=n_episodes,
+            log_path=str(directory),
+            verbose=0,
         )
         self.every_n_timesteps = every_n_timesteps
         self.csv_path = directory / "evaluations.csv"
         self._next = every_n_timesteps
 
     def _on_training_start(self) -> None:
+        super()._on_training_start()  # type: ignore[misc]
         _append(self.csv_path, COLUMNS)
 
     def _on_step(self) -> bool:
@@ -48,7 +57,7 @@ class _ByTimesteps:
         if timesteps < self._next:
             return True
         self._next = (timesteps // self.every_n_timesteps + 1) * self.every_n_timesteps
-        go_on: bool = super()._on_step()  # type: ignore[misc]
+        go_on = bool(super()._on_step())  # type: ignore[misc]
         returns = self.evaluations_results[-1]  # type: ignore[attr-defined]
         lengths = self.evaluations_length[-1]  # type: ignore[attr-defined]
         row = (np.mean(returns), np.std(returns), np.min(returns), np.max(returns), np.mean(lengths))
@@ -65,7 +74,12 @@ class MaskedEvaluateByTimesteps(_ByTimesteps, MaskableEvalCallback):
 
 
 def evaluation_callback(
-    model: BaseAlgorithm, env: VecEnv, every_n_timesteps: int, directory: Path, n_episodes: int = 5
+    model: BaseAlgorithm,
+    env: VecEnv,
+    every_n_timesteps: int,
+    directory: Path,
+    n_episodes: int = 5,
+    after: BaseCallback | None = None,
 ) -> EvalCallback:
     """The callback that evaluates a model during training.
 
@@ -75,12 +89,13 @@ def evaluation_callback(
         every_n_timesteps: The timesteps between evaluations.
         directory: Where ``evaluations.npz`` and ``evaluations.csv`` go.
         n_episodes: Episodes for each evaluation.
+        after: Called after each evaluation.
 
     Returns:
         The callback.
     """
     callback = MaskedEvaluateByTimesteps if takes_masks(type(model)) else EvaluateByTimesteps
-    return callback(env, every_n_timesteps, directory, n_episodes)
+    return callback(env, every_n_timesteps, directory, n_episodes, after)
 
 
 def evaluate_model(

@@ -32,6 +32,12 @@ class RunConfig:
         device: Torch's name of the device.
         threads: Torch's threads; another number can give other weights.
         gym_packages: Packages to import for the env.
+        target: Return at which training stops, None for never.
+        patience: How many times in a row it must be reached.
+        checkpoint_every: Episodes between checkpoints, 0 for none.
+        record_every: Episodes between videos, 0 for the one at the end alone.
+        track: ``comet``, ``wandb``, or None.
+        metrics: The file that gets every episode, None for none.
         versions: Versions of Python and of the packages that trained.
     """
 
@@ -47,6 +53,12 @@ class RunConfig:
     device: str = "auto"
     threads: int = 1
     gym_packages: list[str] = field(default_factory=list)
+    target: float | None = None
+    patience: int = 3
+    checkpoint_every: int = 0
+    record_every: int = 0
+    track: str | None = None
+    metrics: str | None = None
     versions: dict[str, str] = field(default_factory=lambda: versions())
 
     def save(self, directory: Path) -> None:
@@ -91,15 +103,20 @@ def load_config(path: Path) -> RunConfig:
 
 
 def _check_types(values: dict[str, Any], path: Path) -> None:
-    kinds: dict[str, type[Any]] = {
+    kinds: dict[str, Any] = {
         "algo": str, "env": str, "policy": str, "device": str, "steps": int, "seed": int, "n_envs": int,
         "eval_freq": int, "threads": int, "policy_kwargs": dict, "hyperparams": dict, "gym_packages": list,
-        "versions": dict,
+        "versions": dict, "target": float | int | None, "patience": int, "checkpoint_every": int, "record_every": int,
+        "track": str | None, "metrics": str | None,
     }  # fmt: skip
-    lowest = {"steps": 1, "seed": 0, "n_envs": 1, "eval_freq": 0, "threads": 1}
+    lowest = {
+        "steps": 1, "seed": 0, "n_envs": 1, "eval_freq": 0, "threads": 1, "patience": 1, "checkpoint_every": 0,
+        "record_every": 0,
+    }  # fmt: skip
     for name, value in values.items():
         if not isinstance(value, kinds[name]) or isinstance(value, bool):
-            raise UserError(f"{path}: {name} must be of type {kinds[name].__name__}, got {value!r}")
+            kind = getattr(kinds[name], "__name__", str(kinds[name]))
+            raise UserError(f"{path}: {name} must be of type {kind}, got {value!r}")
         if isinstance(value, int) and value < lowest.get(name, value):
             raise UserError(f"{path}: {name} must be at least {lowest[name]}, got {value}")
 

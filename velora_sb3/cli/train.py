@@ -59,6 +59,22 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--device", help="auto (default), cpu, cuda")
     parser.add_argument("--threads", type=positive, help="torch's threads (default: 1, best for small networks)")
     parser.add_argument("--video", action=argparse.BooleanOptionalAction, default=True, help="record an episode")
+    watching = parser.add_argument_group("watching and stopping")
+    watching.add_argument(
+        "--target",
+        type=float,
+        metavar="RETURN",
+        help="stop when the evaluations reach this return, or the training episodes if there are no evaluations",
+    )
+    watching.add_argument("--patience", type=positive, help="how many times in a row (default: 3)")
+    watching.add_argument(
+        "--checkpoint-every", type=zero_or_more, metavar="EPISODES", help="save checkpoints (default: 0, none)"
+    )
+    watching.add_argument(
+        "--record-every", type=zero_or_more, metavar="EPISODES", help="record training (default: 0, the end alone)"
+    )
+    watching.add_argument("--track", choices=["comet", "wandb"], help="report to Comet or to Weights & Biases")
+    watching.add_argument("--metrics", metavar="FILE", help="add every episode to this SQLite file")
     parser.set_defaults(run=run)
 
 
@@ -126,7 +142,10 @@ def read_config(args: argparse.Namespace) -> RunConfig:
     from velora_sb3.cli.run_config import RunConfig, load_config, versions
     from velora_sb3.cli.structured_text import read_mapping
 
-    names = ("env", "steps", "policy", "n_envs", "seed", "eval_freq", "gym_packages", "device", "threads")
+    names = (
+        *("env", "steps", "policy", "n_envs", "seed", "eval_freq", "gym_packages", "device", "threads"),
+        *("target", "patience", "checkpoint_every", "record_every", "track", "metrics"),
+    )
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.algo is not None:
         given["algo"] = find_algorithm(args.algo)[0]

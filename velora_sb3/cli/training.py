@@ -85,9 +85,13 @@ def _learn(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Ou
     start = time.perf_counter()
     with ProgressBar() as bar, StopOnInterrupt() as stop:
         callbacks: list[BaseCallback] = [bar, EpisodeLog(directory / "episodes.csv")]
+        early_stopping = make_early_stopping(config)
         if config.eval_freq:
             env = model._wrap_env(open_vec_env(config.env, 1, config.seed + EVALUATION_SEED), verbose=0)
-            callbacks.append(evaluation_callback(model, env, config.eval_freq, directory))
+            callbacks.append(evaluation_callback(model, env, config.eval_freq, directory, after=early_stopping))
+        elif early_stopping is not None:
+            callbacks.append(early_stopping)
+        callbacks += watching
         try:
             model.learn(config.steps, callback=CallbackList([*callbacks, stop]))
         except KeyboardInterrupt:
