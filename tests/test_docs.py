@@ -103,3 +103,17 @@ def test_defaults_on_the_memory_page_are_the_algorithms():
     assert {name: ast.literal_eval(default) for name, default in documented.items()} == {
         name: signature[name].default for name in documented
     }
+
+
+@pytest.mark.parametrize(
+    ("page", "callback"), [("early-stopping", "EarlyStopping"), ("save-checkpoints", "SaveCheckpoints")]
+)
+def test_arguments_on_the_callbacks_pages_are_the_constructors(page, callback):
+    import velora_sb3.callbacks
+
+    text = (ROOT / "docs" / "callbacks" / f"{page}.md").read_text()
+    table = text.partition("| argument | default | meaning |")[2].partition("\n\n")[0]
+    documented = {row[0]: row[1].strip(" `") for row in re.findall(r"^\| `(\w+)` \|(.*?)\|", table, re.M)}
+    parameters = inspect.signature(getattr(velora_sb3.callbacks, callback)).parameters.values()
+    expected = {p.name: "" if p.default is p.empty else repr(p.default).replace("'", '"') for p in parameters}
+    assert documented == expected

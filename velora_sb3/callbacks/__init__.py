@@ -4,5 +4,6 @@ from velora_sb3.callbacks.base import VeloraCallback
 from velora_sb3.callbacks.early_stopping import EarlyStopping
 from velora_sb3.callbacks.progress_bar import ProgressBar
 from velora_sb3.callbacks.record_videos import RecordVideos
+from velora_sb3.callbacks.save_checkpoints import SaveCheckpoints
 
-__all__ = ["EarlyStopping", "ProgressBar", "RecordVideos", "VeloraCallback"]
+__all__ = ["EarlyStopping", "ProgressBar", "RecordVideos", "SaveCheckpoints", "VeloraCallback"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import traceback
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 
 from velora_sb3.callbacks.episodes import Episode, EpisodeCounter
 
@@ -21,22 +24,26 @@ class VeloraCallback(BaseCallback):
     A subclass overrides what it needs of ``_on_start``, ``_on_episode``, ``_on_every_step``, ``_on_rollout_start``,
     ``_on_rollout_end`` and ``_on_end``, and says what it is in :meth:`config` and :meth:`info`.
 
+    As a child of an event (``EvalCallback``, ``EveryNTimesteps``) it is called when the event happens: first
+    ``_on_episode`` for every episode that has ended since the last time, then ``_on_every_step`` once. SB3 calls no
+    ``_on_rollout_start`` and ``_on_rollout_end`` there, and under ``callback_on_new_best`` there are no episodes.
+
     The end: ``_on_end`` runs once per ``learn()``, whoever calls ``on_training_end`` how often. SB3 does not call it
-    when ``learn()`` raises or Ctrl-C cuts it short. Then it runs at the end of a ``with`` block around ``learn()``,
-    else when the callback starts again, else when the program ends.
+    when ``learn()`` raises or Ctrl-C cuts it short, nor for the children of an event. Then it runs at the end of a
+    ``with`` block around ``learn()``, else when the callback is used again or is dropped, else when the program ends.
 
     Args:
         verbose: 0 for silence, 1 to print :meth:`info` when training starts.
-
-    Attributes:
-        cut_short: Whether the last ``learn()`` was cut short, rather than ended by SB3; known in ``_on_end``.
     """
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
-        self.cut_short = False
         self._running = False
+        self.cut_short = False  # whether the end came from elsewhere than from SB3
         self._restored: dict[str, Any] | None = None
+        self._counter: EpisodeCounter | None = None
+        self._heard: int | None = None  # the timestep up to which episodes were taken in; None: it cannot hear of them
+        self._waiting: deque[Episode] = deque()
 
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings, as JSON can hold them, for the run's configuration.
@@ -64,7 +71,7 @@ class VeloraCallback(BaseCallback):
         """
         state: dict[str, Any] = {"n_calls": self.n_calls}
         if getattr(self, "model", None) is not None:
-            state["episodes"] = EpisodeCounter.of(self.model).state_dict()
+            state["episodes"] = self.episodes.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -84,7 +91,12 @@ class VeloraCallback(BaseCallback):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End, if training has not ended in peace."""
-        self._end_cut_short()
+        self._end(interrupted=kind is not None)
+
+    def __del__(self) -> None:
+        """End, if nobody can end it any more."""
+        if self.__dict__.get("_running", False):
+            self._end(interrupted=True)
 
     # What subclasses override.
 
@@ -96,7 +108,7 @@ class VeloraCallback(BaseCallback):
         return True
 
     def _on_every_step(self) -> bool:
-        """The environments took a step; return False to stop training."""
+        """The environments took a step, or the event happened; return False to stop training."""
         return True
 
     def _on_end(self) -> None:
@@ -104,28 +116,57 @@ class VeloraCallback(BaseCallback):
 
     # SB3's hooks.
 
-    def on_training_start(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
-        """As SB3's; ends first what an interrupted ``learn()`` left open."""
-        self._end_cut_short()
-        super().on_training_start(locals_, globals_)
+    def init_callback(self, model: BaseAlgorithm) -> None:
+        """As SB3's; ends first what an interrupted ``learn()`` left open, while its model is still at hand."""
+        self._end(interrupted=True)
+        self._counter = None
+        super().init_callback(model)
 
     def _on_training_start(self) -> None:
+        if not self._running:  # a callback may stand in two places
+            EpisodeCounter.of(self.model).start(self.model)
+            self._begin(self.model.num_timesteps)
+
+    def _begin(self, heard: int | None) -> None:
         self._running, self.cut_short = True, False
         _RUNNING.add(self)
-        counter = EpisodeCounter.of(self.model)
-        counter.start(self.model.num_timesteps)
+        self._counter = EpisodeCounter.of(self.model)
+        self._heard = heard
+        self._waiting.clear()
         if self._restored is not None and "episodes" in self._restored:
-            counter.load_state_dict(self._restored["episodes"])
+            self._counter.load_state_dict(self._restored["episodes"])
         self._restored = None
         if self.verbose >= 1:
             print(self.info())
-        self._on_start()
+        try:
+            self._on_start()
+        except BaseException:  # what has not started has no end
+            self._running = False
+            _RUNNING.discard(self)
+            raise
+
+    def update_locals(self, locals_: dict[str, Any]) -> None:
+        """As SB3's. The children of an event hear of every step here, and only here."""
+        super().update_locals(locals_)
+        if self._running:
+            self.num_timesteps = self.model.num_timesteps
+            self._listen()
+
+    def _listen(self) -> None:
+        if self._heard is not None and self._heard != self.model.num_timesteps:
+            self._heard = self.model.num_timesteps
+            self._waiting.extend(self.episodes.step(self.model, self.locals))
 
     def _on_step(self) -> bool:
-        going_on = self._on_every_step()
-        for episode in self.episodes.step(self.model, self.locals):
-            going_on = self._on_episode(episode) and going_on
-        return bool(going_on)
+        if not self._running:  # callback_on_new_best: SB3 tells it neither of the start nor of the steps
+            if self.parent is not None:
+                self.locals, self.globals = self.parent.locals, self.parent.globals
+            self._begin(None)
+        self._listen()
+        going_on = True
+        while self._waiting:
+            going_on = self._on_episode(self._waiting.popleft()) and going_on
+        return bool(self._on_every_step() and going_on)
 
     def on_rollout_end(self) -> None:
         """As SB3's; the episodes of algorithms that show callbacks no steps come here."""
@@ -135,25 +176,30 @@ class VeloraCallback(BaseCallback):
 
     def on_training_end(self) -> None:
         """As SB3's, but more than one call does no harm."""
+        self._end(interrupted=False)
+
+    def _end(self, interrupted: bool) -> None:
         if self._running:
             self._running = False
             _RUNNING.discard(self)
+            self.cut_short = interrupted
             self._on_training_end()
 
     def _on_training_end(self) -> None:
         self._on_end()
-
-    def _end_cut_short(self) -> None:
-        if self._running:
-            self.cut_short = True
-            self.on_training_end()
 
     # What subclasses use.
 
     @property
     def episodes(self) -> EpisodeCounter:
         """The counter of episodes that all callbacks of the model share."""
-        return EpisodeCounter.of(self.model)
+        # Kept in hand: when both are dropped together, the model is no longer to be looked up by.
+        return EpisodeCounter.of(self.model) if self._counter is None else self._counter
+
+    @property
+    def is_new_run(self) -> bool:
+        """Whether the running ``learn()`` began at timestep 0 instead of going on."""
+        return self.model._num_timesteps_at_start == 0
 
     def evaluation(self) -> EvalCallback | None:
         """The ``EvalCallback`` that this callback is a child of, at any depth.
@@ -185,16 +231,15 @@ def walk(callback: BaseCallback) -> Iterator[BaseCallback]:
     Yields:
         The callbacks, a holder before what it holds; pure lists are left out.
     """
-    children = getattr(callback, "callbacks", None)
-    if isinstance(children, list):
-        for child in children:
+    if isinstance(callback, CallbackList):
+        for child in callback.callbacks:
             yield from walk(child)
         return
     yield callback
     for name in ("callback_on_new_best", "callback"):
-        child = getattr(callback, name, None)
-        if isinstance(child, BaseCallback):
-            yield from walk(child)
+        held = getattr(callback, name, None)
+        if isinstance(held, BaseCallback):
+            yield from walk(held)
 
 
 _RUNNING: weakref.WeakSet[VeloraCallback] = weakref.WeakSet()
@@ -203,4 +248,7 @@ _RUNNING: weakref.WeakSet[VeloraCallback] = weakref.WeakSet()
 @atexit.register
 def _end_what_still_runs() -> None:
     for callback in list(_RUNNING):
-        callback._end_cut_short()
+        try:
+            callback._end(interrupted=True)
+        except Exception:  # the next one must end too
+            traceback.print_exc()

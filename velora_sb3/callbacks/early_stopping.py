@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
+from numbers import Real
 from typing import Any
 
 import numpy as np
+from sb3_contrib import ARS
 
 from velora_sb3.callbacks.base import VeloraCallback
 from velora_sb3.callbacks.episodes import Episode
@@ -15,10 +18,12 @@ class EarlyStopping(VeloraCallback):
     """Stops training once the return has reached a target several times in a row.
 
     In a list of callbacks it judges the episodes of training, in the order in which they end. As
-    ``callback_after_eval`` (or ``callback_on_new_best``) of an ``EvalCallback`` it judges the latest mean evaluation
-    reward instead, so one lucky evaluation does not stop training.
+    ``callback_after_eval`` of an ``EvalCallback`` it judges the mean reward of each evaluation instead; as
+    ``callback_on_new_best`` of those evaluations only that were the best so far.
 
-    When it stops training, the logger gets ``early_stopping/reward`` and ``early_stopping/timesteps``.
+    When the target is reached, the logger gets ``early_stopping/reward`` and ``early_stopping/timesteps``.
+
+    ARS ignores callbacks that want to stop. There it warns, and training goes on.
 
     Args:
         target: The return to reach, in the environment's own reward, before any normalization.
@@ -28,7 +33,7 @@ class EarlyStopping(VeloraCallback):
 
     Attributes:
         stopped_early: Whether it has stopped training.
-        reason: Why, in a sentence; None as long as it has not.
+        reason: How the target was reached, in a sentence; None as long as it was not.
         reward: The return, or moving average, that was judged last; None before the first.
 
     Raises:
@@ -37,7 +42,8 @@ class EarlyStopping(VeloraCallback):
 
     def __init__(self, target: float, *, patience: int = 3, window: int = 1, verbose: int = 0) -> None:
         super().__init__(verbose)
-        if isinstance(target, bool) or not np.isfinite(target):
+        given: object = target
+        if isinstance(given, bool) or not isinstance(given, Real) or not np.isfinite(float(given)):
             raise ValueError(f"target must be a finite number, got {target!r}")
         for name, value in (("patience", patience), ("window", window)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -71,21 +77,23 @@ class EarlyStopping(VeloraCallback):
         self._latest = deque(state["latest"], maxlen=self.window)
 
     def _on_start(self) -> None:
-        if self.model.num_timesteps == 0:  # a new run: what an earlier one reached does not count
-            self._hits, self.stopped_early, self.reason, self.reward = 0, False, None, None
+        if self.is_new_run:
             self._latest.clear()
+            self.reward = None
+        if self.is_new_run or self.reason is not None:  # learn() after a stop is a wish to go on
+            self._hits, self.stopped_early, self.reason = 0, False, None
+        if isinstance(self.model, ARS):
+            warnings.warn("ARS ignores callbacks that want to stop: EarlyStopping only reports", stacklevel=2)
 
-    def _on_step(self) -> bool:
+    def _on_every_step(self) -> bool:
         evaluation = self.evaluation()
-        if evaluation is None:
-            return super()._on_step()
-        return self._judge(evaluation.last_mean_reward, "evaluation")
+        return evaluation is None or self._judge(evaluation.last_mean_reward, "the evaluation")
 
     def _on_episode(self, episode: Episode) -> bool:
-        return self._judge(episode.episode_return, f"episode {episode.number}")
+        return self.evaluation() is not None or self._judge(episode.episode_return, f"episode {episode.number}")
 
     def _judge(self, value: float, what: str) -> bool:
-        if self.stopped_early:  # further episodes that end with the same step, or an algorithm that goes on
+        if self.reason is not None:  # further episodes that end with the same step, or an algorithm that goes on
             return False
         self._latest.append(float(value))
         if len(self._latest) < self.window:
@@ -94,7 +102,7 @@ class EarlyStopping(VeloraCallback):
         self._hits = self._hits + 1 if self.reward >= self.target else 0
         if self._hits < self.patience:
             return True
-        self.stopped_early = True
+        self.stopped_early = not isinstance(self.model, ARS)
         times = "once" if self.patience == 1 else f"{self.patience} times in a row"
         steps = self.model.num_timesteps
         self.reason = f"the return reached {self.target:g} {times}: {self.reward:g} at {what}, {steps} timesteps"

@@ -19,8 +19,8 @@ class Episode:
         number: 1 for the first that ended.
         episode_return: Sum of its rewards, as the environment gave them.
         length: Its steps.
-        timestep: ``num_timesteps`` when it ended.
-        env_index: Which of the vectorized environments it ran in.
+        timestep: ``num_timesteps`` when it ended; with ARS when its rollout ended.
+        env_index: Which of the vectorized environments it ran in; with ARS always 0.
     """
 
     number: int
@@ -35,7 +35,11 @@ class EpisodeCounter:
 
     All callbacks of a model share one, so each step is counted once, whoever asks first. It needs no ``Monitor``: it
     reads ``rewards`` and ``dones`` of SB3's rollouts, and under ``VecNormalize`` the rewards before normalization.
-    ARS shows callbacks neither; its episodes are taken from ``ep_info_buffer``, in order but without an environment.
+    ARS shows callbacks neither; its episodes are taken from ``ep_info_buffer`` at the end of each rollout, as SB3's
+    evaluation reports them.
+
+    An episode whose first steps nobody has seen is left out: one in flight when a callback joins a run that went on
+    without any.
 
     Args:
         n_envs: Number of vectorized environments.
@@ -48,7 +52,8 @@ class EpisodeCounter:
         self._whole = np.ones(n_envs, dtype=bool)  # false while an episode's first steps were not seen
         self._timestep = 0
         self._latest: list[Episode] = []
-        self._infos_seen = 0
+        self._rollout = 0  # num_timesteps at the end of the last rollout of ARS
+        self._observations: list[Any] = []  # one of these is _last_obs as long as SB3 does not reset
 
     @staticmethod
     def of(model: BaseAlgorithm) -> EpisodeCounter:
@@ -67,18 +72,32 @@ class EpisodeCounter:
             counter.finished = finished
         return counter
 
-    def start(self, timestep: int) -> None:
-        """Note that ``learn()`` begins. At step 0 SB3 has reset the environments: what was in flight is forgotten.
+    def start(self, model: BaseAlgorithm) -> None:
+        """Note that ``learn()`` begins, and what has happened to the environments since the last time.
+
+        Args:
+            model: The model.
+        """
+        timestep, known = model.num_timesteps, self._observations
+        if timestep == 0:  # SB3 has reset the environments
+            self.finished = 0
+            self._forget(np.ones_like(self._whole))
+        elif timestep != self._timestep:  # somebody trained without callbacks
+            self._forget(~_in_flight(model))
+        elif known and not any(model._last_obs is observation for observation in known):  # reset, as after set_env
+            self._forget(np.ones_like(self._whole))
+        self._timestep, self._latest, self._rollout, self._observations = timestep, [], timestep, []
+
+    def is_up_to_date(self, timestep: int) -> bool:
+        """Whether it has heard of all episodes so far.
 
         Args:
             timestep: ``num_timesteps``.
+
+        Returns:
+            False if no callback could count, as when the only one is a ``callback_on_new_best``.
         """
-        if timestep == 0 and self._timestep != 0:
-            self.finished = 0
-            self._returns[:] = self._lengths[:] = 0
-            self._whole[:] = True
-        self._timestep = timestep
-        self._latest = []
+        return max(self._timestep, self._rollout) > timestep - len(self._returns)
 
     def step(self, model: BaseAlgorithm, rollout: dict[str, Any]) -> list[Episode]:
         """Take in one step of the environments, once, however many callbacks ask.
@@ -105,6 +124,8 @@ class EpisodeCounter:
         self._returns += rewards
         self._lengths += 1
         self._timestep, self._latest = timestep, []
+        if "new_obs" in rollout:  # SB3's next _last_obs; if training stops here, it stays what it is
+            self._observations = [model._last_obs, rollout["new_obs"]]
         if dones.any():
             ended = [int(index) for index in np.flatnonzero(dones)]
             self._latest = [self._finish(index) for index in ended if self._end_of_whole(index)]
@@ -118,16 +139,17 @@ class EpisodeCounter:
             rollout: A callback's ``locals``.
 
         Returns:
-            The episodes.
+            The same episodes for every callback that asks.
         """
-        if "rewards" in rollout or not model.ep_info_buffer or self._infos_seen == model.num_timesteps:
+        if "rewards" in rollout or not model.ep_info_buffer:
             return []
-        self._infos_seen = model.num_timesteps
-        episodes = []
-        for info in model.ep_info_buffer:
-            self.finished += 1
-            episodes.append(Episode(self.finished, float(info["r"]), int(info["l"]), model.num_timesteps, 0))
-        return episodes
+        timestep = model.num_timesteps
+        if self._rollout != timestep:
+            self._rollout, self._latest = timestep, []
+            for info in model.ep_info_buffer:
+                self.finished += 1
+                self._latest.append(Episode(self.finished, float(info["r"]), int(info["l"]), timestep, 0))
+        return self._latest
 
     def state_dict(self) -> dict[str, Any]:
         """Where counting stands, as plain data."""
@@ -143,11 +165,17 @@ class EpisodeCounter:
         """Go on counting from a state.
 
         Args:
-            state: What :meth:`state_dict` gave for as many environments.
+            state: What :meth:`state_dict` gave. Only the number of finished episodes is taken at another timestep,
+                with another number of environments, or if there is no ``returns`` because environments were reset.
         """
-        self.finished, self._timestep = int(state["finished"]), int(state["timestep"])
-        self._returns[:], self._lengths[:], self._whole[:] = state["returns"], state["lengths"], state["whole"]
-        self._latest = []
+        self.finished = int(state["finished"])
+        if len(state.get("returns", ())) == len(self._returns) and state["timestep"] == self._timestep:
+            self._returns[:], self._lengths[:], self._whole[:] = state["returns"], state["lengths"], state["whole"]
+
+    def _forget(self, whole: np.ndarray) -> None:
+        """Start all sums anew; ``whole`` says in which environments an episode starts now."""
+        self._returns[:] = self._lengths[:] = 0
+        self._whole[:] = whole
 
     def _end_of_whole(self, index: int) -> bool:
         """Whether the episode that has just ended was seen from its start; the next one is."""
@@ -162,6 +190,14 @@ class EpisodeCounter:
         episode = Episode(self.finished, float(self._returns[index]), int(self._lengths[index]), self._timestep, index)
         self._returns[index] = self._lengths[index] = 0
         return episode
+
+
+def _in_flight(model: BaseAlgorithm) -> np.ndarray:
+    """Which environments of a model that has trained before are in the middle of an episode."""
+    buffer = getattr(model, "replay_buffer", None)
+    if buffer is not None:  # off-policy algorithms do not keep _last_episode_starts
+        return np.asarray(buffer.dones[buffer.pos - 1] == 0) if buffer.size() else np.zeros(model.n_envs, dtype=bool)
+    return ~np.asarray(model._last_episode_starts, dtype=bool)
 
 
 _COUNTERS: weakref.WeakKeyDictionary[BaseAlgorithm, EpisodeCounter] = weakref.WeakKeyDictionary()

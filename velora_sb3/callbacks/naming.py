@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from stable_baselines3.common.vec_env import VecEnv
+import gymnasium as gym
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+
+def env_id(env: VecEnv) -> str | None:
+    """The id under which Gymnasium knows an environment.
+
+    Args:
+        env: The vectorized environments; the first is asked.
+
+    Returns:
+        The id, such as ``Pendulum-v1``; None if it has none.
+    """
+    first = _env_at_hand(env)
+    if first is not None:
+        return None if first.spec is None else first.spec.id
+    innermost = re.search(r"<\w+<([^<>\s]+)>>", env_text(env))
+    return innermost[1] if innermost else None
 
 
 def env_name(env: VecEnv) -> str:
-    """What an environment is called: its spec's name, or its class's if it has no spec.
+    """What an environment is called: by its id, or by its class if it has none.
 
     Args:
         env: The vectorized environments; the first is asked.
@@ -16,28 +34,53 @@ def env_name(env: VecEnv) -> str:
     Returns:
         The name without namespace and version, such as ``Pendulum``; fit for a file's name.
     """
-    spec = env.get_attr("spec", 0)[0]
-    if spec is not None:
-        return _for_a_file(spec.name)
-    # Wrappers print what they wrap, also in another process, from where a class could not always be sent.
-    printed = str(env.env_method("__str__", indices=0)[0])
-    innermost = re.findall(r"<(\w+) instance>", printed)
-    return innermost[-1] if innermost else _for_a_file(printed)
+    known = env_id(env)
+    if known is not None:
+        return _for_a_file(re.sub(r"-v\d+$", "", known.rpartition("/")[2]))
+    first = _env_at_hand(env)
+    if first is not None:
+        return type(first).__name__
+    innermost = re.findall(r"<(\w+) instance>", env_text(env))
+    return innermost[-1] if innermost else _for_a_file(type(env.unwrapped).__name__)
+
+
+def env_text(env: VecEnv) -> str:
+    """What the first of the environments prints: its wrappers, its class and its id.
+
+    An environment in another process is asked for no more than this text: it could not always send its spec or its
+    class, and would die of the attempt.
+
+    Args:
+        env: The vectorized environments.
+
+    Returns:
+        Such as ``<Monitor<TimeLimit<PendulumEnv<Pendulum-v1>>>>``.
+    """
+    try:
+        return str(env.env_method("__str__", indices=0)[0])
+    except (AttributeError, NotImplementedError):  # vectorized environments that hold no single ones
+        return str(env)
 
 
 def short_number(number: int) -> str:
-    """A number in few characters: 100, 1.5K, 2M.
+    """A number in few characters: 100, 1.5K, 2M. Two numbers never have the same.
 
     Args:
         number: A whole number, at least 0.
 
     Returns:
-        The number, with up to two decimals of thousands, millions or billions.
+        The number, in thousands, millions or billions if two decimals tell it exactly.
     """
     for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if number >= size:
+        if number >= size and number % (size // 100) == 0:
             return f"{number / size:.2f}".rstrip("0").rstrip(".") + letter
     return str(number)
+
+
+def _env_at_hand(env: VecEnv) -> gym.Env[Any, Any] | None:
+    """The first environment itself, if it lives in this process."""
+    inner = env.unwrapped
+    return inner.envs[0].unwrapped if isinstance(inner, DummyVecEnv) else None
 
 
 def _for_a_file(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from velora_sb3.callbacks import CometAnalytics, EarlyStopping, RecordVideos, SaveCheckpoints, WandbAnalytics
+from velora_sb3.callbacks import EarlyStopping, RecordVideos, SaveCheckpoints
 from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.run_config import RunConfig
 from velora_sb3.metrics import RecordMetrics
