@@ -95,9 +95,11 @@ def run(args: argparse.Namespace) -> int:
 
     from velora_sb3.cli.build_model import build_model
     from velora_sb3.cli.environments import import_packages, open_env, renders_frames
+    from velora_sb3.cli.errors import UserError
     from velora_sb3.cli.report import print_line, print_summary
     from velora_sb3.cli.run_directory import create_run_directory
     from velora_sb3.cli.training import train_model
+    from velora_sb3.cli.watching import make_early_stopping, make_recorders, make_trackers
     from velora_sb3.plotting.episode_video import why_no_video
     from velora_sb3.plotting.learning_curves import why_no_curves
 
@@ -107,16 +109,22 @@ def run(args: argparse.Namespace) -> int:
     env = open_env(config.env)
     video = args.video and renders_frames(env)
     env.close()
+    no_video = why_no_video(config.env) if video else None
+    if config.record_every and (no_video or not video):
+        raise UserError(f"--record-every: {no_video or f'{config.env} does not render pictures'}")
+    make_early_stopping(config)  # refuse now, not when the directory is made
+    trackers = make_trackers(config)
     model = build_model(config)
     directory = create_run_directory(args.run_dir, config.algo, config.env)
 
     console = Console()
     print_line(console, f"{config.algo} on {config.env} with {config.policy}, {config.steps:,} steps -> {directory}")
-    no_curves, no_video = why_no_curves(), why_no_video(config.env) if video else None
+    no_curves = why_no_curves()
     for missing in (no_curves, no_video):  # told before training, not after
         if missing is not None:
             print_line(console, missing)
-    outcome = train_model(model, config, directory, no_curves is None, video and no_video is None)
+    watching = [*make_recorders(config, directory), *trackers]
+    outcome = train_model(model, config, directory, no_curves is None, video and no_video is None, watching)
     print_summary(console, config, directory, outcome)
     return 130 if outcome.interrupted else 0
 

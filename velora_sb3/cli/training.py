@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,12 +12,13 @@ import pandas as pd
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
-from velora_sb3.callbacks.progress_bar import ProgressBar
+from velora_sb3.callbacks import ProgressBar, VeloraCallback
 from velora_sb3.cli.environments import open_env, open_vec_env
 from velora_sb3.cli.episode_log import EpisodeLog
 from velora_sb3.cli.evaluation import evaluate_model, evaluation_callback
 from velora_sb3.cli.interrupt import StopOnInterrupt
 from velora_sb3.cli.run_config import RunConfig
+from velora_sb3.cli.watching import make_early_stopping
 from velora_sb3.plotting.episode_video import record_episode
 from velora_sb3.plotting.learning_curves import plot_learning_curve
 
@@ -48,7 +51,14 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-def train_model(model: BaseAlgorithm, config: RunConfig, directory: Path, curves: bool, video: bool) -> Outcome:
+def train_model(
+    model: BaseAlgorithm,
+    config: RunConfig,
+    directory: Path,
+    curves: bool,
+    video: bool,
+    watching: Sequence[VeloraCallback] = (),
+) -> Outcome:
     """Train a model and fill its run directory.
 
     Args:
@@ -57,13 +67,14 @@ def train_model(model: BaseAlgorithm, config: RunConfig, directory: Path, curves
         directory: The run directory, empty.
         curves: Whether to draw learning curves.
         video: Whether to record a video.
+        watching: More callbacks.
 
     Returns:
         What came of it. After Ctrl-C the model and the curves are there, evaluation and video are left out.
     """
     config.save(directory)
     outcome = Outcome()
-    outcome.interrupted = _learn(model, config, directory, outcome)
+    outcome.interrupted = _learn(model, config, directory, outcome, watching)
     try:
         if curves:
             draw_learning_curve(directory, f"{config.algo}, {config.policy}, {config.env}, seed {config.seed}")
@@ -79,7 +90,9 @@ def train_model(model: BaseAlgorithm, config: RunConfig, directory: Path, curves
     return outcome
 
 
-def _learn(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome) -> bool:
+def _learn(
+    model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome, watching: Sequence[VeloraCallback]
+) -> bool:
     """Learn, save whatever came of it, also after an error, and tell whether it was cut short."""
     interrupted = False
     start = time.perf_counter()
@@ -93,13 +106,18 @@ def _learn(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Ou
             callbacks.append(early_stopping)
         callbacks += watching
         try:
-            model.learn(config.steps, callback=CallbackList([*callbacks, stop]))
+            with ExitStack() as ends:  # SB3 does not end callbacks when it is interrupted
+                for callback in watching:
+                    ends.enter_context(callback)
+                model.learn(config.steps, callback=CallbackList([*callbacks, stop]))
         except KeyboardInterrupt:
             interrupted = True
         finally:
             bar.close()
             save_model(model, directory)
             outcome.steps, outcome.seconds = model.num_timesteps, time.perf_counter() - start
+            if early_stopping is not None and early_stopping.reason is not None:
+                outcome.notes.append(f"stopped early: {early_stopping.reason}")
     return interrupted
 
 

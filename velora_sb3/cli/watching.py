@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stable_baselines3.common.callbacks import BaseCallback
-
-from velora_sb3.callbacks import EarlyStopping, RecordVideos, SaveCheckpoints
+from velora_sb3.callbacks import EarlyStopping, RecordVideos, SaveCheckpoints, VeloraCallback
 from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.run_config import RunConfig
 from velora_sb3.metrics import RecordMetrics
@@ -35,7 +33,7 @@ def make_early_stopping(config: RunConfig) -> EarlyStopping | None:
         raise UserError(f"--target: {reason(error)}") from error
 
 
-def make_trackers(config: RunConfig) -> list[BaseCallback]:
+def make_trackers(config: RunConfig) -> list[VeloraCallback]:
     """What reports the run elsewhere. Nothing is sent or written before training starts.
 
     Args:
@@ -57,7 +55,7 @@ def make_trackers(config: RunConfig) -> list[BaseCallback]:
     return []
 
 
-def make_recorders(config: RunConfig, directory: Path) -> list[BaseCallback]:
+def make_recorders(config: RunConfig, directory: Path) -> list[VeloraCallback]:
     """What writes checkpoints, videos and episodes to disk.
 
     Args:
@@ -67,7 +65,7 @@ def make_recorders(config: RunConfig, directory: Path) -> list[BaseCallback]:
     Returns:
         The callbacks.
     """
-    recorders: list[BaseCallback] = []
+    recorders: list[VeloraCallback] = []
     if config.checkpoint_every:
         recorders.append(SaveCheckpoints(CHECKPOINTS, frequency=config.checkpoint_every, root=directory))
     if config.record_every:
