@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
@@ -27,10 +28,14 @@ class VeloraCallback(BaseCallback):
 
     Args:
         verbose: 0 for silence, 1 to print :meth:`info` when training starts.
+
+    Attributes:
+        cut_short: At the end, whether ``learn()`` did not get to its own end.
     """
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
+        self.cut_short = False
         self._running = False
         self._restored: dict[str, Any] | None = None
 
@@ -102,7 +107,7 @@ class VeloraCallback(BaseCallback):
 
     def on_training_start(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
         """As SB3's; ends first what an interrupted ``learn()`` left open."""
-        self.on_training_end()
+        self._end(cut_short=True)
         super().on_training_start(locals_, globals_)
 
     def _on_training_start(self) -> None:
@@ -131,10 +136,22 @@ class VeloraCallback(BaseCallback):
 
     def on_training_end(self) -> None:
         """As SB3's, but more than one call does no harm."""
+        self._end(cut_short=not self._called_by_learn())
+
+    def _end(self, cut_short: bool) -> None:
         if self._running:
-            self._running = False
+            self._running, self.cut_short = False, cut_short
             _RUNNING.discard(self)
             self._on_training_end()
+
+    def _called_by_learn(self) -> bool:
+        """Others end callbacks too: RL Zoo after a Ctrl-C, ``with``, and the end of the program."""
+        frame = sys._getframe()
+        while frame.f_back is not None:
+            frame = frame.f_back
+            if frame.f_code.co_name == "learn" and frame.f_locals.get("self") is getattr(self, "model", None):
+                return True
+        return False
 
     def _on_training_end(self) -> None:
         self._on_end()
