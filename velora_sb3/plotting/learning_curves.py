@@ -9,6 +9,8 @@ from velora_sb3._optional import install_line, missing_modules
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def why_no_curves() -> str | None:
@@ -31,12 +33,7 @@ def plot_learning_curve(
         evaluations: One row for each evaluation: ``timesteps``, ``mean_return``, ``std_return``.
         title: Stands above the picture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Not pyplot: it keeps figures alive and may look for a display.
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
     if len(episodes):
         steps, returns = episodes["timesteps"], episodes["return"]
@@ -49,17 +46,50 @@ def plot_learning_curve(
         steps, mean, std = (evaluations[name] for name in ("timesteps", "mean_return", "std_return"))
         axes.fill_between(steps, mean - std, mean + std, color="tab:orange", alpha=0.2, linewidth=0)
         axes.plot(steps, mean, "o-", color="tab:orange", markersize=3.5, label="evaluations, ± std over episodes")
-    axes.set_xlabel("timesteps")
-    axes.set_ylabel("episode return")
-    axes.set_title(title)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="best")
-    else:
-        axes.text(0.5, 0.5, "no episode ended", ha="center", va="center", transform=axes.transAxes)
+    finish_axes(axes, "timesteps", "episode return", title)
     figure.savefig(path)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure that nobody else knows of: pyplot keeps its figures alive and may look for a display.
+
+    Args:
+        width: In inches.
+        height: In inches.
+
+    Returns:
+        The figure, empty.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish_axes(axes: Axes, x_label: str, y_label: str, title: str) -> None:
+    """What all pictures of returns have in common.
+
+    Args:
+        axes: With everything drawn, or nothing if no episode has ended.
+        x_label: What runs to the right.
+        y_label: What runs upwards.
+        title: Stands above.
+    """
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.set_title(title)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.locator_params(axis="x", nbins=6)
+    if not axes.has_data():
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no episode ended", ha="center", va="center", transform=axes.transAxes)
 
 
 def moving_average_window(n_episodes: int) -> int:

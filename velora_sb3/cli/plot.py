@@ -1,0 +1,121 @@
+"""``velora-sb3 plot``: learning curves of recorded runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from velora_sb3.cli.argument_types import positive
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DESCRIPTION = """\
+Draw the learning curves of the runs in a file that the callback RecordMetrics wrote, also while it is being written.
+Runs of one algorithm on one environment, such as several seeds, are one line, the mean over the runs, with a band from
+the lowest to the highest of them.
+"""
+X_AXES = ("timesteps", "episodes", "seconds")
+GROUPS = ("algorithm", "env", "run", "seed", "status", "total_timesteps")
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand.
+
+    Args:
+        commands: What ``add_subparsers`` returned.
+    """
+    parser = commands.add_parser("plot", help="draw the learning curves of recorded runs", description=DESCRIPTION)
+    parser.add_argument("metrics", metavar="METRICS_DB", help="the file that RecordMetrics wrote")
+    parser.add_argument("--run", dest="runs", nargs="+", metavar="RUN", help="names or numbers of runs (default: all)")
+    parser.add_argument("--x", choices=X_AXES, default="timesteps", help="to the right (default: timesteps)")
+    parser.add_argument(
+        "--smooth",
+        type=positive,
+        metavar="EPISODES",
+        help="episodes to average over (default: a tenth of a run's, at most 100)",
+    )
+    parser.add_argument(
+        "--group-by",
+        default="algorithm,env",
+        metavar="COLUMNS",
+        help=f"what runs of one line share, of {', '.join(GROUPS)} (default: algorithm,env; env always is)",
+    )
+    parser.add_argument("--out", default="curves.png", help=f"the picture, {', '.join(FORMATS)} (default: curves.png)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw.
+
+    Args:
+        args: The parsed options.
+
+    Returns:
+        0.
+
+    Raises:
+        UserError: If the file cannot be read, or the picture cannot be drawn or written.
+    """
+    from rich.console import Console
+
+    from velora_sb3._optional import install_line, missing_modules
+    from velora_sb3.cli.errors import UserError, unknown
+    from velora_sb3.cli.report import print_line
+    from velora_sb3.plotting.run_curves import plot_runs
+
+    if missing_modules("plot"):
+        raise UserError(f"pictures need matplotlib: {install_line('plot')}")
+    group_by = [column.strip() for column in args.group_by.split(",") if column.strip()]
+    for column in group_by:
+        if column not in GROUPS:
+            raise unknown("column to group by", column, GROUPS)
+    out = Path(args.out)
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"--out {out}: choose a name that ends in {', '.join(FORMATS)}")
+    episodes = read_episodes(Path(args.metrics), args.runs)
+    try:
+        plot_runs(out, episodes, x=args.x, smooth=args.smooth, group_by=group_by)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+    n_runs = episodes["run_id"].nunique()
+    print_line(Console(), f"{out}: {_count(n_runs, 'run')}, {_count(len(episodes), 'episode')}")
+    return 0
+
+
+def read_episodes(path: Path, runs: list[str] | None) -> pd.DataFrame:
+    """The episodes of some runs.
+
+    Args:
+        path: The file that ``RecordMetrics`` wrote.
+        runs: Names or numbers; None for all.
+
+    Returns:
+        What ``load_metrics`` gives.
+
+    Raises:
+        UserError: If the file cannot be read, or has no such run.
+    """
+    from velora_sb3.cli.errors import UserError, unknown
+    from velora_sb3.metrics import load_metrics, load_runs
+
+    try:
+        episodes, known = load_metrics(path), load_runs(path)
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
+    if runs is None:
+        return episodes
+    numbers = dict(zip(known["run"], known["run_id"], strict=True))
+    by_number = {str(number): number for number in numbers.values()}
+    wanted = []
+    for run in runs:
+        if run not in numbers and run not in by_number:
+            raise unknown(f"run in {path}", run, numbers)
+        wanted.append(numbers[run] if run in numbers else by_number[run])
+    return episodes[episodes["run_id"].isin(wanted)]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

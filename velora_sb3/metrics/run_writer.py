@@ -1,0 +1,92 @@
+"""Episodes into the file, many at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import warnings
+from pathlib import Path
+
+from velora_sb3.metrics.database import transact
+from velora_sb3.metrics.runs import now
+
+Row = tuple[int, float, int, float, float, int, float, int, str]
+
+# A write takes milliseconds, some tens on a slow disk: less than one percent of training. Little is lost by a kill.
+BATCH_EPISODES = 2_000
+BATCH_S = 5.0
+# Others may be writing. In mid-training nobody waits long: what is not written now is written later.
+WAIT_S = 2.0
+RETRY_AFTER_S = 30.0
+LAST_WAIT_S = 30.0
+
+
+class RunWriter:
+    """Collects a run's episodes and writes them in batches.
+
+    A write that fails is told once and tried again later, with everything that came in between.
+
+    Args:
+        path: The file.
+        run_id: The run's number in it.
+    """
+
+    def __init__(self, path: Path, run_id: int) -> None:
+        self._path = path
+        self._run_id = run_id
+        self._pending: list[Row] = []
+        self._due = time.monotonic() + BATCH_S
+        self._failing = self._told = self._ended = False
+
+    def add(self, row: Row) -> None:
+        """Take an episode; write if it is time.
+
+        Args:
+            row: Number, return, length, moving average and deviation, timestep, seconds, env index, losses.
+        """
+        self._pending.append(row)
+        full = len(self._pending) >= BATCH_EPISODES and not self._failing
+        if full or time.monotonic() >= self._due:
+            self.write()
+
+    def write(self) -> None:
+        """Write what there is."""
+        error = self._try(None, WAIT_S)
+        self._failing = error is not None
+        self._due = time.monotonic() + (RETRY_AFTER_S if self._failing else BATCH_S)
+        if error is not None and not self._told:
+            self._told = True
+            _warn(f"RecordMetrics cannot write to {self._path}: {error}. Training goes on; it is tried again later.")
+
+    def end(self, status: str) -> None:
+        """Write what there is, and how the run ended. More than one call does no harm.
+
+        Args:
+            status: The run's status from now on.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        error = self._try(status, LAST_WAIT_S)
+        if error is not None:
+            lost = len(self._pending)
+            _warn(f"RecordMetrics could not write the last {lost} episodes to {self._path}, they are lost: {error}")
+
+    def _try(self, status: str | None, wait: float) -> Exception | None:
+        rows = [(self._run_id, *row) for row in self._pending]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            if status is not None:
+                connection.execute("UPDATE runs SET status = ?, ended = ? WHERE id = ?", (status, now(), self._run_id))
+
+        try:
+            transact(self._path, work, wait)
+        except (sqlite3.Error, OSError, ValueError) as error:
+            return error
+        self._pending.clear()
+        return None
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=3)

@@ -1,0 +1,139 @@
+"""A run's row: made, found again, and its name."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from velora_sb3.metrics.describe import About
+
+RUNNING, FINISHED, STOPPED_EARLY, INTERRUPTED = "running", "finished", "stopped early", "interrupted"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run it is.
+
+    Attributes:
+        id: Its number in the file.
+        name: Its name.
+        started: When it started; tells it from a run of the same name in another file.
+    """
+
+    id: int
+    name: str
+    started: str
+
+
+@dataclass
+class Past:
+    """What a run has behind it, nothing if it is new.
+
+    Attributes:
+        episodes: Number of its last episode.
+        seconds: Training time up to that.
+        returns: Its latest returns, the oldest first.
+        losses: The losses known at that episode.
+    """
+
+    episodes: int = 0
+    seconds: float = 0.0
+    returns: list[float] = field(default_factory=list)
+    losses: dict[str, float] = field(default_factory=dict)
+
+
+def open_run(
+    known: Run | None, wanted: str | None, about: About, timestep: int, window: int
+) -> Callable[[sqlite3.Connection], tuple[Run, Past]]:
+    """Go on with a run, or begin one.
+
+    A training that starts at timestep 0 is a new run. One that goes on is the known run, else the one of the wanted
+    name, else a new one. Episodes after its timestep are deleted: the training that they came from was cut short, and
+    went back to a checkpoint.
+
+    Args:
+        known: The run that this training belongs to, if that is known.
+        wanted: The name that the user gave, None for one made of algorithm, environment and a number.
+        about: The run.
+        timestep: Where training starts.
+        window: How many of the latest returns are wanted.
+
+    Returns:
+        Work for :func:`~velora_sb3.metrics.database.transact`, which gives the run and its past.
+    """
+
+    def work(connection: sqlite3.Connection) -> tuple[Run, Past]:
+        run = _find(connection, known, wanted, about) if timestep > 0 else None
+        if run is None:
+            return _begin(connection, _free_name(connection, wanted, about), about), Past()
+        connection.execute("DELETE FROM episodes WHERE run = ? AND timestep > ?", (run.id, timestep))
+        connection.execute(
+            "UPDATE runs SET status = ?, ended = NULL, total_timesteps = ? WHERE id = ?",
+            (RUNNING, about.total_timesteps, run.id),
+        )
+        return run, _past(connection, run, window)
+
+    return work
+
+
+def now() -> str:
+    """The time as it is stored.
+
+    Returns:
+        ISO 8601, UTC.
+    """
+    return datetime.now(timezone.utc).isoformat()
+
+
+def _find(connection: sqlite3.Connection, known: Run | None, wanted: str | None, about: About) -> Run | None:
+    if known is not None:
+        query = "SELECT id, name, started FROM runs WHERE id = ? AND name = ? AND started = ?"
+        row = connection.execute(query, (known.id, known.name, known.started)).fetchone()
+        if row is not None:
+            return Run(*row)
+    if wanted is None:
+        return None
+    row = connection.execute("SELECT id, name, started, algorithm, env FROM runs WHERE name = ?", (wanted,)).fetchone()
+    if row is not None and row[3:] != (about.algorithm, about.env):
+        raise ValueError(
+            f"run {wanted!r} is {row[3]} on {row[4]}, this is {about.algorithm} on {about.env}: give another run="
+        )
+    return None if row is None else Run(*row[:3])
+
+
+def _free_name(connection: sqlite3.Connection, wanted: str | None, about: About) -> str:
+    """The wanted name, or the next number."""
+    if wanted is None:
+        stem = f"{about.algorithm}_{about.env_name}_"
+        names = connection.execute("SELECT substr(name, ?) FROM runs WHERE substr(name, 1, ?) = ?", (
+            len(stem) + 1, len(stem), stem,
+        ))  # fmt: skip
+        return stem + str(1 + max((int(number) for (number,) in names if number.isdecimal()), default=0))
+    if connection.execute("SELECT 1 FROM runs WHERE name = ?", (wanted,)).fetchone() is not None:
+        raise ValueError(
+            f"there is a run {wanted!r} already: give another run=, or none; to go on with it, give the trained model "
+            "learn(..., reset_num_timesteps=False)"
+        )
+    return wanted
+
+
+def _begin(connection: sqlite3.Connection, name: str, about: About) -> Run:
+    columns = "name, algorithm, env, seed, total_timesteps, config, versions, started, status"
+    started = now()
+    values = (name, about.algorithm, about.env, about.seed, about.total_timesteps, about.config, about.versions)
+    marks = ", ".join("?" * 9)
+    cursor = connection.execute(f"INSERT INTO runs ({columns}) VALUES ({marks})", (*values, started, RUNNING))
+    assert cursor.lastrowid is not None
+    return Run(cursor.lastrowid, name, started)
+
+
+def _past(connection: sqlite3.Connection, run: Run, window: int) -> Past:
+    query = "SELECT number, seconds, return, losses FROM episodes WHERE run = ? ORDER BY number DESC LIMIT ?"
+    rows = connection.execute(query, (run.id, window)).fetchall()
+    if not rows:
+        return Past()
+    returns = [float("nan") if row[2] is None else row[2] for row in reversed(rows)]
+    return Past(rows[0][0], rows[0][1], returns, json.loads(rows[0][3]))
