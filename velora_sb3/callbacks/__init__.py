@@ -1,7 +1,9 @@
 """Callbacks for any SB3 model, one to a file."""
 
 from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3.callbacks.comet import CometAnalytics
 from velora_sb3.callbacks.early_stopping import EarlyStopping
 from velora_sb3.callbacks.progress_bar import ProgressBar
+from velora_sb3.callbacks.wandb import WandbAnalytics
 
-__all__ = ["EarlyStopping", "ProgressBar", "VeloraCallback"]
+__all__ = ["CometAnalytics", "EarlyStopping", "ProgressBar", "VeloraCallback", "WandbAnalytics"]
