@@ -1,9 +1,19 @@
 """Callbacks for any SB3 model, one to a file."""
 
 from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3.callbacks.comet import CometAnalytics
 from velora_sb3.callbacks.early_stopping import EarlyStopping
 from velora_sb3.callbacks.progress_bar import ProgressBar
 from velora_sb3.callbacks.record_videos import RecordVideos
 from velora_sb3.callbacks.save_checkpoints import SaveCheckpoints
+from velora_sb3.callbacks.wandb import WandbAnalytics
 
-__all__ = ["EarlyStopping", "ProgressBar", "RecordVideos", "SaveCheckpoints", "VeloraCallback"]
+__all__ = [
+    "CometAnalytics",
+    "EarlyStopping",
+    "ProgressBar",
+    "RecordVideos",
+    "SaveCheckpoints",
+    "VeloraCallback",
+    "WandbAnalytics",
+]

@@ -57,6 +57,7 @@ class SaveCheckpoints(VeloraCallback):
     Attributes:
         directory: ``<root>/<dirname>``.
         saves: ``<root>/<dirname>/saves``.
+        saved: The checkpoints that stand, oldest first; new ones are appended.
 
     Raises:
         FileExistsError: If the directory holds something and ``force`` is not set; when it is constructed, and when a
@@ -84,6 +85,7 @@ class SaveCheckpoints(VeloraCallback):
         self.dirname, self.frequency, self.buffer, self.force, self.root = dirname, frequency, buffer, force, str(root)
         self.directory = Path(root, dirname).absolute()
         self.saves = self.directory / "saves"
+        self.saved: list[Path] = []
         self._refuse_to_overwrite(self.directory)
         self._due: int | None = None
         self._failing = False
@@ -176,6 +178,7 @@ class SaveCheckpoints(VeloraCallback):
             self._warn(path, error)
             return
         self._failing = False
+        self.saved.append(path)
         if self.verbose >= 1:
             print(f"SaveCheckpoints: saved {path}")
 

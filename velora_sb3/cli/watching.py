@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from velora_sb3.callbacks import EarlyStopping, RecordVideos, SaveCheckpoints, VeloraCallback
+from velora_sb3.callbacks import (
+    CometAnalytics,
+    EarlyStopping,
+    RecordVideos,
+    SaveCheckpoints,
+    VeloraCallback,
+    WandbAnalytics,
+)
 from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.run_config import RunConfig
 from velora_sb3.metrics import RecordMetrics
