@@ -25,7 +25,6 @@ from velora_sb3.checkpoints.vec_env_state import capture_vec_env, restore_vec_en
 
 # What SB3's callbacks remember. A callback of another kind is asked for its state_dict().
 COUNTERS: dict[type[BaseCallback], tuple[str, ...]] = {
-    BaseCallback: ("n_calls",),
     EvalCallback: (
         "best_mean_reward", "last_mean_reward", "evaluations_timesteps", "evaluations_results", "evaluations_length",
         "evaluations_successes",
@@ -158,9 +157,9 @@ def _walk(callback: BaseCallback) -> Iterator[BaseCallback]:
         return
     yield callback
     for name in ("callback_on_new_best", "callback"):
-        child = getattr(callback, name, None)
-        if isinstance(child, BaseCallback):
-            yield from _walk(child)
+        inner = getattr(callback, name, None)
+        if isinstance(inner, BaseCallback):
+            yield from _walk(inner)
 
 
 def _tells(callback: BaseCallback) -> bool:
@@ -168,4 +167,4 @@ def _tells(callback: BaseCallback) -> bool:
 
 
 def _counters(callback: BaseCallback) -> list[str]:
-    return [name for kind, names in COUNTERS.items() if isinstance(callback, kind) for name in names]
+    return ["n_calls", *(name for kind, names in COUNTERS.items() if isinstance(callback, kind) for name in names)]

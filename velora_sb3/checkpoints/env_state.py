@@ -179,30 +179,23 @@ def _set_state(layer: Layer, state: dict[str, Any]) -> None:
 
 
 def _random(layer: Layer) -> dict[str, Any]:
-    """A layer's own generators: a wrapper has none, unless it has a space of its own."""
-    own = vars(layer)
-    found: dict[str, Any] = {name: own[name] for name in ("_np_random", "_np_random_seed") if name in own}
-    for name in ("action_space", "observation_space", "_action_space", "_observation_space"):
-        if isinstance(own.get(name), gym.Space):
-            found[name] = space_random(own[name])
-    if not isinstance(layer, gym.Wrapper):
-        found.setdefault("_np_random", layer._np_random)
-        found.setdefault("_np_random_seed", layer._np_random_seed)
-    return found
+    """A layer's generators: those of its spaces, and the environment's own."""
+    spaces = {name: space_random(value) for name, value in vars(layer).items() if isinstance(value, gym.Space)}
+    if isinstance(layer, gym.Wrapper):
+        return {"spaces": spaces}
+    return {"spaces": spaces, "generator": layer._np_random, "seed": layer._np_random_seed}
 
 
 def _set_random(layer: Layer, saved: dict[str, Any]) -> None:
-    own = vars(layer)
-    for name in ("action_space", "observation_space", "_action_space", "_observation_space"):
-        if name in saved and isinstance(own.get(name), gym.Space):
-            restore_space_random(own[name], saved[name])
-    if "_np_random" in saved:
-        present = layer._np_random
-        if present is not None and saved["_np_random"] is not None:
-            _go_on_from(present, saved["_np_random"])
+    for name, value in vars(layer).items():
+        if isinstance(value, gym.Space) and name in saved["spaces"]:
+            restore_space_random(value, saved["spaces"][name])
+    if not isinstance(layer, gym.Wrapper):
+        if layer._np_random is not None and saved["generator"] is not None:
+            _go_on_from(layer._np_random, saved["generator"])
         else:
-            layer._np_random = saved["_np_random"]
-        layer._np_random_seed = saved["_np_random_seed"]
+            layer._np_random = saved["generator"]
+        layer._np_random_seed = saved["seed"]
 
 
 def _go_on_from(present: np.random.Generator, saved: np.random.Generator) -> None:

@@ -111,6 +111,8 @@ def load(
         return _build(checkpoint, env, device, custom_objects or {}, AllowList(trusted))
     except CheckpointError as error:
         raise (error if str(path) in str(error) else CheckpointError(f"{path / STATE}: {error}")) from error
+    except Warning:  # where they are made errors
+        raise
     except Exception as error:  # whatever a file makes SB3 or torch raise
         reason = f"{type(error).__name__}: {error}"
         raise CheckpointError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
@@ -50,7 +51,7 @@ def capture_model(model: BaseAlgorithm, encoder: Encoder, left_out: Collection[s
             continue
         where = arguments if name in names else attributes
         try:
-            where[name] = encoder.encode(_readable(value) if name in names else value, name)
+            where[name] = encoder.encode(_as_given(model, name, value) if name in names else value, name)
         except NotPlainError as error:
             raise CheckpointError(f"{error}. {_alternative(name, error.value)}") from error
     return {
@@ -148,7 +149,8 @@ def restore_parameters(
     """
     decoder.device = "cpu"  # an optimizer brings its tensors to where it needs them
     states: dict[str, Any] = {name: decoder.decode(state) for name, state in optimizers.items()}
-    model.set_parameters({"policy": policy, **states}, exact_match=True, device=model.device)
+    states["policy"] = policy
+    model.set_parameters(states, exact_match=True, device=model.device)
     known = model._get_torch_save_params()[1]
     for name, value in variables.items():
         if name not in known:
@@ -211,7 +213,7 @@ def _argument_names(algorithm: type) -> set[str]:
 def _not_stored(model: BaseAlgorithm) -> set[str]:
     states, variables = model._get_torch_save_params()
     parameters = {name.partition(".")[0] for name in [*states, *variables]}
-    return (ELSEWHERE | parameters | set(model._excluded_save_params())) - {RECURRENT_STATE}
+    return (parameters | ELSEWHERE | set(model._excluded_save_params())) - {RECURRENT_STATE}
 
 
 def _aliases_parameters(value: Any, policy: BasePolicy) -> bool:
@@ -222,8 +224,10 @@ def _aliases_parameters(value: Any, policy: BasePolicy) -> bool:
     return all(entry.data_ptr() in own for entry in value)
 
 
-def _readable(value: Any) -> Any:
-    """An argument as users write it: SB3 makes a schedule of a number again."""
+def _as_given(model: BaseAlgorithm, name: str, value: Any) -> Any:
+    """An argument as users write it, of which SB3 makes a schedule or chooses a class again."""
+    if name == "replay_buffer_class" and value is NStepReplayBuffer and getattr(model, "n_steps", 1) > 1:
+        return None  # SB3 warns where it is chosen twice
     while isinstance(value, FloatSchedule):
         value = value.value_schedule
     return value.val if isinstance(value, ConstantSchedule) else value

@@ -81,9 +81,8 @@ def cut_episodes(buffer: ReplayBuffer) -> None:
     Args:
         buffer: The buffer.
     """
-    if buffer.size() == 0 or not (
-        isinstance(buffer, HerReplayBuffer | NStepReplayBuffer) or buffer.optimize_memory_usage
-    ):
+    looks_ahead = isinstance(buffer, HerReplayBuffer | NStepReplayBuffer) or buffer.optimize_memory_usage
+    if buffer.size() == 0 or not looks_ahead:
         return
     last = (buffer.pos - 1) % buffer.buffer_size
     running = buffer.dones[last] == 0

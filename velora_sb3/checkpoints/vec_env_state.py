@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -164,7 +164,7 @@ def _wrapper_state(wrapper: VecEnv) -> Any:
         return {}
     name = type(wrapper).__name__
     if hasattr(type(wrapper), "get_state") and hasattr(type(wrapper), "set_state"):
-        return wrapper.get_state()
+        return wrapper.get_state()  # type: ignore[attr-defined]
     raise CheckpointError(f"{name} does not tell its state: give it the methods get_state() and set_state(state)")
 
 
@@ -202,7 +202,11 @@ class EnvProbe(metaclass=_Probe):
 
 
 def _serve(env: gym.Env[Any, Any], question: str, *arguments: Any) -> Any:
-    answers = {"capture": capture_env, "restore": _try_to_restore, "differences": differences}
+    answers: dict[str, Callable[..., Any]] = {
+        "capture": capture_env,
+        "restore": _try_to_restore,
+        "differences": differences,
+    }
     return answers[question](env, *arguments)
 
 
