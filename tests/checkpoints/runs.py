@@ -30,8 +30,16 @@ from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckA
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecMonitor, VecNormalize
 
-from velora_sb3 import RecurrentDDPG, RecurrentDQN, RecurrentQRDQN, RecurrentSAC, RecurrentTD3, RecurrentTQC
-from velora_sb3 import resume_training, save_checkpoint
+from velora_sb3 import (
+    RecurrentDDPG,
+    RecurrentDQN,
+    RecurrentQRDQN,
+    RecurrentSAC,
+    RecurrentTD3,
+    RecurrentTQC,
+    resume_training,
+    save_checkpoint,
+)
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}, "device": "cpu"}
 OFF_POLICY = {"learning_starts": 30, "buffer_size": 200, "batch_size": 8, **SMALL}
@@ -161,18 +169,22 @@ CASES = {
     "PPO, gSDE, schedules": Case(
         PPO,
         settings={
-            **BATCHED, "use_sde": True, "learning_rate": LinearSchedule(1e-2, 1e-4, 0.9),
+            **BATCHED,
+            "use_sde": True,
+            "learning_rate": LinearSchedule(1e-2, 1e-4, 0.9),
             "clip_range": LinearSchedule(0.3, 0.1, 1.0),
         },
-    ),  # fmt: skip
+    ),
     "SAC, whole episodes": Case(SAC, settings={**OFF_POLICY, "train_freq": (1, "episode"), "gradient_steps": -1}),
     "SAC, n-step": Case(SAC, settings={**OFF_POLICY, "n_steps": 3}),
     "SAC, small memory": Case(
         SAC,
         settings={
-            **OFF_POLICY, "optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False},
+            **OFF_POLICY,
+            "optimize_memory_usage": True,
+            "replay_buffer_kwargs": {"handle_timeout_termination": False},
         },
-    ),  # fmt: skip
+    ),
     "SAC, Dict": Case(SAC, lambda: DictPendulum(PENDULUM()), OFF_POLICY, "MultiInputPolicy"),
     "DQN, hindsight": Case(
         DQN,

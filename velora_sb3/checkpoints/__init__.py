@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill, go on to the last bit, and never run code."""
 
 from velora_sb3.checkpoints.allow_list import register
+from velora_sb3.checkpoints.directories import whole_directory
 from velora_sb3.checkpoints.errors import CheckpointError
 from velora_sb3.checkpoints.load import load_checkpoint
 from velora_sb3.checkpoints.resume import resume_training
@@ -12,7 +13,6 @@ from velora_sb3.checkpoints.retention import (
     newest_checkpoint,
 )
 from velora_sb3.checkpoints.save import save_checkpoint, write_checkpoint
-from velora_sb3.checkpoints.whole_directory import whole_directory
 
 __all__ = [
     "CheckpointError",

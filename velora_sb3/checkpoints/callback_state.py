@@ -122,8 +122,8 @@ def restore_callbacks(callback: BaseCallback, states: dict[str, Any], decoder: D
             same = evaluated.num_envs == len(state["eval_env"]["envs"])
             if same and vec_differences(evaluated, state["eval_env"]) is None:
                 restore_vec_env(evaluated, state["eval_env"], decoder, f"{name}.eval_env", with_episode=False)
-    stored = [name for name in states if not name.startswith(("ConvertCallback", "ProgressBar"))]
-    if missing := [name for name in stored if name not in present]:
+    telling = [name for name, state in states.items() if "own" in state or len(state["counters"]) > 1]
+    if missing := [name for name in telling if name not in present]:
         warnings.warn(
             f"the checkpoint has the state of {', '.join(missing)}, which the callbacks do not include: pass the "
             "callbacks of the run, if it is to go on as it was",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.checkpoints.allow_list import AllowList
+from velora_sb3.checkpoints.directories import recover
 from velora_sb3.checkpoints.encoding import Decoder
 from velora_sb3.checkpoints.errors import CheckpointError
 from velora_sb3.checkpoints.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, STATE
@@ -23,7 +25,6 @@ from velora_sb3.checkpoints.model_state import make_model, restore_parameters
 from velora_sb3.checkpoints.reading import Checkpoint, open_checkpoint
 from velora_sb3.checkpoints.replay_state import cut_episodes, restore_buffer
 from velora_sb3.checkpoints.vec_env_state import restore_vec_env, vec_differences, wrapped_as_saved
-from velora_sb3.checkpoints.whole_directory import recover
 
 # Arguments of policies that make layers, or the number of them.
 SIZES = frozenset({
@@ -38,12 +39,12 @@ class Loaded:
 
     Attributes:
         model: The model.
-        state: What ``state.json`` holds.
-        decoder: Decodes it.
+        checkpoint: The checkpoint.
+        decoder: Decodes its ``state.json``.
     """
 
     model: BaseAlgorithm
-    state: dict[str, Any]
+    checkpoint: Checkpoint
     decoder: Decoder
 
 
@@ -107,16 +108,34 @@ def load(
     if not path.exists() and path.parent.is_dir():
         recover(path.absolute().parent)
     checkpoint = open_checkpoint(path)
-    try:
+    with clear_errors(checkpoint):
         return _build(checkpoint, env, device, custom_objects or {}, AllowList(trusted))
+
+
+@contextmanager
+def clear_errors(checkpoint: Checkpoint) -> Iterator[None]:
+    """Whatever a file makes SB3 or torch raise within the block becomes an error that names it.
+
+    Args:
+        checkpoint: The checkpoint.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        CheckpointError: In the place of all other errors.
+    """
+    path = checkpoint.manifest.path
+    try:
+        yield
     except CheckpointError as error:
         raise (error if str(path) in str(error) else CheckpointError(f"{path / STATE}: {error}")) from error
     except Warning:  # where they are made errors
         raise
-    except Exception as error:  # whatever a file makes SB3 or torch raise
+    except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise CheckpointError(
-            f"{path / STATE} does not make a model ({reason}): use another checkpoint, or the versions that wrote it, "
+            f"{path / STATE} cannot be used here ({reason}): use another checkpoint, or the versions that wrote it, "
             f"{checkpoint.state.get('versions')}"
         ) from error
 
@@ -141,7 +160,7 @@ def _build(
         restore_buffer(buffer, state["replay_buffer"], checkpoint.tensors(BUFFER), decoder)
     if venv is not None:
         _restore_environments(model, venv, state, decoder)
-    return Loaded(model, state, decoder)
+    return Loaded(model, checkpoint, decoder)
 
 
 def _vectorized(env: gym.Env[Any, Any] | VecEnv | str, state: dict[str, Any], decoder: Decoder) -> VecEnv:

@@ -15,8 +15,9 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.checkpoints.callback_state import Passing, as_callback, restore_callbacks
+from velora_sb3.checkpoints.encoding import Decoder
 from velora_sb3.checkpoints.files import MANIFEST
-from velora_sb3.checkpoints.load import Loaded, load
+from velora_sb3.checkpoints.load import Loaded, clear_errors, load
 from velora_sb3.checkpoints.model_state import restore_exploration_matrices
 from velora_sb3.checkpoints.randomness import restore_randomness
 from velora_sb3.checkpoints.retention import newest_checkpoint
@@ -58,10 +59,11 @@ def resume_training(
     if path.is_dir() and not (path / MANIFEST).exists():
         path = newest_checkpoint(path)
     loaded = load(path, env, device, custom_objects, trusted)
-    model, state = loaded.model, loaded.state
+    model, state = loaded.model, loaded.checkpoint.state
     _tell_what_differs(state, model)
     callbacks = as_callback(callback)
-    restore_callbacks(callbacks, state["callbacks"], loaded.decoder)
+    with clear_errors(loaded.checkpoint):
+        restore_callbacks(callbacks, state["callbacks"], loaded.decoder)
     total = model._total_timesteps if total_timesteps is None else total_timesteps
     model.learn(
         total - model.num_timesteps,
@@ -84,19 +86,22 @@ class RestoreRandomness(Passing):
         self._loaded: Loaded | None = loaded
 
     def _on_training_start(self) -> None:
-        self._restore()
+        if self._loaded is not None:
+            self._restore(self._loaded)
 
     def _on_rollout_start(self) -> None:
-        if self._loaded is not None and self._loaded.state["moment"] == "rollout start":
-            self._restore()
+        if self._loaded is not None and self._loaded.checkpoint.state["moment"] == "rollout start":
+            self._restore(self._loaded)
         self._loaded = None
 
     def _on_step(self) -> bool:
         return True
 
-    def _restore(self) -> None:
-        assert self._loaded is not None
-        state, decoder = self._loaded.state, self._loaded.decoder
+    def _restore(self, loaded: Loaded) -> None:
+        with clear_errors(loaded.checkpoint):
+            self._restore_from(loaded.checkpoint.state, loaded.decoder)
+
+    def _restore_from(self, state: dict[str, Any], decoder: Decoder) -> None:
         log = self.model.logger
         for name, value, count, excluded in state["log"]:
             log.name_to_value[name] = decoder.decode(value)
@@ -112,11 +117,10 @@ class RestoreRandomness(Passing):
 
 
 def _tell_what_differs(state: dict[str, Any], model: BaseAlgorithm) -> None:
-    now = versions()
-    changed = [f"{name} {old} (now {now.get(name)})" for name, old in state["versions"].items() if now.get(name) != old]
+    now, then = versions(), state["versions"]
+    changed = [f"{name} {then[name]} (now {now[name]})" for name in now if name in then and then[name] != now[name]]
     if changed:
-        warnings.warn(
-            f"the checkpoint was written with {', '.join(changed)}: the run may not go on bit by bit", stacklevel=3
-        )
+        text = f"the checkpoint was written with {', '.join(changed)}: the run may not go on to the last bit"
+        warnings.warn(text, stacklevel=3)
     if state["replay_buffer"] is None and getattr(model, "replay_buffer", None) is not None:
         warnings.warn("the checkpoint has no replay buffer: the run goes on with an empty one", stacklevel=3)

@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+from velora_sb3.checkpoints.directories import clear_leftovers, recover, remove_directory
 from velora_sb3.checkpoints.errors import CheckpointError
 from velora_sb3.checkpoints.files import MANIFEST, Manifest
 from velora_sb3.checkpoints.reading import check_files, check_sizes, read_manifest
-from velora_sb3.checkpoints.whole_directory import clear_leftovers, recover, remove_directory
 
 MODES = ("max", "min")
 
