@@ -86,7 +86,10 @@ class SaveAlways(BaseCallback):
 
     def _on_rollout_start(self):
         steps = self.model.num_timesteps
-        save_checkpoint(self.model, self.directory / ("latest" if steps % 5 == 0 else f"step_{steps}"))
+        path = self.directory / ("latest" if steps % 5 == 0 else f"step_{steps}")
+        save_checkpoint(self.model, path, wait=steps % 3 > 0)
+        if steps % 3 == 0:
+            return  # training goes on while the disk works
         keep_last(self.directory, 3)
         self.tell(steps)
 

@@ -2,12 +2,14 @@
 
 import os
 import resource
+import subprocess
+import sys
 import warnings
 
 import pytest
 
 from velora_sb3 import load_checkpoint, save_checkpoint
-from velora_sb3.checkpoints import CheckpointError, directories, newest_checkpoint, whole_directory
+from velora_sb3.checkpoints import CheckpointError, directories, finish_saving, newest_checkpoint, whole_directory
 from velora_sb3.checkpoints.directories import clear_leftovers, recover, remove_directory
 
 
@@ -169,3 +171,30 @@ def test_a_directory_that_cannot_be_made_is_a_clear_error(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="could not be written"):
         save_checkpoint(model, tmp_path / "file" / "it")
+
+
+def test_training_need_not_wait_for_the_disk(model, tmp_path):
+    for number in range(3):
+        save_checkpoint(model, tmp_path / f"c{number}", wait=False)
+    assert newest_checkpoint(tmp_path).name == "c2"  # asks for it, so waits
+    assert names(tmp_path) == ["c0", "c1", "c2"]
+
+
+def test_what_goes_wrong_meanwhile_is_told_by_the_next_one_who_asks(tmp_path):
+    with whole_directory(tmp_path / "it", always, wait=False) as place:
+        place.rmdir()  # what the other thread would bring under its name
+    with pytest.raises(OSError, match="partial"):
+        finish_saving()
+    finish_saving()
+    assert names(tmp_path) == []
+
+
+def test_a_process_that_ends_waits_for_what_it_saves(tmp_path):
+    program = f"""
+import pathlib
+from velora_sb3.checkpoints import whole_directory
+with whole_directory(pathlib.Path({str(tmp_path / "it")!r}), lambda path: True, wait=False) as place:
+    (place / "file").write_bytes(bytes(10**7))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert names(tmp_path) == ["it"]

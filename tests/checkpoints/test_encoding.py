@@ -1,5 +1,6 @@
 """Plain data, and what is written as plain data, comes back as it was."""
 
+import hashlib
 import json
 import math
 import random
@@ -12,6 +13,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 from ncps.wirings import AutoNCP
+from safetensors.numpy import load_file
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
 from stable_baselines3.common.running_mean_std import RunningMeanStd
@@ -22,8 +24,8 @@ from tests.checkpoints.runs import assert_equal
 from velora_sb3.checkpoints.allow_list import AllowList
 from velora_sb3.checkpoints.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.errors import CheckpointError, NotPlainError
-from velora_sb3.checkpoints.files import save_tensors
 from velora_sb3.checkpoints.spaces import restore_space_random, space_random
+from velora_sb3.checkpoints.tensor_file import write_tensors
 
 
 def there_and_back(value, tmp_path=None, trusted=()):
@@ -33,7 +35,7 @@ def there_and_back(value, tmp_path=None, trusted=()):
     if tmp_path is not None:
         from safetensors import safe_open
 
-        save_tensors(tmp_path / "arrays", arrays)
+        write_tensors(tmp_path / "arrays", arrays)
         with safe_open(tmp_path / "arrays", "pt") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return Decoder(arrays, AllowList(trusted)).decode(json.loads(text))
@@ -221,3 +223,24 @@ def test_an_object_must_be_one_that_is_its_attributes():
 def test_what_was_never_written_is_refused(data, told):
     with pytest.raises(CheckpointError, match=told):
         Decoder({}).decode(data)
+
+
+def test_numbers_that_the_format_does_not_know_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="numbers of type complex128 cannot be stored"):
+        write_tensors(tmp_path / "x", {"x": torch.zeros(2, dtype=torch.complex128)})
+
+
+def test_the_size_and_the_digest_are_those_of_the_file(tmp_path):
+    size, digest = write_tensors(tmp_path / "x", {"b": np.arange(3, dtype=np.int8), "a": torch.ones(2, 3)})
+    content = (tmp_path / "x").read_bytes()
+    assert (size, digest) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_a_file_s_bytes_are_the_library_s_own(tmp_path):
+    arrays = {"b": np.arange(3.0), "c": np.array(2, dtype=np.int64), "a": np.zeros((0, 2), dtype=np.float32)}
+    write_tensors(tmp_path / "ours", arrays)
+    loaded = load_file(tmp_path / "ours")
+    for name, array in arrays.items():
+        assert_equal(loaded[name], array)
+    header = (tmp_path / "ours").read_bytes()
+    assert int.from_bytes(header[:8], "little") % 8 == 0  # aligned, for readers that map the file

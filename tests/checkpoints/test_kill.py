@@ -53,5 +53,5 @@ def test_killed_before_every_call_that_changes_the_disk(name, model, tmp_path):
 def test_what_is_killed_saves_and_removes_all_the_time(tmp_path):
     saved = []
     small_model(train_freq=1).learn(12, callback=SaveAlways(tmp_path, saved.append))
-    assert saved == list(range(12))
+    assert saved == [1, 2, 4, 5, 7, 8, 10, 11]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step_11", "step_9"]

@@ -1,7 +1,7 @@
 """Checkpoints that survive a kill, go on to the last bit, and never run code."""
 
 from velora_sb3.checkpoints.allow_list import register
-from velora_sb3.checkpoints.directories import whole_directory
+from velora_sb3.checkpoints.directories import finish_saving, whole_directory
 from velora_sb3.checkpoints.errors import CheckpointError
 from velora_sb3.checkpoints.load import load_checkpoint
 from velora_sb3.checkpoints.resume import resume_training
@@ -17,6 +17,7 @@ from velora_sb3.checkpoints.save import save_checkpoint, write_checkpoint
 __all__ = [
     "CheckpointError",
     "best_checkpoints",
+    "finish_saving",
     "keep_best",
     "keep_last",
     "list_checkpoints",

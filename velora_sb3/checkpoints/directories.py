@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +19,7 @@ _in_use: set[str] = set()  # marks of this process
 
 
 @contextmanager
-def whole_directory(path: Path, may_replace: Callable[[Path], bool]) -> Iterator[Path]:
+def whole_directory(path: Path, may_replace: Callable[[Path], bool], wait: bool = True) -> Iterator[Path]:
     """A directory that appears under its name once everything in it is on the disk.
 
     It is written beside its place, flushed, and renamed at the end of the block. What had that name stands until then.
@@ -26,39 +28,104 @@ def whole_directory(path: Path, may_replace: Callable[[Path], bool]) -> Iterator
     Args:
         path: The directory. Parents are created.
         may_replace: Whether a directory that is there may give way.
+        wait: Whether to wait for the disk at the end of the block. Otherwise another thread does, and
+            :func:`finish_saving` tells whether it went well.
 
     Yields:
         Where to write.
 
     Raises:
         CheckpointError: If there is something at the path that must stay.
+        OSError: If the disk is full, or for another reason; also what is left from before, if nobody waited for that.
     """
+    finish_saving()
     path = path.absolute()
     if path.is_symlink() or (path.exists() and not (path.is_dir() and may_replace(path))):
         raise CheckpointError(f"{path} exists and is no checkpoint: choose another path, or move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path.parent)
-    with _mark() as mark:
-        partial, replaced = (_hidden(path, state, mark) for state in ("partial", "replaced"))
-        partial.mkdir()
+    committing = _Committing(path)
+    try:
+        committing.partial.mkdir()
+        yield committing.partial
+    except BaseException:
+        committing.undo()
+        raise
+    if wait:
+        committing.commit_now()
+    else:
+        _pending.append(committing)
+        committing.start()
+
+
+def finish_saving() -> None:
+    """Wait until everything that was saved is on the disk.
+
+    Raises:
+        OSError: If something could not be written; what had its name stands.
+    """
+    while _pending:
+        committing = _pending.pop(0)
+        committing.join()
+        if committing.error is not None:
+            raise committing.error
+
+
+class _Committing(threading.Thread):
+    """Brings a directory to the disk and under its name.
+
+    Args:
+        path: The name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name=f"saving {path.name}")
+        self._path, self._mark = path, _new_mark()
+        self.partial, self._replaced = (_hidden(path, state, self._mark) for state in ("partial", "replaced"))
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """In a thread of its own, also while the program ends: no other threads can be started then."""
         try:
-            yield partial
-            for file in [below for below in partial.rglob("*") if below.is_file()]:
-                _flush(file)
-            _flush(partial)
-            if path.exists():
-                path.rename(replaced)
+            self.commit(map)
+        except BaseException as error:
+            self.error = error
+
+    def commit_now(self) -> None:
+        """With as many threads as there are files: together they wait for the disk once."""
+        with ThreadPoolExecutor() as pool:
+            self.commit(pool.map)
+
+    def commit(self, each: Callable[..., Iterable[None]]) -> None:
+        """Flush everything, then rename.
+
+        Args:
+            each: Applies a function to each of a list, as ``map`` does.
+        """
+        try:
+            list(each(_flush, [self.partial, *self.partial.rglob("*")]))
+            if self._path.exists():
+                self._path.rename(self._replaced)
             try:
-                partial.rename(path)
+                self.partial.rename(self._path)
             except OSError:
-                if replaced.exists():
-                    replaced.rename(path)
+                if self._replaced.exists():
+                    self._replaced.rename(self._path)
                 raise
         except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
+            self.undo()
             raise
-        _flush(path.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        _flush(self._path.parent)
+        shutil.rmtree(self._replaced, ignore_errors=True)
+        _in_use.discard(self._mark)
+
+    def undo(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+        _in_use.discard(self._mark)
+
+
+_pending: list[_Committing] = []
 
 
 def remove_directory(path: Path) -> None:
@@ -67,10 +134,11 @@ def remove_directory(path: Path) -> None:
     Args:
         path: Its directory.
     """
-    with _mark() as mark:
-        going = _hidden(path, "removed", mark)
-        path.rename(going)
-        shutil.rmtree(going, ignore_errors=True)
+    mark = _new_mark()
+    going = _hidden(path, "removed", mark)
+    path.rename(going)
+    shutil.rmtree(going, ignore_errors=True)
+    _in_use.discard(mark)
 
 
 def recover(directory: Path) -> None:
@@ -99,15 +167,11 @@ def _hidden(path: Path, state: str, mark: str) -> Path:
     return path.with_name(f".{path.name}.{state}-{mark}")
 
 
-@contextmanager
-def _mark() -> Iterator[str]:
+def _new_mark() -> str:
     """Tells the directories of this process from what a killed one left."""
     mark = f"{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     _in_use.add(mark)
-    try:
-        yield mark
-    finally:
-        _in_use.discard(mark)
+    return mark
 
 
 def _leftovers(directory: Path) -> list[tuple[Path, str, str]]:

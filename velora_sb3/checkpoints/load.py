@@ -17,7 +17,7 @@ from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.checkpoints.allow_list import AllowList
-from velora_sb3.checkpoints.directories import recover
+from velora_sb3.checkpoints.directories import finish_saving, recover
 from velora_sb3.checkpoints.encoding import Decoder
 from velora_sb3.checkpoints.errors import CheckpointError
 from velora_sb3.checkpoints.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, STATE
@@ -104,6 +104,7 @@ def load(
     Raises:
         CheckpointError: As :func:`load_checkpoint`.
     """
+    finish_saving()
     path = Path(path)
     if not path.exists() and path.parent.is_dir():
         recover(path.absolute().parent)

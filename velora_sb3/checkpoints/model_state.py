@@ -45,9 +45,9 @@ def capture_model(model: BaseAlgorithm, encoder: Encoder, left_out: Collection[s
     """
     arguments: dict[str, Any] = {}
     attributes: dict[str, Any] = {}
-    names = _argument_names(type(model))
+    names, elsewhere = _argument_names(type(model)), _not_stored(model)
     for name, value in vars(model).items():
-        if name in _not_stored(model) or name in left_out or _aliases_parameters(value, model.policy):
+        if name in elsewhere or name in left_out or _aliases_parameters(value, model.policy):
             continue
         where = arguments if name in names else attributes
         try:

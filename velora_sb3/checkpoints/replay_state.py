@@ -16,6 +16,8 @@ from velora_sb3.checkpoints.files import BUFFER
 
 # HER's info dicts: no numbers, so they go into state.json where HER keeps them at all.
 INFOS = "infos"
+NEXT = "next_observations"
+UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def capture_buffer(buffer: ReplayBuffer, encoder: Encoder) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -26,10 +28,10 @@ def capture_buffer(buffer: ReplayBuffer, encoder: Encoder) -> tuple[dict[str, An
         encoder: Takes what is not an array with a row for each step.
 
     Returns:
-        A description as JSON, and the filled rows of the arrays by name; they are not copied.
+        A description as JSON, and the filled rows of the arrays by name, most of them not copied.
     """
     rows = _rows(buffer)
-    arrays = {name: array[:rows] for name, array in _storage(buffer)}
+    arrays = without_repetitions({name: array[:rows] for name, array in _storage(buffer)})
     described: dict[str, Any] = {"class": type(buffer).__name__, "rows": rows, "pos": buffer.pos, "full": buffer.full}
     if isinstance(buffer, HerReplayBuffer):
         described["current_episode_start"] = encoder.encode(buffer._current_ep_start, "replay_buffer.current")
@@ -52,27 +54,76 @@ def restore_buffer(
     Raises:
         CheckpointError: If it does not fit.
     """
-    rows, storage = described["rows"], dict(_storage(buffer))
-    if described["class"] != type(buffer).__name__ or set(storage) != set(arrays):
+    rows, pos, full, size = described["rows"], int(described["pos"]), bool(described["full"]), buffer.buffer_size
+    if not 0 <= pos < size or rows != (size if full else min(pos + 1, size)):
         raise CheckpointError(
-            f"{BUFFER} is of a {described['class']} with {sorted(arrays)}, not of this model's buffer"
+            f"{BUFFER} has {rows} rows and its position is {pos}, this model's buffer has {size} rows"
         )
+    storage, whole = dict(_storage(buffer)), with_repetitions({name: array.numpy() for name, array in arrays.items()})
+    if described["class"] != type(buffer).__name__ or set(storage) != set(whole):
+        raise CheckpointError(f"{BUFFER} is of a {described['class']} of {sorted(whole)}, not of this model's kind")
     for name, array in storage.items():
-        saved = arrays[name].numpy()
+        saved = whole[name]
         if saved.shape != (rows, *array.shape[1:]) or saved.dtype != array.dtype:
             raise CheckpointError(
                 f"{BUFFER} has {name} of shape {saved.shape} and type {saved.dtype}, this model's buffer keeps rows of "
                 f"shape {array.shape[1:]} and type {array.dtype}"
             )
         array[:rows] = saved
-    buffer.pos, buffer.full = int(described["pos"]), bool(described["full"])
-    if not 0 <= buffer.pos < buffer.buffer_size or rows != _rows(buffer):
-        raise CheckpointError(f"{BUFFER} has {rows} rows, and its position is {buffer.pos} of {buffer.buffer_size}")
+    buffer.pos, buffer.full = pos, full
     if isinstance(buffer, HerReplayBuffer):
         buffer._current_ep_start = decoder.decode(described["current_episode_start"])
         if INFOS in described:
             for row, infos in enumerate(decoder.decode(described[INFOS])):
                 buffer.infos[row] = infos
+
+
+def without_repetitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Leave out the next observations that are the observations of the next step: nearly all of them.
+
+    Args:
+        arrays: Rows by name.
+
+    Returns:
+        The rows, with ``NAME only`` and ``NAME rows`` in the place of next observations: those that are not the
+        observation of the next row, and where they stand.
+    """
+    shorter = dict(arrays)
+    for name, following in arrays.items():
+        if not name.startswith(NEXT) or following.dtype.itemsize not in UNSIGNED or len(following) < 2:
+            continue
+        bits = UNSIGNED[following.dtype.itemsize]  # of zeros and NaNs too
+        observations = arrays[name.removeprefix("next_")]
+        differ = (following[:-1].view(bits) != observations[1:].view(bits)).reshape(len(following) - 1, -1).any(axis=1)
+        rows = np.append(np.flatnonzero(differ), len(following) - 1)
+        if len(rows) < len(following) / 2:
+            del shorter[name]
+            shorter[f"{name} only"], shorter[f"{name} rows"] = following[rows], rows
+    return shorter
+
+
+def with_repetitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays from which :func:`without_repetitions` has left out something.
+
+    Args:
+        arrays: What it gave.
+
+    Returns:
+        What it was given.
+
+    Raises:
+        CheckpointError: If they do not fit together.
+    """
+    whole = {name: array for name, array in arrays.items() if not name.endswith((" only", " rows"))}
+    for name, rows in arrays.items():
+        if name.endswith(" rows"):
+            name = name.removesuffix(" rows")
+            observations, only = whole.get(name.removeprefix("next_")), arrays.get(f"{name} only")
+            if observations is None or only is None or rows.dtype != np.int64 or rows.ndim != 1:
+                raise CheckpointError(f"{BUFFER} lacks what belongs to {name}: use another checkpoint")
+            whole[name] = np.concatenate([observations[1:], observations[:1]])
+            whole[name][rows] = only
+    return whole
 
 
 def cut_episodes(buffer: ReplayBuffer) -> None:

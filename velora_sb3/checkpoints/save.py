@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from sb3_contrib import ARS
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
@@ -35,10 +37,15 @@ from velora_sb3.checkpoints.vec_env_state import capture_vec_env
 PACKAGES = ("velora-sb3", "stable-baselines3", "sb3-contrib", "torch", "gymnasium", "numpy")
 # Arguments of learn() that decide what is logged, and where.
 LEARN_ARGUMENTS = ("log_interval", "tb_log_name")
+HOOKS = ("on_rollout_start", "on_step", "on_rollout_end")
 
 IN_FLIGHT = (
-    "the checkpoint was taken in the middle of a rollout, where SB3 has not stored the last step yet: the episode in "
-    "flight will start afresh. Save from _on_rollout_start, or when learn() has returned"
+    "the checkpoint was taken in the middle of a rollout, where SB3 has not stored the last step, or not learned from "
+    "it. Save from _on_rollout_start, or when learn() has returned"
+)
+CANDIDATES = (
+    "ARS tells callbacks of no moment between two updates, so it goes on with other candidates. Save when learn() has "
+    "returned"
 )
 
 
@@ -51,6 +58,7 @@ def save_checkpoint(
     custom_objects: Iterable[str] = (),
     metrics: Mapping[str, float] | None = None,
     on_error: Literal["raise", "warn"] = "raise",
+    wait: bool = True,
 ) -> Path | None:
     """Save everything that training needs to go on as if it had never stopped.
 
@@ -67,6 +75,9 @@ def save_checkpoint(
         metrics: What was measured, for :func:`keep_best`. Added to the values that the logger has not written yet, the
             mean return of the latest episodes and the latest evaluation.
         on_error: ``"raise"``, or ``"warn"`` to go on training if the disk is full or cannot be written.
+        wait: Whether to return when it is on the disk. Otherwise all is written and the disk does its work meanwhile:
+            training waits for as short as it can. What goes wrong then is told by the next save, or by
+            :func:`finish_saving`; until it stands, what was there stays the newest checkpoint.
 
     Returns:
         The directory, None if it could not be written.
@@ -77,7 +88,7 @@ def save_checkpoint(
     """
     path = Path(path)
     try:
-        with whole_directory(path, _is_checkpoint) as directory:
+        with whole_directory(path, _is_checkpoint, wait) as directory:
             write_checkpoint(
                 model, directory, callbacks=callbacks, buffer=buffer, custom_objects=custom_objects, metrics=metrics
             )
@@ -115,7 +126,7 @@ def write_checkpoint(
     """
     left_out = set(custom_objects)
     check_left_out(model, left_out)
-    callback = as_callback(callbacks)
+    callback, hook = as_callback(callbacks), _hook(model)
     arrays, optimizer_arrays = Encoder(), Encoder()
     policy, optimizers, variables = capture_parameters(model, optimizer_arrays)
     state: dict[str, Any] = {
@@ -130,7 +141,8 @@ def write_checkpoint(
         "episodes_lost": None,
         "callbacks": capture_callbacks(callback, model.env, arrays),
         "trackers": run_ids(callback),
-        "moment": "rollout start" if _at_rollout_start() else "outside rollouts",
+        # At a rollout's start SB3 has drawn what gSDE explores with.
+        "moment": "rollout start" if hook == "on_rollout_start" else "outside rollouts",
         "learn": _learn_arguments(callback),
         "random": arrays.encode(capture_randomness(model), "random"),
         "exploration_matrices": arrays.encode(exploration_matrices(model), "exploration_matrices"),
@@ -138,19 +150,21 @@ def write_checkpoint(
     }
     if model.env is not None:
         state["environments"] = capture_vec_env(model.env, arrays, "environments")
-        state["episodes_lost"] = IN_FLIGHT if _in_flight(model) else state["environments"]["lost"]
+        state["episodes_lost"] = _in_flight(model, hook) or state["environments"]["lost"]
     if state["episodes_lost"] is not None and model._last_obs is not None:
         warnings.warn(f"the episode in flight will not go on: {state['episodes_lost']}", stacklevel=3)
-    tensors: dict[str, Any] = {POLICY: policy, OPTIMIZERS: optimizer_arrays.arrays, ARRAYS: arrays.arrays}
+    tensors: dict[str, Any] = {}
     replay_buffer = getattr(model, "replay_buffer", None)
     if buffer and isinstance(replay_buffer, ReplayBuffer):
         try:
             state["replay_buffer"], tensors[BUFFER] = capture_buffer(replay_buffer, arrays)
         except NotPlainError as error:
             raise CheckpointError(f"{error}: leave out copy_info_dict, or save with buffer=False") from error
+    tensors |= {POLICY: policy, OPTIMIZERS: optimizer_arrays.arrays, ARRAYS: arrays.arrays}
     write_files(directory, tensors, state, model.num_timesteps, {**_measured(model, callback), **(metrics or {})})
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that a run depends on.
 
@@ -188,21 +202,28 @@ def _progress(model: BaseAlgorithm) -> dict[str, Any]:
     return progress if rate is None else {**progress, "exploration_rate": float(rate)}
 
 
-def _in_flight(model: BaseAlgorithm) -> bool:
-    """Whether the environments are ahead of what is stored: SB3 updates its progress once a step, or a rollout, is."""
-    if model._total_timesteps == 0 or model.num_timesteps == model._num_timesteps_at_start:
-        return False
-    return model._current_progress_remaining != 1.0 - float(model.num_timesteps) / float(model._total_timesteps)
-
-
-def _at_rollout_start() -> bool:
-    """Whether a callback's ``on_rollout_start`` is running: SB3 has then drawn what gSDE explores with."""
+def _hook(model: BaseAlgorithm) -> str | None:
+    """The hook of the model's callbacks that is running."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_code.co_name == "on_rollout_start":
-            return True
-    return False
+        name = frame.f_code.co_name
+        if name in HOOKS and getattr(frame.f_locals.get("self"), "model", None) is model:
+            return name
+    return None
+
+
+def _in_flight(model: BaseAlgorithm, hook: str | None) -> str | None:
+    """Why something is not stored or not trained on yet; None if all is."""
+    if isinstance(model, ARS):
+        return None if hook is None else CANDIDATES
+    if hook in ("on_step", "on_rollout_end"):
+        return IN_FLIGHT
+    if model._total_timesteps == 0 or model.num_timesteps == model._num_timesteps_at_start:
+        return None
+    # Where training was stopped: SB3 updates its progress once a step, or a rollout, is stored.
+    progress = 1.0 - float(model.num_timesteps) / float(model._total_timesteps)
+    return None if model._current_progress_remaining == progress else IN_FLIGHT
 
 
 def _learn_arguments(callback: BaseCallback) -> dict[str, Any]:
