@@ -9,7 +9,14 @@ import warnings
 import pytest
 
 from velora_sb3 import load_checkpoint, save_checkpoint
-from velora_sb3.checkpoints import CheckpointError, directories, finish_saving, newest_checkpoint, whole_directory
+from velora_sb3.checkpoints import (
+    CheckpointError,
+    directories,
+    finish_saving,
+    list_checkpoints,
+    newest_checkpoint,
+    whole_directory,
+)
 from velora_sb3.checkpoints.directories import clear_leftovers, recover, remove_directory
 
 
@@ -183,10 +190,18 @@ def test_training_need_not_wait_for_the_disk(model, tmp_path):
 def test_what_goes_wrong_meanwhile_is_told_by_the_next_one_who_asks(tmp_path):
     with whole_directory(tmp_path / "it", always, wait=False) as place:
         place.rmdir()  # what the other thread would bring under its name
-    with pytest.raises(OSError, match="partial"):
+    assert list_checkpoints(tmp_path) == []  # waits, but it is not for those who read to tell
+    with pytest.raises(CheckpointError, match="it could not be written"):
         finish_saving()
     finish_saving()
     assert names(tmp_path) == []
+
+
+def test_an_earlier_failure_does_not_keep_the_next_one_from_being_saved(model, tmp_path):
+    with whole_directory(tmp_path / "it", always, wait=False) as place:
+        place.rmdir()
+    with pytest.warns(RuntimeWarning, match="an earlier checkpoint, .*it could not be written"):
+        assert save_checkpoint(model, tmp_path / "next", on_error="warn") == tmp_path / "next"
 
 
 def test_a_process_that_ends_waits_for_what_it_saves(tmp_path):

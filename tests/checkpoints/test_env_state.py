@@ -7,6 +7,7 @@ from functools import partial
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces, wrappers
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
@@ -87,8 +88,9 @@ def test_classic_control(env_id, before):
 
 @pytest.mark.parametrize("env_id", MUJOCO)
 @pytest.mark.parametrize("before", [23, 40], ids=["in mid-episode", "at its end"])
-def test_mujoco(env_id, before):
+def test_mujoco(env_id, before, tmp_path, monkeypatch):
     pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)  # where MuJoCo writes its warnings
     assert_goes_on(one(env_id), before)
 
 
@@ -222,6 +224,14 @@ class Failing(Walk):
         raise RuntimeError("not now")
 
 
+class Learning(gym.Wrapper):
+    """A wrapper with a network, which can be called but is no function."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.network = torch.nn.Linear(2, 2)
+
+
 class Holding(gym.Wrapper):
     """A wrapper with something that cannot be stored."""
 
@@ -236,6 +246,7 @@ class Holding(gym.Wrapper):
         (Silent, r"Silent does not tell its state: give Silent the methods get_state\(\)"),
         (Failing, "not now"),
         (lambda: Holding(Walk()), "thing.* is a object"),
+        (lambda: Learning(Walk()), "network.* is a Linear"),
     ],
 )
 def test_where_the_episode_cannot_go_on_the_checkpoint_says_why(make, told):

@@ -35,8 +35,9 @@ def whole_directory(path: Path, may_replace: Callable[[Path], bool], wait: bool 
         Where to write.
 
     Raises:
-        CheckpointError: If there is something at the path that must stay.
-        OSError: If the disk is full, or for another reason; also what is left from before, if nobody waited for that.
+        CheckpointError: If there is something at the path that must stay, or nobody has asked yet what became of
+            an earlier one and it failed.
+        OSError: If the disk is full, or for another reason.
     """
     finish_saving()
     path = path.absolute()
@@ -62,13 +63,22 @@ def finish_saving() -> None:
     """Wait until everything that was saved is on the disk.
 
     Raises:
-        OSError: If something could not be written; what had its name stands.
+        CheckpointError: If something could not be written; what had its name stands.
     """
+    wait_for_disk()
+    if _failed:
+        raise _failed.pop(0)
+
+
+def wait_for_disk() -> None:
+    """Wait, and leave it to :func:`finish_saving` to tell what went wrong."""
     while _pending:
         committing = _pending.pop(0)
         committing.join()
         if committing.error is not None:
-            raise committing.error
+            error = CheckpointError(f"{committing.path} could not be written ({committing.error})")
+            error.__cause__ = committing.error
+            _failed.append(error)
 
 
 class _Committing(threading.Thread):
@@ -80,7 +90,7 @@ class _Committing(threading.Thread):
 
     def __init__(self, path: Path) -> None:
         super().__init__(name=f"saving {path.name}")
-        self._path, self._mark = path, _new_mark()
+        self.path, self._mark = path, _new_mark()
         self.partial, self._replaced = (_hidden(path, state, self._mark) for state in ("partial", "replaced"))
         self.error: BaseException | None = None
 
@@ -104,18 +114,18 @@ class _Committing(threading.Thread):
         """
         try:
             list(each(_flush, [self.partial, *self.partial.rglob("*")]))
-            if self._path.exists():
-                self._path.rename(self._replaced)
+            if self.path.exists():
+                self.path.rename(self._replaced)
             try:
-                self.partial.rename(self._path)
+                self.partial.rename(self.path)
             except OSError:
                 if self._replaced.exists():
-                    self._replaced.rename(self._path)
+                    self._replaced.rename(self.path)
                 raise
         except BaseException:
             self.undo()
             raise
-        _flush(self._path.parent)
+        _flush(self.path.parent)
         shutil.rmtree(self._replaced, ignore_errors=True)
         _in_use.discard(self._mark)
 
@@ -126,6 +136,7 @@ class _Committing(threading.Thread):
 
 
 _pending: list[_Committing] = []
+_failed: list[CheckpointError] = []
 
 
 def remove_directory(path: Path) -> None:

@@ -5,8 +5,10 @@ Runs where the environment does, so also in the processes of a ``SubprocVecEnv``
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -44,6 +46,8 @@ SET_UP = frozenset({
     "_observation_space", "_metadata", "_cached_spec", "_saved_kwargs", "_np_random", "_np_random_seed",
     "_velora_checkpoint",
 })  # fmt: skip
+
+FIXED = (type, partial, np.ufunc, gym.Space, gym.Env, EnvSpec)
 
 REMEDY = (
     "give {name} the methods get_state(), which returns what an episode depends on as numbers, arrays, lists and "
@@ -158,7 +162,7 @@ def _tells(layer: Any) -> bool:
 
 def _may_change(name: str, value: Any) -> bool:
     """Whether a wrapper's attribute can be part of its state; functions, spaces and classes are how it was made."""
-    return name not in SET_UP and not callable(value) and not isinstance(value, gym.Space | EnvSpec | gym.Env)
+    return name not in SET_UP and not inspect.isroutine(value) and not isinstance(value, FIXED)
 
 
 def _set_state(layer: Layer, state: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.checkpoints.allow_list import AllowList
-from velora_sb3.checkpoints.directories import finish_saving, recover
+from velora_sb3.checkpoints.directories import recover, wait_for_disk
 from velora_sb3.checkpoints.encoding import Decoder
 from velora_sb3.checkpoints.errors import CheckpointError
 from velora_sb3.checkpoints.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, STATE
@@ -104,7 +104,7 @@ def load(
     Raises:
         CheckpointError: As :func:`load_checkpoint`.
     """
-    finish_saving()
+    wait_for_disk()
     path = Path(path)
     if not path.exists() and path.parent.is_dir():
         recover(path.absolute().parent)
@@ -158,7 +158,7 @@ def _build(
     restore_parameters(model, policy, state["optimizers"], state["variables"], optimizers)
     buffer = getattr(model, "replay_buffer", None)
     if checkpoint.has(BUFFER) and buffer is not None:
-        restore_buffer(buffer, state["replay_buffer"], checkpoint.tensors(BUFFER), decoder)
+        restore_buffer(buffer, state["replay_buffer"], checkpoint.tensors(BUFFER, copy=False), decoder)
     if venv is not None:
         _restore_environments(model, venv, state, decoder)
     return Loaded(model, checkpoint, decoder)

@@ -42,14 +42,15 @@ class Checkpoint:
         """
         return name in self.manifest.files
 
-    def tensors(self, name: str) -> dict[str, torch.Tensor]:
+    def tensors(self, name: str, copy: bool = True) -> dict[str, torch.Tensor]:
         """The tensors of a safetensors file.
 
         Args:
             name: The file's name.
+            copy: Whether they are copied; otherwise they last as long as the file.
 
         Returns:
-            Copies of them, by name.
+            Them by name.
 
         Raises:
             CheckpointError: If it is no safetensors file, or declares more than it holds.
@@ -57,7 +58,8 @@ class Checkpoint:
         path = self.manifest.path / name
         try:
             with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  (no mapping)
+                found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
+                return {key: tensor.clone() for key, tensor in found.items()} if copy else found
         except Exception as error:  # the library has an error of its own
             raise CheckpointError(f"{path} is no sound safetensors file ({error}): use another checkpoint") from error
 

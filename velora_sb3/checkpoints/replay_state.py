@@ -17,6 +17,7 @@ from velora_sb3.checkpoints.files import BUFFER
 # HER's info dicts: no numbers, so they go into state.json where HER keeps them at all.
 INFOS = "infos"
 NEXT = "next_observations"
+PARTS = ("only", "rows")
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -59,17 +60,21 @@ def restore_buffer(
         raise CheckpointError(
             f"{BUFFER} has {rows} rows and its position is {pos}, this model's buffer has {size} rows"
         )
-    storage, whole = dict(_storage(buffer)), with_repetitions({name: array.numpy() for name, array in arrays.items()})
-    if described["class"] != type(buffer).__name__ or set(storage) != set(whole):
-        raise CheckpointError(f"{BUFFER} is of a {described['class']} of {sorted(whole)}, not of this model's kind")
-    for name, array in storage.items():
-        saved = whole[name]
-        if saved.shape != (rows, *array.shape[1:]) or saved.dtype != array.dtype:
-            raise CheckpointError(
-                f"{BUFFER} has {name} of shape {saved.shape} and type {saved.dtype}, this model's buffer keeps rows of "
-                f"shape {array.shape[1:]} and type {array.dtype}"
-            )
-        array[:rows] = saved
+    storage, saved = dict(_storage(buffer)), {name: array.numpy() for name, array in arrays.items()}
+    shortened = {name for name in storage if f"{name} only" in saved}
+    needed = {*(storage.keys() - shortened), *(f"{name} {part}" for name in shortened for part in PARTS)}
+    if described["class"] != type(buffer).__name__ or needed != saved.keys():
+        raise CheckpointError(f"{BUFFER} is of a {described['class']} of {sorted(saved)}, not of this model's kind")
+    for name in sorted(storage, key=shortened.__contains__):
+        if name in shortened:
+            only, where = (saved[f"{name} {part}"] for part in PARTS)
+            _check_rows(name, where, storage[name], (len(where),), np.dtype(np.int64))
+            _check_rows(name, only, storage[name], (len(where), *storage[name].shape[1:]), storage[name].dtype)
+            storage[name][: rows - 1] = storage[name.removeprefix("next_")][1:rows]
+            storage[name][:rows][where] = only
+        else:
+            _check_rows(name, saved[name], storage[name], (rows, *storage[name].shape[1:]), storage[name].dtype)
+            storage[name][:rows] = saved[name]
     buffer.pos, buffer.full = pos, full
     if isinstance(buffer, HerReplayBuffer):
         buffer._current_ep_start = decoder.decode(described["current_episode_start"])
@@ -98,32 +103,8 @@ def without_repetitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         rows = np.append(np.flatnonzero(differ), len(following) - 1)
         if len(rows) < len(following) / 2:
             del shorter[name]
-            shorter[f"{name} only"], shorter[f"{name} rows"] = following[rows], rows
+            shorter |= dict(zip((f"{name} {part}" for part in PARTS), (following[rows], rows), strict=True))
     return shorter
-
-
-def with_repetitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays from which :func:`without_repetitions` has left out something.
-
-    Args:
-        arrays: What it gave.
-
-    Returns:
-        What it was given.
-
-    Raises:
-        CheckpointError: If they do not fit together.
-    """
-    whole = {name: array for name, array in arrays.items() if not name.endswith((" only", " rows"))}
-    for name, rows in arrays.items():
-        if name.endswith(" rows"):
-            name = name.removesuffix(" rows")
-            observations, only = whole.get(name.removeprefix("next_")), arrays.get(f"{name} only")
-            if observations is None or only is None or rows.dtype != np.int64 or rows.ndim != 1:
-                raise CheckpointError(f"{BUFFER} lacks what belongs to {name}: use another checkpoint")
-            whole[name] = np.concatenate([observations[1:], observations[:1]])
-            whole[name][rows] = only
-    return whole
 
 
 def cut_episodes(buffer: ReplayBuffer) -> None:
@@ -143,6 +124,14 @@ def cut_episodes(buffer: ReplayBuffer) -> None:
     if isinstance(buffer, HerReplayBuffer):
         for index in np.flatnonzero(buffer._current_ep_start != buffer.pos):
             buffer._compute_episode_length(int(index))
+
+
+def _check_rows(name: str, saved: np.ndarray, array: np.ndarray, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
+    if saved.shape != shape or saved.dtype != kind:
+        raise CheckpointError(
+            f"{BUFFER} has {name} of shape {saved.shape} and type {saved.dtype}, this model's buffer keeps rows of "
+            f"shape {array.shape[1:]} and type {array.dtype}"
+        )
 
 
 def _rows(buffer: ReplayBuffer) -> int:

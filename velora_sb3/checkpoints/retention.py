@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from velora_sb3.checkpoints.directories import clear_leftovers, finish_saving, recover, remove_directory
+from velora_sb3.checkpoints.directories import clear_leftovers, recover, remove_directory, wait_for_disk
 from velora_sb3.checkpoints.errors import CheckpointError
 from velora_sb3.checkpoints.files import MANIFEST, Manifest
 from velora_sb3.checkpoints.reading import check_files, check_sizes, read_manifest
@@ -24,7 +24,7 @@ def list_checkpoints(directory: str | Path) -> list[Manifest]:
     Returns:
         Their manifests, the newest first. Unfinished ones are left out; sizes and contents are not checked.
     """
-    finish_saving()
+    wait_for_disk()
     directory = Path(directory)
     found = []
     for parent in [directory, *(path for path in directory.glob("*") if path.is_dir())]:

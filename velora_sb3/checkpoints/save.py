@@ -19,7 +19,7 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from velora_sb3.checkpoints.callback_state import as_callback, capture_callbacks, named_callbacks, run_ids
-from velora_sb3.checkpoints.directories import whole_directory
+from velora_sb3.checkpoints.directories import finish_saving, whole_directory
 from velora_sb3.checkpoints.encoding import Encoder
 from velora_sb3.checkpoints.errors import CheckpointError, NotPlainError
 from velora_sb3.checkpoints.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, SCHEMA, write_files
@@ -87,17 +87,26 @@ def save_checkpoint(
             be written. What was there stays as it was.
     """
     path = Path(path)
+
+    def tell(what: str, error: Exception) -> None:
+        if on_error == "raise":
+            raise CheckpointError(
+                f"{what}; free some space or choose another disk. What was there is as it was"
+            ) from error
+        warnings.warn(f"{what}; training goes on, and what was there stays", RuntimeWarning, stacklevel=3)
+
+    try:
+        finish_saving()
+    except CheckpointError as error:
+        tell(f"an earlier checkpoint, {error}", error)
     try:
         with whole_directory(path, _is_checkpoint, wait) as directory:
             write_checkpoint(
                 model, directory, callbacks=callbacks, buffer=buffer, custom_objects=custom_objects, metrics=metrics
             )
     except OSError as error:
-        text = f"the checkpoint {path} could not be written ({error}); free some space or choose another disk"
-        if on_error == "warn":
-            warnings.warn(f"{text}; training goes on, and what was there stays", RuntimeWarning, stacklevel=2)
-            return None
-        raise CheckpointError(f"{text}. What was there is as it was") from error
+        tell(f"the checkpoint {path} could not be written ({error})", error)
+        return None
     return path
 
 
