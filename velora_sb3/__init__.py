@@ -4,6 +4,7 @@ Importing the package makes ``"LiquidPolicy"`` known to every algorithm of SB3 a
 environments of :mod:`velora_sb3.envs` with gymnasium.
 """
 
+from velora_sb3 import algorithms, checkpoints, memory, policies
 from velora_sb3.algorithms import (
     RecurrentDDPG,
     RecurrentDQN,
@@ -13,6 +14,7 @@ from velora_sb3.algorithms import (
     RecurrentTD3,
     RecurrentTQC,
 )
+from velora_sb3.checkpoints import load_checkpoint, resume_training, save_checkpoint
 from velora_sb3.envs import register_envs
 from velora_sb3.memory import SequenceReplayBuffer, StatefulPredictor
 from velora_sb3.policies import LiquidTD3Policy, register
@@ -21,6 +23,7 @@ LiquidPolicy = LiquidTD3Policy
 
 register()
 register_envs()
+checkpoints.register(algorithms, policies, memory, memory.encoder)
 
 __version__ = "0.1.0"
 
@@ -36,5 +39,8 @@ __all__ = [
     "SequenceReplayBuffer",
     "StatefulPredictor",
     "__version__",
+    "load_checkpoint",
     "register",
+    "resume_training",
+    "save_checkpoint",
 ]

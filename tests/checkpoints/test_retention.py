@@ -1,0 +1,108 @@
+"""The newest, the best, and those that may go."""
+
+import pytest
+
+from velora_sb3 import save_checkpoint
+from velora_sb3.checkpoints import (
+    CheckpointError,
+    best_checkpoints,
+    keep_best,
+    keep_last,
+    list_checkpoints,
+    newest_checkpoint,
+)
+from velora_sb3.checkpoints.files import MANIFEST, POLICY
+
+REWARDS = [3.0, 9.0, 1.0, 9.0, 5.0]
+
+
+@pytest.fixture
+def run(model, tmp_path):
+    """Five checkpoints, as a callback would put them into a run's directory."""
+    for number, reward in enumerate(REWARDS):
+        save_checkpoint(model, tmp_path / "saves" / f"c{number}", metrics={"eval/mean_reward": reward})
+    return tmp_path
+
+
+def names(paths):
+    return [path.name for path in paths]
+
+
+def there(run):
+    return sorted(path.name for path in (run / "saves").iterdir())
+
+
+def test_the_newest_is_found_from_the_run_its_saves_and_itself(run):
+    newest = run / "saves" / "c4"
+    assert [newest_checkpoint(place) for place in (run, str(run / "saves"), newest)] == [newest] * 3
+    assert names(manifest.path for manifest in list_checkpoints(run)) == ["c4", "c3", "c2", "c1", "c0"]
+
+
+def test_a_damaged_one_is_passed_over_with_a_warning(run):
+    content = bytearray((run / "saves" / "c4" / POLICY).read_bytes())
+    content[-1] ^= 1
+    (run / "saves" / "c4" / POLICY).write_bytes(content)
+    (run / "saves" / "c3" / MANIFEST).write_text("{")
+    with pytest.warns(UserWarning, match=f"c4/{POLICY} is not as it was written"):
+        assert newest_checkpoint(run).name == "c2"
+
+
+def test_where_there_is_none_that_is_said(tmp_path):
+    with pytest.raises(CheckpointError, match=f"there is no checkpoint in {tmp_path}"):
+        newest_checkpoint(tmp_path)
+    assert keep_last(tmp_path, 1) == []
+
+
+def test_the_last_are_kept(run):
+    assert sorted(names(keep_last(run, 2))) == ["c0", "c1", "c2"]
+    assert there(run) == ["c3", "c4"]
+
+
+def test_the_best_are_kept_and_the_newest_which_a_run_goes_on_from(run):
+    keep_best(run, 2, "eval/mean_reward")
+    assert there(run) == ["c1", "c3", "c4"]
+
+
+def test_less_can_be_better(run):
+    keep_best(run, 1, "eval/mean_reward", "min")
+    assert there(run) == ["c2", "c4"]
+
+
+def test_the_last_and_the_best_together(run):
+    keep_last(run, 2, spare=best_checkpoints(run, 1, "eval/mean_reward", "min"))
+    assert there(run) == ["c2", "c3", "c4"]
+
+
+def test_of_equals_the_newer_is_better(run):
+    assert names(best_checkpoints(run, 3, "eval/mean_reward")) == ["c3", "c1", "c4"]
+
+
+def test_nothing_goes_unless_the_new_one_stands(run):
+    (run / "saves" / "c4" / POLICY).unlink()
+    with pytest.warns(UserWarning, match="no checkpoint is removed"):
+        assert keep_last(run, 1) == []
+    assert len(there(run)) == 5
+
+
+def test_an_unknown_metric_is_an_error_that_names_those_that_are_there(run):
+    with pytest.raises(CheckpointError, match="'eval/reward'; they have .*eval/mean_reward"):
+        keep_best(run, 1, "eval/reward")
+
+
+@pytest.mark.parametrize("n", [0, -1, True, 1.5])
+def test_how_many_must_be_a_number(n, run):
+    with pytest.raises(ValueError, match="at least 1"):
+        keep_last(run, n)
+
+
+def test_mode_is_checked(run):
+    with pytest.raises(ValueError, match="mode must be one of max, min, got 'best'"):
+        keep_best(run, 1, "eval/mean_reward", "best")
+
+
+def test_what_sb3_measures_is_there_to_choose_by(model, tmp_path):
+    save_checkpoint(model, tmp_path / "it")
+    metrics = list_checkpoints(tmp_path)[0].metrics
+    returns = [info["r"] for info in model.ep_info_buffer]
+    assert metrics["rollout/ep_rew_mean"] == pytest.approx(sum(returns) / len(returns))
+    assert "train/loss" in metrics

@@ -1,0 +1,31 @@
+"""Checkpoints that survive a kill, go on to the last bit, and never run code."""
+
+from velora_sb3.checkpoints.allow_list import register
+from velora_sb3.checkpoints.directories import finish_saving, whole_directory
+from velora_sb3.checkpoints.errors import CheckpointError
+from velora_sb3.checkpoints.load import load_checkpoint
+from velora_sb3.checkpoints.resume import resume_training
+from velora_sb3.checkpoints.retention import (
+    best_checkpoints,
+    keep_best,
+    keep_last,
+    list_checkpoints,
+    newest_checkpoint,
+)
+from velora_sb3.checkpoints.save import save_checkpoint, write_checkpoint
+
+__all__ = [
+    "CheckpointError",
+    "best_checkpoints",
+    "finish_saving",
+    "keep_best",
+    "keep_last",
+    "list_checkpoints",
+    "load_checkpoint",
+    "newest_checkpoint",
+    "register",
+    "resume_training",
+    "save_checkpoint",
+    "whole_directory",
+    "write_checkpoint",
+]

@@ -1,0 +1,24 @@
+"""What a checkpoint raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, read or used. The message names the file, or the argument, and the remedy."""
+
+
+class NotPlainError(TypeError):
+    """A value cannot be stored as plain data.
+
+    Args:
+        where: Its place, as in ``policy_kwargs['activation_fn']``.
+        value: The value.
+    """
+
+    def __init__(self, where: str, value: Any) -> None:
+        name = getattr(value, "__qualname__", None)
+        what = f"the {type(value).__name__} {name}" if name else f"a {type(value).__name__}"
+        super().__init__(f"{where} is {what}, which is not plain data")
+        self.where, self.value = where, value

@@ -1,0 +1,223 @@
+"""Loading a checkpoint."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
+from stable_baselines3.common.utils import check_for_correct_spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from velora_sb3.checkpoints.allow_list import AllowList
+from velora_sb3.checkpoints.directories import recover, wait_for_disk
+from velora_sb3.checkpoints.encoding import Decoder
+from velora_sb3.checkpoints.errors import CheckpointError
+from velora_sb3.checkpoints.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, STATE
+from velora_sb3.checkpoints.model_state import make_model, restore_parameters
+from velora_sb3.checkpoints.reading import Checkpoint, open_checkpoint
+from velora_sb3.checkpoints.replay_state import cut_episodes, restore_buffer
+from velora_sb3.checkpoints.vec_env_state import restore_vec_env, vec_differences, wrapped_as_saved
+
+# Arguments of policies that make layers, or the number of them.
+SIZES = frozenset({
+    "net_arch", "features_extractor_kwargs", "features_dim", "n_critics", "n_quantiles", "lstm_hidden_size",
+    "n_lstm_layers", "units", "readout_units", "backbone_units", "backbone_layers", "encoder_kwargs",
+})  # fmt: skip
+
+
+@dataclass
+class Loaded:
+    """A model from a checkpoint, and what of the checkpoint is still to be restored when it learns.
+
+    Attributes:
+        model: The model.
+        checkpoint: The checkpoint.
+        decoder: Decodes its ``state.json``.
+    """
+
+    model: BaseAlgorithm
+    checkpoint: Checkpoint
+    decoder: Decoder
+
+
+def load_checkpoint(
+    path: str | Path,
+    env: gym.Env[Any, Any] | VecEnv | str | None = None,
+    *,
+    device: torch.device | str = "auto",
+    custom_objects: Mapping[str, Any] | None = None,
+    trusted: Iterable[type | str] = (),
+) -> BaseAlgorithm:
+    """The model of a checkpoint, ready to act, or to learn if it gets environments.
+
+    No pickle is opened, whatever the files hold, and no class is used that is neither on a fixed list nor trusted.
+
+    With environments like those of the run, episodes go on where they stood. To go on as if training had never
+    stopped, use :func:`resume_training`: it restores random states, callbacks and schedules too.
+
+    Args:
+        path: The checkpoint's directory.
+        env: Environments, one, or its id, as many as the run had. They are put into ``VecNormalize`` with the
+            checkpoint's statistics, if the run's were. None for a model that only acts.
+        device: Where the model computes.
+        custom_objects: Constructor arguments by name: those that were left out when it was saved, or others than
+            those stored.
+        trusted: Classes that the checkpoint may use although they are on no list, such as a features extractor of
+            your own; or their names with the module.
+
+    Returns:
+        The model.
+
+    Raises:
+        CheckpointError: If a file is missing, damaged or unsafe, naming it; or if the environments do not fit.
+    """
+    return load(path, env, device, custom_objects, trusted).model
+
+
+def load(
+    path: str | Path,
+    env: gym.Env[Any, Any] | VecEnv | str | None,
+    device: torch.device | str,
+    custom_objects: Mapping[str, Any] | None,
+    trusted: Iterable[type | str],
+) -> Loaded:
+    """As :func:`load_checkpoint`, with what is left to restore.
+
+    Args:
+        path: The checkpoint's directory.
+        env: Environments.
+        device: Where the model computes.
+        custom_objects: Constructor arguments by name.
+        trusted: Classes that the checkpoint may use.
+
+    Returns:
+        The model and the rest.
+
+    Raises:
+        CheckpointError: As :func:`load_checkpoint`.
+    """
+    wait_for_disk()
+    path = Path(path)
+    if not path.exists() and path.parent.is_dir():
+        recover(path.absolute().parent)
+    checkpoint = open_checkpoint(path)
+    with clear_errors(checkpoint):
+        return _build(checkpoint, env, device, custom_objects or {}, AllowList(trusted))
+
+
+@contextmanager
+def clear_errors(checkpoint: Checkpoint) -> Iterator[None]:
+    """Whatever a file makes SB3 or torch raise within the block becomes an error that names it.
+
+    Args:
+        checkpoint: The checkpoint.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        CheckpointError: In the place of all other errors.
+    """
+    path = checkpoint.manifest.path
+    try:
+        yield
+    except CheckpointError as error:
+        raise (error if str(path) in str(error) else CheckpointError(f"{path / STATE}: {error}")) from error
+    except Warning:  # where they are made errors
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(
+            f"{path / STATE} cannot be used here ({reason}): use another checkpoint, or the versions that wrote it, "
+            f"{checkpoint.state.get('versions')}"
+        ) from error
+
+
+def _build(
+    checkpoint: Checkpoint,
+    env: gym.Env[Any, Any] | VecEnv | str | None,
+    device: torch.device | str,
+    custom_objects: Mapping[str, Any],
+    allow_list: AllowList,
+) -> Loaded:
+    state = checkpoint.state
+    decoder = Decoder(checkpoint.tensors(ARRAYS), allow_list)
+    policy = checkpoint.tensors(POLICY)
+    venv = None if env is None else _vectorized(env, state, decoder)
+    check_sizes(state, sum(tensor.numel() for tensor in policy.values()))
+    model = make_model(state, decoder, venv, device, custom_objects)
+    optimizers = Decoder(checkpoint.tensors(OPTIMIZERS), allow_list)
+    restore_parameters(model, policy, state["optimizers"], state["variables"], optimizers)
+    buffer = getattr(model, "replay_buffer", None)
+    if checkpoint.has(BUFFER) and buffer is not None:
+        restore_buffer(buffer, state["replay_buffer"], checkpoint.tensors(BUFFER, copy=False), decoder)
+    if venv is not None:
+        _restore_environments(model, venv, state, decoder)
+    return Loaded(model, checkpoint, decoder)
+
+
+def _vectorized(env: gym.Env[Any, Any] | VecEnv | str, state: dict[str, Any], decoder: Decoder) -> VecEnv:
+    venv = BaseAlgorithm._wrap_env(maybe_make_env(env, verbose=0))
+    if venv.num_envs != state["n_envs"]:
+        raise CheckpointError(
+            f"the run had {state['n_envs']} environments, and here are {venv.num_envs}: pass as many, or none for a "
+            "model that only acts"
+        )
+    if state["environments"] is not None:
+        venv = wrapped_as_saved(venv, state["environments"], decoder)
+    spaces = [decoder.decode(state[name]) for name in ("observation_space", "action_space")]
+    try:
+        check_for_correct_spaces(venv, *spaces)
+    except ValueError as error:
+        raise CheckpointError(f"the environments are others than the run's: {error}") from error
+    return venv
+
+
+def _restore_environments(model: BaseAlgorithm, venv: VecEnv, state: dict[str, Any], decoder: Decoder) -> None:
+    """Let episodes go on; where they cannot, the next ``learn`` resets the environments."""
+    saved, lost = state["environments"], state["episodes_lost"]
+    if saved is None or model._last_obs is None:
+        return
+    difference = vec_differences(venv, saved)
+    if difference is None:
+        restore_vec_env(venv, saved, decoder, "environments", with_episode=lost is None)
+    if lost is not None or difference is not None:
+        warnings.warn(f"the episode in flight starts afresh: {difference or lost}", stacklevel=5)
+        model._last_obs = None
+        buffer = getattr(model, "replay_buffer", None)
+        if buffer is not None:
+            cut_episodes(buffer)
+
+
+def check_sizes(state: dict[str, Any], numbers: int) -> None:
+    """Refuse networks that are larger than the parameters that were stored for them.
+
+    Args:
+        state: What ``state.json`` holds.
+        numbers: How many numbers the policy's file holds.
+
+    Raises:
+        CheckpointError: Naming what is too large.
+    """
+    for name, size in _declared_sizes(state["arguments"].get("policy_kwargs", {}), "policy_kwargs"):
+        if size > numbers:
+            raise CheckpointError(f"{name} is {size}, and {POLICY} holds no more than {numbers} numbers: use another")
+
+
+def _declared_sizes(data: Any, name: str) -> list[tuple[str, int]]:
+    """Widths and numbers of layers: each has at least as many parameters."""
+    if isinstance(data, list):
+        own = [(f"{name}[{index}]", entry) for index, entry in enumerate(data) if type(entry) is int]
+        return own + [(f"{name}: the product", one[1] * other[1]) for one, other in itertools.pairwise(own)]
+    if not isinstance(data, dict):
+        return [(name, data)] if type(data) is int else []
+    sized = (key for key in data if key in SIZES or name.endswith("['net_arch']"))
+    return [pair for key in sized for pair in _declared_sizes(data[key], f"{name}[{key!r}]")]

@@ -1,0 +1,69 @@
+"""The state of gymnasium's MuJoCo environments, whose own ``set_state`` takes positions and velocities alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+# Attributes that reset() chooses: the goals of Reacher and Pusher.
+GOALS = ("goal", "goal_pos", "cylinder_pos")
+
+
+def is_mujoco(env: Any) -> bool:
+    """Whether an environment is one of gymnasium's on MuJoCo.
+
+    Args:
+        env: The environment without its wrappers.
+
+    Returns:
+        True for these, not for classes that users derive from them: they may have a state of their own.
+    """
+    module = type(env).__module__
+    return module.startswith("gymnasium.envs.mujoco.") and hasattr(env, "model") and hasattr(env, "data")
+
+
+def mujoco_state(env: Any) -> dict[str, Any]:
+    """Everything that the simulation goes on from.
+
+    MuJoCo's integration state is what the next step is computed from. The rewards of some environments also read
+    quantities as the last step left them, one substep behind the positions; so all of the same size are kept.
+
+    Args:
+        env: The environment.
+
+    Returns:
+        The integration state, quantities by name, and the goals.
+    """
+    import mujoco
+
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    integration = np.empty(mujoco.mj_stateSize(env.model, kind))
+    mujoco.mj_getState(env.model, env.data, integration, kind)
+    quantities = {name: array.copy() for name, array in _quantities(env.data).items()}
+    goals = {name: vars(env)[name] for name in GOALS if name in vars(env)}
+    return {"integration": integration, "quantities": quantities, "goals": goals}
+
+
+def restore_mujoco(env: Any, state: dict[str, Any]) -> None:
+    """Let the simulation go on.
+
+    Args:
+        env: The environment.
+        state: What :func:`mujoco_state` gave.
+    """
+    import mujoco
+
+    mujoco.mj_setState(env.model, env.data, state["integration"], mujoco.mjtState.mjSTATE_INTEGRATION)
+    present = _quantities(env.data)
+    for name, saved in state["quantities"].items():
+        if name in present and present[name].shape == saved.shape:  # those of contacts are computed anew
+            present[name][...] = saved
+    for name in GOALS:
+        if name in state["goals"]:
+            setattr(env, name, state["goals"][name])
+
+
+def _quantities(data: Any) -> dict[str, np.ndarray]:
+    found = {name: getattr(data, name, None) for name in dir(data) if not name.startswith("_")}
+    return {name: array for name, array in found.items() if isinstance(array, np.ndarray) and array.dtype == np.float64}

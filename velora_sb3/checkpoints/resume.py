@@ -1,0 +1,126 @@
+"""Going on with a run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from velora_sb3.checkpoints.callback_state import Passing, as_callback, restore_callbacks
+from velora_sb3.checkpoints.encoding import Decoder
+from velora_sb3.checkpoints.files import MANIFEST
+from velora_sb3.checkpoints.load import Loaded, clear_errors, load
+from velora_sb3.checkpoints.model_state import restore_exploration_matrices
+from velora_sb3.checkpoints.randomness import restore_randomness
+from velora_sb3.checkpoints.retention import newest_checkpoint
+from velora_sb3.checkpoints.save import versions
+
+
+def resume_training(
+    path: str | Path,
+    env: gym.Env[Any, Any] | VecEnv | str,
+    callback: MaybeCallback = None,
+    *,
+    total_timesteps: int | None = None,
+    device: torch.device | str = "auto",
+    custom_objects: Mapping[str, Any] | None = None,
+    trusted: Iterable[type | str] = (),
+    **learn_arguments: Any,
+) -> BaseAlgorithm:
+    """Go on with a run as if it had never stopped, to the last bit where the environments allow it.
+
+    Args:
+        path: A checkpoint, or the directory of a run: the newest checkpoint that is whole.
+        env: Environments, one, or its id: made as the run's were.
+        callback: The callbacks of the run, made anew. Their states are restored.
+        total_timesteps: Timesteps of the whole run, those before the checkpoint included; None for what the run was
+            started with.
+        device: Where the model computes.
+        custom_objects: As :func:`load_checkpoint` takes them.
+        trusted: As :func:`load_checkpoint` takes them.
+        **learn_arguments: For ``learn``: ``progress_bar``, or ``log_interval`` and ``tb_log_name`` in the place of
+            the run's.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        CheckpointError: If there is no checkpoint, or it cannot be loaded.
+    """
+    path = Path(path)
+    if path.is_dir() and not (path / MANIFEST).exists():
+        path = newest_checkpoint(path)
+    loaded = load(path, env, device, custom_objects, trusted)
+    model, state = loaded.model, loaded.checkpoint.state
+    _tell_what_differs(state, model)
+    callbacks = as_callback(callback)
+    with clear_errors(loaded.checkpoint):
+        restore_callbacks(callbacks, state["callbacks"], loaded.decoder)
+    total = model._total_timesteps if total_timesteps is None else total_timesteps
+    model.learn(
+        total - model.num_timesteps,
+        callback=CallbackList([RestoreRandomness(loaded), callbacks]),
+        reset_num_timesteps=False,
+        **{**state["learn"], **learn_arguments},
+    )
+    return model
+
+
+class RestoreRandomness(Passing):
+    """Restores what ``learn`` itself would change, at the moment at which the checkpoint was taken.
+
+    Args:
+        loaded: The checkpoint.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        super().__init__()
+        self._loaded: Loaded | None = loaded
+
+    def _on_training_start(self) -> None:
+        if self._loaded is not None:
+            self._restore(self._loaded)
+
+    def _on_rollout_start(self) -> None:
+        if self._loaded is not None and self._loaded.checkpoint.state["moment"] == "rollout start":
+            self._restore(self._loaded)
+        self._loaded = None
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _restore(self, loaded: Loaded) -> None:
+        with clear_errors(loaded.checkpoint):
+            self._restore_from(loaded.checkpoint.state, loaded.decoder)
+
+    def _restore_from(self, state: dict[str, Any], decoder: Decoder) -> None:
+        log = self.model.logger
+        for name, value, count, excluded in state["log"]:
+            log.name_to_value[name] = decoder.decode(value)
+            log.name_to_count[name] = int(count)
+            log.name_to_excluded[name] = tuple(excluded)
+        if (noise := self.model.action_noise) is not None and "action_noise" in state["arguments"]:
+            saved = decoder.decode(state["arguments"]["action_noise"])
+            if type(saved) is type(noise):
+                vars(noise).update(vars(saved))  # the rollout that starts has this object already
+        decoder.device = self.model.device
+        restore_exploration_matrices(self.model, decoder.decode(state["exploration_matrices"]))
+        restore_randomness(self.model, decoder.decode(state["random"]))
+
+
+def _tell_what_differs(state: dict[str, Any], model: BaseAlgorithm) -> None:
+    now, then = versions(), state["versions"]
+    changed = [f"{name} {then[name]} (now {now[name]})" for name in now if name in then and then[name] != now[name]]
+    if changed:
+        text = f"the checkpoint was written with {', '.join(changed)}: the run may not go on to the last bit"
+        warnings.warn(text, stacklevel=3)
+    if state["replay_buffer"] is None and getattr(model, "replay_buffer", None) is not None:
+        warnings.warn("the checkpoint has no replay buffer: the run goes on with an empty one", stacklevel=3)
