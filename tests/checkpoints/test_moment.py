@@ -72,7 +72,7 @@ def test_these_are_too_early_which_the_checkpoint_and_a_warning_say(hook, make, 
 def test_ars_has_no_moment_within_learn(hook, tmp_path):
     model = ARS("LinearPolicy", "CartPole-v1", n_delta=1, device="cpu")
     with pytest.warns(UserWarning, match="other candidates"):
-        model.learn(200, callback=SaveIn(hook, tmp_path / "c", at=1))
+        model.learn(200, callback=SaveIn(hook, tmp_path / "c", at=0))
     save_checkpoint(model, tmp_path / "d")
     assert lost(tmp_path / "d") is None
 
