@@ -18,13 +18,11 @@ from velora_sb3.checkpoints import keep_last
 CALLS = ("os.mkdir", "open", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree")
 
 _left: int | None = None
-_made = 0
 
 
 def _audit(event, _arguments):
-    global _left, _made
+    global _left
     if event in CALLS and _left is not None:
-        _made += 1
         if _left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         _left -= 1
@@ -33,31 +31,16 @@ def _audit(event, _arguments):
 sys.addaudithook(_audit)
 
 
-def calls_of_a_save(path: Path, model) -> int:
-    """How many such calls it takes to replace a checkpoint.
-
-    Args:
-        path: Where to try it.
-        model: What is saved.
-
-    Returns:
-        Their number.
-    """
-    global _left, _made
-    save_checkpoint(model, path)
-    _left, _made = sys.maxsize, 0
-    save_checkpoint(model, path)
-    _left = None
-    return _made
-
-
-def die_at_call(path: Path, model, call: int) -> None:
+def dies_at_call(path: Path, model, call: int) -> bool:
     """Save in a process that is killed before one of the calls.
 
     Args:
         path: The checkpoint.
         model: What is saved.
         call: Which call.
+
+    Returns:
+        Whether it was killed; otherwise it had saved in fewer calls.
     """
     global _left
     child = os.fork()
@@ -66,7 +49,7 @@ def die_at_call(path: Path, model, call: int) -> None:
         save_checkpoint(model, path)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), f"it was done before call {call}"
+    return os.WIFSIGNALED(status)
 
 
 class SaveAlways(BaseCallback):

@@ -19,7 +19,9 @@ _in_use: set[str] = set()  # marks of this process
 
 
 @contextmanager
-def whole_directory(path: Path, may_replace: Callable[[Path], bool], wait: bool = True) -> Iterator[Path]:
+def whole_directory(
+    path: Path, may_replace: Callable[[Path], bool], wait: bool = True, last: Callable[[Path], None] | None = None
+) -> Iterator[Path]:
     """A directory that appears under its name once everything in it is on the disk.
 
     It is written beside its place, flushed, and renamed at the end of the block. What had that name stands until then.
@@ -30,6 +32,7 @@ def whole_directory(path: Path, may_replace: Callable[[Path], bool], wait: bool 
         may_replace: Whether a directory that is there may give way.
         wait: Whether to wait for the disk at the end of the block. Otherwise another thread does, and
             :func:`finish_saving` tells whether it went well.
+        last: What else is to be written when all else is, by the thread that waits for the disk.
 
     Yields:
         Where to write.
@@ -45,7 +48,7 @@ def whole_directory(path: Path, may_replace: Callable[[Path], bool], wait: bool 
         raise CheckpointError(f"{path} exists and is no checkpoint: choose another path, or move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path.parent)
-    committing = _Committing(path)
+    committing = _Committing(path, last)
     try:
         committing.partial.mkdir()
         yield committing.partial
@@ -86,11 +89,12 @@ class _Committing(threading.Thread):
 
     Args:
         path: The name.
+        last: What is to be written last.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, last: Callable[[Path], None] | None) -> None:
         super().__init__(name=f"saving {path.name}")
-        self.path, self._mark = path, _new_mark()
+        self.path, self._last, self._mark = path, last, _new_mark()
         self.partial, self._replaced = (_hidden(path, state, self._mark) for state in ("partial", "replaced"))
         self.error: BaseException | None = None
 
@@ -113,6 +117,8 @@ class _Committing(threading.Thread):
             each: Applies a function to each of a list, as ``map`` does.
         """
         try:
+            if self._last is not None:
+                self._last(self.partial)
             list(each(_flush, [self.partial, *self.partial.rglob("*")]))
             if self.path.exists():
                 self.path.rename(self._replaced)

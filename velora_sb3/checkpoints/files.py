@@ -42,35 +42,48 @@ class Manifest:
     files: dict[str, tuple[int, str]]
 
 
-def write_files(
-    directory: Path, tensors: Mapping[str, Arrays], state: dict[str, Any], timesteps: int, metrics: dict[str, float]
-) -> None:
-    """Write a checkpoint's files into a directory, the manifest last.
+def write_files(directory: Path, tensors: Mapping[str, Arrays], state: dict[str, Any]) -> None:
+    """Write a checkpoint's files, all but the manifest, into a directory.
 
     Args:
         directory: Where to.
         tensors: Arrays and tensors for each safetensors file.
         state: What goes into ``state.json``.
-        timesteps: ``num_timesteps`` of the model.
-        metrics: What was measured.
 
     Raises:
         CheckpointError: If the state is too large for a JSON file.
         OSError: If the disk is full, or for another reason.
     """
-    files = {name: write_tensors(directory / name, arrays) for name, arrays in tensors.items()}
-    files[STATE] = _write_json(directory / STATE, state)
+    for name, arrays in tensors.items():
+        write_tensors(directory / name, arrays)
+    _write_json(directory / STATE, state)
+
+
+def write_manifest(directory: Path, timesteps: int, metrics: Mapping[str, float]) -> None:
+    """Describe the files of a checkpoint as they are now: the last thing that is written.
+
+    Args:
+        directory: Where they are.
+        timesteps: ``num_timesteps`` of the model.
+        metrics: What was measured.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    files = {
+        name: {"size": (directory / name).stat().st_size, "sha256": sha256(directory / name)}
+        for name in sorted(KNOWN)
+        if (directory / name).exists()
+    }
     manifest = {"format": FORMAT, "schema": SCHEMA, "created": time.time_ns(), "timesteps": timesteps}
-    described = {name: {"size": size, "sha256": digest} for name, (size, digest) in files.items()}
-    _write_json(directory / MANIFEST, {**manifest, "metrics": metrics, "files": described})
+    _write_json(directory / MANIFEST, {**manifest, "metrics": dict(metrics), "files": files})
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> tuple[int, str]:
+def _write_json(path: Path, content: dict[str, Any]) -> None:
     text = json.dumps(content, allow_nan=False).encode()
     if len(text) > MOST_JSON:
         raise CheckpointError(f"{path.name} would be {len(text)} bytes, more than {MOST_JSON}: store less in callbacks")
     path.write_bytes(text)
-    return len(text), hashlib.sha256(text).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -22,7 +22,7 @@ from velora_sb3.checkpoints.callback_state import as_callback, capture_callbacks
 from velora_sb3.checkpoints.directories import finish_saving, whole_directory
 from velora_sb3.checkpoints.encoding import Encoder
 from velora_sb3.checkpoints.errors import CheckpointError, NotPlainError
-from velora_sb3.checkpoints.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, SCHEMA, write_files
+from velora_sb3.checkpoints.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, SCHEMA, write_files, write_manifest
 from velora_sb3.checkpoints.model_state import (
     capture_model,
     capture_parameters,
@@ -100,10 +100,10 @@ def save_checkpoint(
     except CheckpointError as error:
         tell(f"an earlier checkpoint, {error}", error)
     try:
-        with whole_directory(path, _is_checkpoint, wait) as directory:
-            write_checkpoint(
-                model, directory, callbacks=callbacks, buffer=buffer, custom_objects=custom_objects, metrics=metrics
-            )
+        measured = _measured(model, as_callback(callbacks), metrics)
+        last = functools.partial(write_manifest, timesteps=model.num_timesteps, metrics=measured)
+        with whole_directory(path, _is_checkpoint, wait, last) as directory:
+            _write(model, directory, as_callback(callbacks), buffer, set(custom_objects))
     except OSError as error:
         tell(f"the checkpoint {path} could not be written ({error})", error)
         return None
@@ -133,9 +133,15 @@ def write_checkpoint(
         CheckpointError: If something is not plain data.
         OSError: If it cannot be written.
     """
-    left_out = set(custom_objects)
+    callback = as_callback(callbacks)
+    _write(model, directory, callback, buffer, set(custom_objects))
+    write_manifest(directory, model.num_timesteps, _measured(model, callback, metrics))
+
+
+def _write(model: BaseAlgorithm, directory: Path, callback: BaseCallback, buffer: bool, left_out: set[str]) -> None:
+    """Write everything but the manifest."""
     check_left_out(model, left_out)
-    callback, hook = as_callback(callbacks), _hook(model)
+    hook = _hook(model)
     arrays, optimizer_arrays = Encoder(), Encoder()
     policy, optimizers, variables = capture_parameters(model, optimizer_arrays)
     state: dict[str, Any] = {
@@ -161,7 +167,7 @@ def write_checkpoint(
         state["environments"] = capture_vec_env(model.env, arrays, "environments")
         state["episodes_lost"] = _in_flight(model, hook) or state["environments"]["lost"]
     if state["episodes_lost"] is not None and model._last_obs is not None:
-        warnings.warn(f"the episode in flight will not go on: {state['episodes_lost']}", stacklevel=3)
+        warnings.warn(f"the episode in flight will not go on: {state['episodes_lost']}", stacklevel=4)
     tensors: dict[str, Any] = {}
     replay_buffer = getattr(model, "replay_buffer", None)
     if buffer and isinstance(replay_buffer, ReplayBuffer):
@@ -170,7 +176,7 @@ def write_checkpoint(
         except NotPlainError as error:
             raise CheckpointError(f"{error}: leave out copy_info_dict, or save with buffer=False") from error
     tensors |= {POLICY: policy, OPTIMIZERS: optimizer_arrays.arrays, ARRAYS: arrays.arrays}
-    write_files(directory, tensors, state, model.num_timesteps, {**_measured(model, callback), **(metrics or {})})
+    write_files(directory, tensors, state)
 
 
 @functools.cache
@@ -254,7 +260,7 @@ def _pending_log(model: BaseAlgorithm, encoder: Encoder) -> list[Any]:
     return pending
 
 
-def _measured(model: BaseAlgorithm, callback: BaseCallback) -> dict[str, float]:
+def _measured(model: BaseAlgorithm, callback: BaseCallback, metrics: Mapping[str, float] | None) -> dict[str, float]:
     log = model.logger.name_to_value if getattr(model, "_logger", None) is not None else {}
     found = {name: value for name, value in log.items() if isinstance(value, int | float | np.number)}
     if model.ep_info_buffer and "r" in model.ep_info_buffer[0]:
@@ -262,4 +268,4 @@ def _measured(model: BaseAlgorithm, callback: BaseCallback) -> dict[str, float]:
     for _, one in named_callbacks(callback):
         if isinstance(one, EvalCallback):
             found["eval/mean_reward"] = one.last_mean_reward
-    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+    return {name: float(value) for name, value in {**found, **(metrics or {})}.items() if math.isfinite(value)}

@@ -1,4 +1,4 @@
-"""Writing safetensors files: straight from the arrays to the disk, with the SHA-256 on the way.
+"""Writing safetensors files, straight from the arrays.
 
 References:
     https://github.com/huggingface/safetensors, "Format". The library itself reads what is written here.
@@ -6,7 +6,6 @@ References:
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,15 +27,12 @@ NAMES = {
 ALIGNMENT = 8  # bytes
 
 
-def write_tensors(path: Path, arrays: Arrays) -> tuple[int, str]:
+def write_tensors(path: Path, arrays: Arrays) -> None:
     """Write a safetensors file.
 
     Args:
         path: The file.
         arrays: Arrays and tensors by name.
-
-    Returns:
-        Its size in bytes and its SHA-256.
 
     Raises:
         CheckpointError: For numbers that the format does not know.
@@ -49,12 +45,9 @@ def write_tensors(path: Path, arrays: Arrays) -> tuple[int, str]:
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [end, end := end + array.nbytes]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % ALIGNMENT)
-    digest = hashlib.sha256()
     with path.open("wb") as file:
         for data in (len(text).to_bytes(8, "little"), text, *(_bytes(array) for _, array, _ in parts)):
-            digest.update(data)
             file.write(data)
-    return 8 + len(text) + end, digest.hexdigest()
 
 
 def _plain(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, str]:
