@@ -1,0 +1,115 @@
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.finrl.markets import frame
+from velora_sb3.finrl import data_split, load_prices, synthetic_prices
+
+
+def prices():
+    return frame([[1, 10], [2, 20], [3, 30]]).reset_index(drop=True)  # Thursday, Friday, Monday
+
+
+def test_rows_go_by_day_and_ticker():
+    by_ticker = prices().sort_values(["tic", "date"], ascending=[False, True])
+    loaded = load_prices(by_ticker)
+    assert loaded.index.tolist() == [0, 0, 1, 1, 2, 2]
+    assert loaded["tic"].tolist() == ["A", "B"] * 3
+    assert loaded["close"].tolist() == [1, 10, 2, 20, 3, 30]
+    assert loaded["date"].tolist() == ["2024-03-07"] * 2 + ["2024-03-08"] * 2 + ["2024-03-11"] * 2
+    assert loaded["day"].tolist() == [3, 3, 4, 4, 0, 0]
+
+
+def test_the_given_frame_stays_as_it_is():
+    given = prices().iloc[::-1].sort_values("date", kind="stable")
+    before = given.copy()
+    load_prices(given)
+    pd.testing.assert_frame_equal(given, before)
+
+
+def test_csv(tmp_path):
+    made = synthetic_prices(["A", "NA"], 6)  # a ticker that pandas would take for a missing value
+    for name, index in (("a.csv", False), ("b.csv", True)):
+        made.to_csv(tmp_path / name, index=index)
+        pd.testing.assert_frame_equal(load_prices(tmp_path / name), made, check_dtype=False)
+
+
+@pytest.mark.skipif(find_spec("pyarrow") is None, reason="pandas reads Parquet files with pyarrow")
+def test_parquet(tmp_path):
+    made = synthetic_prices(2, 6)
+    made.to_parquet(tmp_path / "prices.parquet")
+    pd.testing.assert_frame_equal(load_prices(tmp_path / "prices.parquet"), made, check_dtype=False)
+
+
+@pytest.mark.skipif(find_spec("pyarrow") is not None, reason="pyarrow is here")
+def test_parquet_without_a_reader(tmp_path):
+    (tmp_path / "prices.parquet").touch()
+    with pytest.raises(ImportError, match="pip install pyarrow"):
+        load_prices(tmp_path / "prices.parquet")
+
+
+def test_times_of_day_are_kept():
+    hours = prices().assign(date=np.repeat(pd.date_range("2024-03-07", periods=3, freq="6h"), 2))
+    assert load_prices(hours)["date"].unique().tolist() == [
+        "2024-03-07 00:00:00",
+        "2024-03-07 06:00:00",
+        "2024-03-07 12:00:00",
+    ]
+
+
+def with_value(column, row, value):
+    given = prices()
+    given[column] = given[column].astype(object)
+    given.loc[row, column] = value
+    return given.infer_objects()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            prices().drop(columns=["tic", "close"]),
+            "need the columns date, tic, close; tic, close missing, there are date",
+        ),
+        (with_value("tic", 1, None), "2024-03-07: tic is missing"),
+        (prices().iloc[:0], "no rows"),
+        (with_value("date", 1, "soon"), "a date cannot be read"),
+        (with_value("date", 1, None), "B, NaT: date is missing"),
+        (pd.concat([prices(), prices().iloc[[2]]]), "A, 2024-03-08 .*: the date is there twice"),
+        (
+            prices().iloc[[2, 3, 0, 1, 4, 5]],
+            "A, 2024-03-07 .*: the date is before that .* .and 1 rows more",
+        ),
+        (prices().iloc[:5], "B has no row for 2024-03-11"),
+        (with_value("close", 3, np.nan), "B, 2024-03-08: close is missing or infinite: fill it in"),
+        (with_value("close", 3, np.inf), "B, 2024-03-08: close is missing or infinite"),
+        (with_value("close", 0, 0.0), "A, 2024-03-07: close is not positive"),
+        (with_value("close", 0, "x"), "column close must hold numbers"),
+        (prices().assign(rsi=[1.0, 2, 3, np.nan, 5, 6]), "B, 2024-03-08: rsi is missing"),
+    ],
+)
+def test_what_would_mislead_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        load_prices(given)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file"):
+        load_prices(tmp_path / "none.csv")
+    (tmp_path / "prices.xls").touch()
+    with pytest.raises(ValueError, match="neither .csv nor .parquet"):
+        load_prices(tmp_path / "prices.xls")
+
+
+def test_data_split():
+    made = synthetic_prices(2, 30, start="2024-01-01")
+    train, trade = data_split(made, "2024-01-01", "2024-01-15"), data_split(made, "2024-01-15", "2024-03-01")
+    assert train["date"].iloc[[0, -1]].tolist() == ["2024-01-01", "2024-01-12"]
+    assert trade["date"].iloc[0] == "2024-01-15"
+    assert len(train) + len(trade) == len(made)
+    for part in (train, trade):
+        assert part.index.tolist() == np.repeat(range(len(part) // 2), 2).tolist()
+    with pytest.raises(ValueError, match="no prices from 2030-01-01 up to 2031-01-01: they reach from 2024-01-01"):
+        data_split(made, "2030-01-01", "2031-01-01")

@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+
+from velora_sb3.finrl.performance import (
+    annual_return,
+    annual_volatility,
+    max_drawdown,
+    performance,
+    sharpe_ratio,
+    simple_returns,
+    sortino_ratio,
+    turnover,
+)
+
+VALUES = [100, 110, 99, 108.9]  # +10 %, -10 %, +10 %
+
+
+def test_returns():
+    np.testing.assert_allclose(simple_returns(VALUES), [0.1, -0.1, 0.1])
+
+
+def test_sharpe_ratio():
+    # mean 1/30; sample deviation sqrt((2 (1/15)^2 + (2/15)^2) / 2) = sqrt(1/75)
+    assert sharpe_ratio(VALUES, periods_per_year=1) == pytest.approx((1 / 30) / math.sqrt(1 / 75))
+    assert sharpe_ratio(VALUES) == pytest.approx(math.sqrt(252) * math.sqrt(75) / 30)
+    assert sharpe_ratio(VALUES, 1, risk_free=1 / 30) == pytest.approx(0, abs=1e-12)
+
+
+def test_sortino_ratio():
+    # one loss of 0.1 in three days: sqrt(0.01 / 3)
+    assert sortino_ratio(VALUES, 1) == pytest.approx((1 / 30) / math.sqrt(0.01 / 3))
+    assert sortino_ratio(VALUES, 1, minimum_return=0.1) == pytest.approx((1 / 30 - 0.1) / math.sqrt(0.04 / 3))
+
+
+@pytest.mark.parametrize(
+    ("values", "fall"), [(VALUES, -0.1), ([1, 2, 3], 0), ([100, 50, 75, 30, 90], -0.7), ([100, 80, 200, 150], -0.25)]
+)
+def test_max_drawdown(values, fall):
+    assert max_drawdown(values) == pytest.approx(fall)
+
+
+def test_annual_return():
+    assert annual_return([100, 120, 121], periods_per_year=2) == pytest.approx(0.21)
+    assert annual_return([100, 110], periods_per_year=2) == pytest.approx(0.21)
+    assert annual_return([100, 10, 0]) == -1
+    assert annual_return([1, 1e300]) == math.inf
+
+
+def test_annual_volatility():
+    assert annual_volatility(VALUES, periods_per_year=4) == pytest.approx(2 * math.sqrt(1 / 75))
+
+
+def test_turnover():
+    assert turnover([10, -33], [100, 110, 99]) == pytest.approx((0.1 + 0.3) / 2)
+    assert turnover([], [100]) == 0
+    with pytest.raises(ValueError, match="as many account values"):
+        turnover([1, 2], [100])
+
+
+def test_what_is_not_defined_is_nan():
+    assert math.isnan(sharpe_ratio([100, 100, 100]))
+    assert math.isnan(sharpe_ratio([100, 101]))
+    assert math.isnan(sharpe_ratio(100 * 1.01 ** np.arange(9)))  # one return, up to rounding
+    assert math.isnan(sortino_ratio([100, 101, 103]))
+    assert math.isnan(annual_volatility([100, 101]))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([100], "at least two"), ([100, math.nan], "NaN"), ([0, 100], "positive"), ([[1, 2], [3, 4]], "one row")],
+)
+def test_what_cannot_be_judged(values, message):
+    with pytest.raises(ValueError, match=message):
+        performance(values)
+
+
+def test_all_together():
+    figures = performance(VALUES, [50, 0, 0], periods_per_year=1)
+    assert figures == {
+        "sharpe_ratio": sharpe_ratio(VALUES, 1),
+        "sortino_ratio": sortino_ratio(VALUES, 1),
+        "max_drawdown": max_drawdown(VALUES),
+        "annual_return": annual_return(VALUES, 1),
+        "annual_volatility": annual_volatility(VALUES, 1),
+        "final_account_value": 108.9,
+        "turnover": pytest.approx(0.5 / 3),
+    }
+    assert "turnover" not in performance(VALUES)

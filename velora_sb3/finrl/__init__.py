@@ -1,0 +1,40 @@
+"""Trading with FinRL's calls: agents, environments, prices, and the figures by which trading is judged."""
+
+from velora_sb3.finrl.agent import DRLAgent
+from velora_sb3.finrl.days_elapsed import DaysElapsed
+from velora_sb3.finrl.diagnose_learning import LearningDiagnosis, diagnose_learning
+from velora_sb3.finrl.incremental_training import incremental_training
+from velora_sb3.finrl.indicators import INDICATORS, add_indicators
+from velora_sb3.finrl.load_prices import data_split, load_prices
+from velora_sb3.finrl.make_trading_env import make_trading_env
+from velora_sb3.finrl.models import MODELS
+from velora_sb3.finrl.performance import performance
+from velora_sb3.finrl.presets import memory_efficient_config, small_policy, stable_config
+from velora_sb3.finrl.stock_trading_env import StockTradingEnv
+from velora_sb3.finrl.synthetic_prices import synthetic_prices
+from velora_sb3.finrl.tensorboard import launch_tensorboard
+from velora_sb3.finrl.trading_eval import TradingEvalCallback
+from velora_sb3.finrl.validate_training_setup import validate_training_setup
+
+__all__ = [
+    "INDICATORS",
+    "MODELS",
+    "DRLAgent",
+    "DaysElapsed",
+    "LearningDiagnosis",
+    "StockTradingEnv",
+    "TradingEvalCallback",
+    "add_indicators",
+    "data_split",
+    "diagnose_learning",
+    "incremental_training",
+    "launch_tensorboard",
+    "load_prices",
+    "make_trading_env",
+    "memory_efficient_config",
+    "performance",
+    "small_policy",
+    "stable_config",
+    "synthetic_prices",
+    "validate_training_setup",
+]

@@ -1,0 +1,67 @@
+"""The algorithms and kinds of action noise by FinRL's sort of names."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+
+from velora_sb3.algorithms import (
+    RecurrentDDPG,
+    RecurrentDQN,
+    RecurrentMaskablePPO,
+    RecurrentQRDQN,
+    RecurrentSAC,
+    RecurrentTD3,
+    RecurrentTQC,
+)
+
+MODELS: dict[str, type[BaseAlgorithm]] = {
+    "a2c": A2C,
+    "ars": ARS,
+    "crossq": CrossQ,
+    "ddpg": DDPG,
+    "dqn": DQN,
+    "maskable_ppo": MaskablePPO,
+    "ppo": PPO,
+    "qrdqn": QRDQN,
+    "recurrent_ddpg": RecurrentDDPG,
+    "recurrent_dqn": RecurrentDQN,
+    "recurrent_maskable_ppo": RecurrentMaskablePPO,
+    "recurrent_ppo": RecurrentPPO,
+    "recurrent_qrdqn": RecurrentQRDQN,
+    "recurrent_sac": RecurrentSAC,
+    "recurrent_td3": RecurrentTD3,
+    "recurrent_tqc": RecurrentTQC,
+    "sac": SAC,
+    "td3": TD3,
+    "tqc": TQC,
+    "trpo": TRPO,
+}
+
+NOISES: dict[str, type[NormalActionNoise | OrnsteinUhlenbeckActionNoise]] = {
+    "normal": NormalActionNoise,
+    "ornstein_uhlenbeck": OrnsteinUhlenbeckActionNoise,
+}
+
+
+def find_model(name: str) -> type[BaseAlgorithm]:
+    """The algorithm of a name.
+
+    Args:
+        name: A key of :data:`MODELS`.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: If there is none, with those there are.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    close = get_close_matches(str(name).lower(), MODELS, n=2)
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    raise ValueError(f"unknown model_name {name!r}: {hint}choose from {', '.join(MODELS)}")

@@ -1,0 +1,119 @@
+"""One episode of trading by a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+
+from velora_sb3.memory import StatefulPredictor
+
+RECORDS = ("save_asset_memory", "save_action_memory")
+
+
+def trade(
+    model: BaseAlgorithm | StatefulPredictor,
+    environment: gym.Env[Any, Any] | VecEnv,
+    deterministic: bool,
+    normalizer: VecNormalize | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Play one episode, without a vectorized environment's reset at its end: the records are read after it.
+
+    Args:
+        model: The model.
+        environment: A trading environment, or a vectorized one that holds just one.
+        deterministic: Whether to act deterministically.
+        normalizer: Normalizes observations; None for the one of the model's own training.
+
+    Returns:
+        Account and actions.
+
+    Raises:
+        ValueError: If the environment keeps no records, or is several.
+    """
+    predictor = model if isinstance(model, StatefulPredictor) else StatefulPredictor(model)
+    env, wrapped_in = single_env(environment)
+    if missing := [name for name in RECORDS if not env.has_wrapper_attr(name)]:
+        raise ValueError(f"{env} has no {', '.join(missing)}(): DRL_prediction needs a trading environment")
+    normalizer = normalizer or predictor.model.get_vec_normalize_env() or wrapped_in
+    predictor.reset()
+    observation, _ = env.reset()
+    over = False
+    while not over:
+        seen = _arrays(observation)
+        if normalizer is not None:
+            seen = normalizer.normalize_obs(seen)
+        action, _ = predictor.predict(seen, deterministic=deterministic)
+        observation, _, terminated, truncated, _ = env.step(action)
+        over = terminated or truncated
+    account, actions = (env.get_wrapper_attr(name)() for name in RECORDS)
+    return account, actions
+
+
+def load_model(
+    algorithm: type[BaseAlgorithm], path: Path, environment: gym.Env[Any, Any] | VecEnv
+) -> tuple[BaseAlgorithm, VecNormalize | None]:
+    """A model, and the normalization of its observations if that was saved with it.
+
+    Args:
+        algorithm: Its class.
+        path: A file, or a folder with ``model.zip`` and perhaps ``vecnormalize.pkl``.
+        environment: Where it will act.
+
+    Returns:
+        Both.
+
+    Raises:
+        ValueError: If there is no such file, or it is none of such a model.
+    """
+    file = path / "model.zip" if path.is_dir() else path
+    if not file.exists() and not file.with_name(file.name + ".zip").exists():
+        raise ValueError(f"no model in {path}: pass what model.save() wrote, or a folder that has model.zip")
+    try:
+        model = algorithm.load(file, device="cpu")
+    except Exception as error:  # a file can be wrong in any way
+        raise ValueError(f"{file} cannot be loaded as {algorithm.__name__}: {error}") from error
+    statistics = path / "vecnormalize.pkl"
+    if not (path.is_dir() and statistics.exists()):
+        return model, None
+    env, _ = single_env(environment)
+    return model, VecNormalize.load(str(statistics), DummyVecEnv([lambda: env]))
+
+
+def single_env(environment: gym.Env[Any, Any] | VecEnv) -> tuple[gym.Env[Any, Any], VecNormalize | None]:
+    """The one environment in a vectorized one, and the normalization around it.
+
+    Args:
+        environment: Vectorized, or not.
+
+    Returns:
+        The environment, and None if there is no normalization.
+
+    Raises:
+        ValueError: If there are several, or a wrapper changes the observations in another way.
+    """
+    normalizer = None
+    inner: Any = environment
+    while isinstance(inner, VecNormalize | VecMonitor):
+        normalizer = inner if isinstance(inner, VecNormalize) else normalizer
+        inner = inner.venv
+    if not isinstance(inner, VecEnv):
+        return inner, normalizer
+    if not isinstance(inner, DummyVecEnv) or inner.num_envs != 1:
+        raise ValueError(
+            f"one episode is played in one environment, got {type(inner).__name__} of {inner.num_envs}: pass the "
+            "trading environment itself (for a history put FrameStackObservation around it)"
+        )
+    return inner.envs[0], normalizer
+
+
+def _arrays(observation: Any) -> Any:
+    """Observations as numbers of single precision; FinRL's are lists."""
+    if isinstance(observation, dict):
+        return {key: np.asarray(value, dtype=np.float32) for key, value in observation.items()}
+    return np.asarray(observation, dtype=np.float32)
