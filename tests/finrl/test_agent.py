@@ -119,9 +119,7 @@ def test_callbacks_of_any_shape(shape):
         "none": None,
         "empty": [],
     }[shape]
-    model = DRLAgent(market()).get_model(
-        "ppo", policy_kwargs=SMALL, model_kwargs={"n_steps": 4, "batch_size": 4}, verbose=0
-    )
+    model = DRLAgent(market()).get_model("ppo", "MlpPolicy", model_kwargs={"n_steps": 4, "batch_size": 4}, verbose=0)
     trained = DRLAgent.train_model(model=model, tb_log_name="x", total_timesteps=8, callbacks=callbacks)
     assert trained is model
     assert model.num_timesteps == 8

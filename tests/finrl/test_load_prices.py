@@ -71,7 +71,7 @@ def with_value(column, row, value):
     [
         (
             prices().drop(columns=["tic", "close"]),
-            "need the columns date, tic, close; tic, close missing, there are date",
+            "need .* date, tic, close; tic, close missing, there are date",
         ),
         (with_value("tic", 1, None), "2024-03-07: tic is missing"),
         (prices().iloc[:0], "no rows"),
