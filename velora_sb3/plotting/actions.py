@@ -37,12 +37,13 @@ def plot_actions(
     figure.suptitle(f"{title}{more}")
     for number, (name, edges, shares) in enumerate(shown):
         axes = figure.add_subplot(n_high, n_wide, number + 1)
-        axes.bar(edges[:-1], shares, np.diff(edges) * 0.9, align="edge", color="tab:blue")
+        middles = (edges[:-1] + edges[1:]) / 2
+        axes.bar(middles, shares, np.diff(edges) * 0.9, color="tab:blue")
         axes.set_xlabel(name if choices is not None or name == "action" else f"action {name}")
         if number % n_wide == 0:
             axes.set_ylabel("share of steps")
         if choices is not None and len(choices) <= MOST_LABELS:
-            axes.set_xticks((edges[:-1] + edges[1:]) / 2, choices)
+            axes.set_xticks(middles, choices)
         axes.set_xlim(edges[0], edges[-1])
         axes.spines[["top", "right"]].set_visible(False)
     save_whole(figure, path)

@@ -35,7 +35,7 @@ def plot_learning_curve(
     """
     figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
-    draw_returns(axes, episodes)
+    draw_episodes(axes, episodes)
     if evaluations is not None and len(evaluations):
         steps, mean, std = (evaluations[name] for name in ("timesteps", "mean_return", "std_return"))
         axes.fill_between(steps, mean - std, mean + std, color="tab:orange", alpha=0.2, linewidth=0)
@@ -46,23 +46,24 @@ def plot_learning_curve(
     figure.savefig(path)
 
 
-def draw_returns(axes: Axes, episodes: pd.DataFrame, window: int | None = None) -> None:
-    """Draw the returns of training episodes, and their moving average.
+def draw_episodes(axes: Axes, episodes: pd.DataFrame, column: str = "return", window: int | None = None) -> None:
+    """Draw a number of each training episode, and its moving average.
 
     Args:
         axes: Where.
-        episodes: One row for each training episode: ``timesteps`` at its end, ``return``.
-        window: Number of the latest episodes over which returns are averaged; None for a tenth of all, at most 100.
+        episodes: One row for each training episode: ``timesteps`` at its end, and the number.
+        column: The number's.
+        window: Number of the latest episodes over which it is averaged; None for a tenth of all, at most 100.
     """
     if len(episodes) == 0:
         return
-    steps, returns = episodes["timesteps"], episodes["return"]
-    axes.plot(steps, returns, ".", color="0.65", markersize=3, label="training episodes")
+    steps, values = episodes["timesteps"], episodes[column]
+    axes.plot(steps, values, ".", color="0.65", markersize=3, label="training episodes")
     window = window or moving_average_window(len(episodes))
     if window > 1:
-        average = returns.rolling(window, min_periods=1).mean()
-        axes.plot(steps, average, color="tab:blue", linewidth=1.5, label=f"mean of the last {window}")
-    axes.legend(frameon=False, loc="best")
+        # Of episodes that end at the same time the last: it has the others in its average.
+        average = values.rolling(window, min_periods=1).mean().groupby(steps).last()
+        axes.plot(average.index, average, color="tab:blue", linewidth=1.5, label=f"mean of the last {window}")
 
 
 def new_figure(width: float, height: float) -> Figure:

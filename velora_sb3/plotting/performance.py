@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from velora_sb3.plotting.learning_curves import draw_returns, finish_axes, new_figure, save_whole
+from velora_sb3.plotting.learning_curves import draw_episodes, finish_axes, new_figure, save_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,18 +23,17 @@ def plot_performance(
         title: Stands above the picture.
         window: Number of the latest episodes over which returns are averaged; None for a tenth of all, at most 100.
     """
-    has_values = "value" in episodes and bool(episodes["value"].notna().any())
-    n_panels = 3 if has_values else 2
-    figure = new_figure(8, 2.7 * n_panels)
+    panels = {"return": "episode return", "length": "episode length"}
+    if "value" in episodes and episodes["value"].notna().any():
+        panels["value"] = "value at the end"
+    figure = new_figure(8, 2.7 * len(panels))
     figure.suptitle(title)
-    axes = figure.add_subplot(n_panels, 1, 1)
-    draw_returns(axes, episodes, window)
-    finish_axes(axes, "", "episode return", "")
-    for number, (column, label) in enumerate(
-        [("length", "episode length"), ("value", "value at the end")][: n_panels - 1]
-    ):
-        below = figure.add_subplot(n_panels, 1, number + 2, sharex=axes)
-        if len(episodes):
-            below.plot(episodes["timesteps"], episodes[column], ".-", color="tab:green", markersize=3, linewidth=0.6)
-        finish_axes(below, "timesteps" if number == n_panels - 2 else "", label, "")
+    above = None
+    for number, (column, label) in enumerate(panels.items()):
+        axes = figure.add_subplot(len(panels), 1, number + 1, sharex=above)
+        draw_episodes(axes, episodes, column, window)
+        finish_axes(axes, "timesteps" if number == len(panels) - 1 else "", label, "")
+        if above is None and len(episodes):
+            axes.legend(frameon=False, loc="best")
+        above = axes
     save_whole(figure, target)
