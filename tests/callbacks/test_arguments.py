@@ -9,8 +9,8 @@ from velora_sb3.callbacks.arguments import number, whole_number
 def test_what_is_right_comes_back():
     assert whole_number("count", 3) == 3
     assert whole_number("count", 0, least=0) == 0
-    assert (number("rate", np.float32(0.5), 0, 1), number("rate", 1, 0)) == (0.5, 1.0)
-    assert number("rate", 1, 0, 1, or_equal=True) == 1.0
+    assert (number("rate", np.float32(0.5), above=0), number("rate", 1, most=1)) == (0.5, 1.0)
+    assert number("rate", 0, least=0) == 0.0
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 2.0, "2", None])
@@ -19,7 +19,7 @@ def test_a_count_that_is_none(value):
         whole_number("count", value)
 
 
-@pytest.mark.parametrize("value", [0, 1, -1, True, float("nan"), float("inf"), "0.5", None, 1j])
+@pytest.mark.parametrize("value", [0, 1.1, -1, True, float("nan"), float("inf"), "0.5", None, 1j])
 def test_a_quantity_that_is_none(value):
-    with pytest.raises(ValueError, match=re.escape(f"rate must be a number above 0 and below 1, got {value!r}")):
-        number("rate", value, 0, 1)
+    with pytest.raises(ValueError, match=re.escape(f"rate must be a number above 0 and of at most 1, got {value!r}")):
+        number("rate", value, above=0, most=1)

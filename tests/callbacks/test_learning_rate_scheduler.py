@@ -204,7 +204,7 @@ def test_a_resumed_run_learns_as_an_uninterrupted_one(tmp_path):
         ({"schedule": "linear", "initial_lr": 0}, "initial_lr must be a number above 0, got 0"),
         ({"schedule": "linear", "final_lr": -1e-4}, "final_lr must be a number of at least 0, got -0.0001"),
         ({"schedule": "linear", "timesteps": 0}, "timesteps must be a whole number of at least 1, got 0"),
-        ({"schedule": "step", "decay_rate": 1.5}, "decay_rate must be a number above 0 and below 1, got 1.5"),
+        ({"schedule": "step", "decay_rate": 1.5}, "decay_rate must be a number above 0 and of at most 1, got 1.5"),
         ({"schedule": "step", "every_n_timesteps": 0}, "every_n_timesteps must be a whole number of at least 1, got 0"),
         ({"schedule": "linear", "decay_rate": 0.5}, "decay_rate means nothing to the schedule 'linear': leave it out"),
         ({"schedule": abs, "initial_lr": 1.0}, "initial_lr means nothing to a function, which gives the rate itself"),

@@ -69,10 +69,10 @@ class LearningRateScheduler(VeloraCallback):
             raise ValueError(f"schedule must be one of {', '.join(SETTINGS)}, or a function, got {schedule!r}")
         self.schedule = schedule
         given = {
-            "initial_lr": None if initial_lr is None else number("initial_lr", initial_lr, 0),
-            "final_lr": None if final_lr is None else number("final_lr", final_lr, 0, or_equal=True),
+            "initial_lr": None if initial_lr is None else number("initial_lr", initial_lr, above=0),
+            "final_lr": None if final_lr is None else number("final_lr", final_lr, least=0),
             "timesteps": None if timesteps is None else whole_number("timesteps", timesteps),
-            "decay_rate": None if decay_rate is None else number("decay_rate", decay_rate, 0, 1),
+            "decay_rate": None if decay_rate is None else number("decay_rate", decay_rate, above=0, most=1),
             "every_n_timesteps": None
             if every_n_timesteps is None
             else whole_number("every_n_timesteps", every_n_timesteps),

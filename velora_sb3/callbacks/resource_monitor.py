@@ -52,9 +52,11 @@ class ResourceMonitor(VeloraCallback):
     ) -> None:
         super().__init__(verbose)
         self._every = EveryTimesteps(every_n_timesteps)
-        self.limit_mb = None if limit_mb is None else number("limit_mb", limit_mb, 0)
+        self.limit_mb = None if limit_mb is None else number("limit_mb", limit_mb, above=0)
         self.system_limit_percent = (
-            None if system_limit_percent is None else number("system_limit_percent", system_limit_percent, 0, 100)
+            None
+            if system_limit_percent is None
+            else number("system_limit_percent", system_limit_percent, above=0, most=100)
         )
         if missing := missing_modules("monitor"):
             raise ImportError(f"ResourceMonitor needs {', '.join(missing)}: {install_line('monitor')}")
