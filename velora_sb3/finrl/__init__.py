@@ -6,6 +6,7 @@ from velora_sb3.finrl.diagnose_learning import LearningDiagnosis, diagnose_learn
 from velora_sb3.finrl.incremental_training import incremental_training
 from velora_sb3.finrl.indicators import INDICATORS, add_indicators
 from velora_sb3.finrl.load_prices import data_split, load_prices
+from velora_sb3.finrl.make_callbacks import make_callbacks
 from velora_sb3.finrl.make_trading_env import make_trading_env
 from velora_sb3.finrl.models import MODELS
 from velora_sb3.finrl.performance import performance
@@ -30,6 +31,7 @@ __all__ = [
     "incremental_training",
     "launch_tensorboard",
     "load_prices",
+    "make_callbacks",
     "make_trading_env",
     "memory_efficient_config",
     "performance",

@@ -1,0 +1,89 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from velora_sb3.finrl import DRLAgent, diagnose_learning
+
+
+class Follow(gym.Env):
+    """The nearer the action is to the observation, the better."""
+
+    observation_space = spaces.Box(-1, 1, (1,), np.float32)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.seen = 0, np.array([0.5], np.float32)
+        return self.seen, {}
+
+    def step(self, action):
+        reward = -float(np.abs(action - self.seen).sum())
+        self.steps += 1
+        self.seen = np.array([(-1) ** self.steps * 0.5], np.float32)
+        return self.seen, reward, self.steps == 8, False, {}
+
+
+def acting(function, name="ppo", env=None, trained=True):
+    """A model that acts by a function of the observation."""
+    model = DRLAgent(env or Follow()).get_model(name, "MlpPolicy", verbose=0, seed=0)
+    model.num_timesteps = 100 if trained else 0
+    model.predict = lambda observation, *_, **__: (function(observation), None)
+    return model
+
+
+def test_a_model_that_has_learned(capsys):
+    diagnosis = diagnose_learning(acting(lambda seen: seen), Follow(), 3)
+    assert diagnosis.episode_rewards == pytest.approx([0, 0, 0])
+    assert diagnosis.average_reward == pytest.approx(0)
+    assert len(diagnosis.random_rewards) == 3
+    assert max(diagnosis.random_rewards) < 0
+    assert diagnosis.findings == []
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "model:          0 on average, 0 to 0"
+    assert lines[-1] == "nothing looks wrong"
+
+
+@pytest.mark.parametrize(
+    ("function", "finding"),
+    [
+        (lambda seen: -seen, "no more than random actions"),
+        (lambda seen: np.full_like(seen, 0.1), "always takes the same action"),
+        (lambda seen: np.sign(seen), "100% of its actions are at their limits"),
+    ],
+)
+def test_findings(function, finding, capsys):
+    diagnosis = diagnose_learning(acting(function), Follow(), 2, verbose=0)
+    assert any(finding in each for each in diagnosis.findings)
+    assert capsys.readouterr().out == ""
+
+
+def test_weights_and_training():
+    model = acting(lambda seen: seen, trained=False)
+    with torch.no_grad():
+        next(model.policy.parameters()).fill_(float("nan"))
+    findings = diagnose_learning(model, Follow(), 1, verbose=0).findings
+    assert "log_std is not finite: training diverged, lower the learning rate" in findings
+    assert "it has not been trained yet" in findings
+
+
+def test_rewards_are_the_environments_own_under_normalization():
+    env = VecNormalize(DummyVecEnv([Follow, Follow]))
+    diagnosis = diagnose_learning(acting(lambda seen: np.zeros_like(seen), env=env), env, 3, verbose=0)
+    assert diagnosis.episode_rewards == pytest.approx([-4.0] * 3)
+
+
+def test_a_recurrent_model_keeps_its_memory_and_random_states_stay():
+    model = DRLAgent(Follow()).get_model("recurrent_sac", policy_kwargs={"units": 4}, verbose=0, seed=0)
+    state = np.random.get_state()[1].tolist()
+    first = diagnose_learning(model, Follow(), 2, verbose=0)
+    assert first.episode_rewards[0] == first.episode_rewards[1]
+    assert first == diagnose_learning(model, Follow(), 2, verbose=0)
+    assert np.random.get_state()[1].tolist() == state
+
+
+def test_at_least_one_episode():
+    with pytest.raises(ValueError, match="n_episodes"):
+        diagnose_learning(acting(lambda seen: seen), Follow(), 0)

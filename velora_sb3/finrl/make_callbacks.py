@@ -1,0 +1,96 @@
+"""The callbacks of a trading run, in one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnNoModelImprovement
+from stable_baselines3.common.vec_env import VecEnv
+
+from velora_sb3._optional import missing_modules
+from velora_sb3.callbacks import (
+    ActionAnalysis,
+    EarlyStopping,
+    LearningRateScheduler,
+    PerformancePlots,
+    SaveCheckpoints,
+)
+from velora_sb3.finrl.trading_eval import TradingEvalCallback
+
+SCHEDULED = ("a2c", "ppo")  # as in FinRL's guide
+
+
+def make_callbacks(
+    directory: str | Path,
+    eval_env: gym.Env[Any, Any] | VecEnv,
+    model_name: str = "ppo",
+    *,
+    target: float | None = None,
+    patience: int = 15,
+    eval_freq: int = 5_000,
+    n_eval_episodes: int = 1,
+    save_frequency: int = 10,
+    every_n_timesteps: int = 5_000,
+    initial_lr: float = 3e-4,
+    decay_rate: float = 0.98,
+    verbose: int = 1,
+) -> list[BaseCallback]:
+    """Checkpoints, evaluation with early stopping, plots, and statistics of actions.
+
+    For PPO and A2C the learning rate falls by ``decay_rate`` every 25,000 timesteps, too. Plots are left out where
+    matplotlib is not installed.
+
+    ::
+
+        <directory>/checkpoints/      SaveCheckpoints
+        <directory>/best_model/       the best model of the evaluations so far
+        <directory>/eval_logs/        SB3's evaluations.npz
+        <directory>/plots/            PerformancePlots
+
+    Args:
+        directory: The folder of the run.
+        eval_env: A trading environment for :class:`TradingEvalCallback`.
+        model_name: As for :meth:`DRLAgent.get_model`.
+        target: Mean reward of an evaluation at which to stop; None to stop when evaluations no longer improve.
+        patience: With a target, how many evaluations in a row must reach it; else how many without improvement end
+            training, the first five not counted.
+        eval_freq: Steps of the environment between evaluations.
+        n_eval_episodes: Episodes for each. More than one tells nothing new of a policy that acts deterministically on
+            the same prices.
+        save_frequency: Episodes between checkpoints.
+        every_n_timesteps: Timesteps between plots, and between statistics of actions.
+        initial_lr: Learning rate at the start, where it falls.
+        decay_rate: Its factor.
+        verbose: 0 for silence.
+
+    Returns:
+        A list for ``train_model(callbacks=...)``; further callbacks can be appended.
+    """
+    directory = Path(directory)
+    stop: BaseCallback = (
+        StopTrainingOnNoModelImprovement(patience, min_evals=5, verbose=verbose)
+        if target is None
+        else EarlyStopping(target, patience=patience, verbose=verbose)
+    )
+    evaluation = TradingEvalCallback(
+        eval_env,
+        best_model_save_path=str(directory / "best_model"),
+        log_path=str(directory / "eval_logs"),
+        eval_freq=eval_freq,
+        n_eval_episodes=n_eval_episodes,
+        callback_after_eval=stop,
+        verbose=verbose,
+    )
+    callbacks: list[BaseCallback] = [
+        SaveCheckpoints("checkpoints", frequency=save_frequency, root=directory, verbose=verbose),
+        evaluation,
+        ActionAnalysis(every_n_timesteps),
+    ]
+    if not missing_modules("plot"):
+        callbacks.append(PerformancePlots(directory / "plots", every_n_timesteps=every_n_timesteps))
+    if model_name in SCHEDULED:
+        settings = {"initial_lr": initial_lr, "decay_rate": decay_rate, "every_n_timesteps": 25_000}
+        callbacks.append(LearningRateScheduler("step", **settings))  # type: ignore[arg-type]
+    return callbacks
