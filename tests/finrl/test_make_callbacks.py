@@ -9,7 +9,7 @@ from velora_sb3.finrl import DRLAgent, make_callbacks
 
 def train(tmp_path, name, shape=list, steps=60, **settings):
     callbacks = make_callbacks(
-        tmp_path, market(20, seed=1), name, eval_freq=20, save_frequency=1, every_n_timesteps=20, verbose=0, **settings
+        tmp_path, market(20, seed=1), name, eval_freq=20, save_frequency=1, every_n_timesteps=60, verbose=0, **settings
     )
     model_kwargs = {"learning_starts": 10, "batch_size": 2} if "sac" in name else None
     model = DRLAgent(market(20)).get_model(
@@ -19,8 +19,7 @@ def train(tmp_path, name, shape=list, steps=60, **settings):
     return model, callbacks
 
 
-@pytest.mark.parametrize("shape", [list, CallbackList])
-@pytest.mark.parametrize("name", ["a2c", "recurrent_sac"])
+@pytest.mark.parametrize(("name", "shape"), [("a2c", list), ("recurrent_sac", CallbackList)])
 def test_a_run_with_all_of_them(tmp_path, name, shape):
     model, callbacks = train(tmp_path, name, shape)
     kinds = [type(callback).__name__ for callback in callbacks]

@@ -63,6 +63,7 @@ def incremental_training(
             reset_num_timesteps=model.num_timesteps == 0,
         )
         if save_path is not None:
+            Path(save_path).mkdir(parents=True, exist_ok=True)
             model.save(Path(save_path) / f"chunk_{number}_model")
     if number is None:
         raise ValueError("there are no chunks to train on")
