@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "algorithms": {"policies", "memory", "cells"},
     "callbacks": {"checkpoints", "tracking", "plotting"},
     "benchmarks": {"policies", "algorithms", "memory", "cells", "envs"},
-    "finrl": {"policies", "algorithms", "callbacks", "memory"},
+    "finrl": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "plotting"},
 }
 MAY_IMPORT_EVERYTHING = {"__init__", "__main__", "cli"}
 OPTIONAL = ["wandb", "comet_ml", "matplotlib", "moviepy", "ray", "finrl", "rl_zoo3", "IPython"]

@@ -65,6 +65,6 @@ def incremental_training(
         if save_path is not None:
             Path(save_path).mkdir(parents=True, exist_ok=True)
             model.save(Path(save_path) / f"chunk_{number}_model")
-    if number is None:
+    if model is None or number is None:
         raise ValueError("there are no chunks to train on")
     return model
