@@ -11,8 +11,8 @@ from velora_sb3.finrl import DRLAgent, diagnose_learning
 class Follow(gym.Env):
     """The nearer the action is to the observation, the better."""
 
-    observation_space = spaces.Box(-1, 1, (1,), np.float32)
-    action_space = spaces.Box(-1, 1, (1,), np.float32)
+    def __init__(self):
+        self.observation_space, self.action_space = (spaces.Box(-1, 1, (1,), np.float32) for _ in "oa")
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -77,11 +77,12 @@ def test_rewards_are_the_environments_own_under_normalization():
 
 def test_a_recurrent_model_keeps_its_memory_and_random_states_stay():
     model = DRLAgent(Follow()).get_model("recurrent_sac", policy_kwargs={"units": 4}, verbose=0, seed=0)
-    state = np.random.get_state()[1].tolist()
+    state, space = np.random.get_state()[1].tolist(), str(model.action_space.np_random.bit_generator.state)
     first = diagnose_learning(model, Follow(), 2, verbose=0)
     assert first.episode_rewards[0] == first.episode_rewards[1]
     assert first == diagnose_learning(model, Follow(), 2, verbose=0)
     assert np.random.get_state()[1].tolist() == state
+    assert str(model.action_space.np_random.bit_generator.state) == space
 
 
 def test_at_least_one_episode():

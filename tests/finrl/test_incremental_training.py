@@ -30,8 +30,10 @@ def chunks():
 @pytest.mark.parametrize("name", ["a2c", "recurrent_sac"])
 def test_one_model_on_one_part_after_the_other(tmp_path, name):
     days = Days()
+    short = {"learning_starts": 5, "batch_size": 2, "sequence_length": 4, "burn_in_length": 0}
+    settings = {**SETTINGS, "model_kwargs": short if name == "recurrent_sac" else {}}
     model = incremental_training(
-        iter(chunks()), name, 25, model_settings=SETTINGS, callbacks=days, save_path=tmp_path / "models"
+        iter(chunks()), name, 25, model_settings=settings, callbacks=days, save_path=tmp_path / "models"
     )
     assert model.num_timesteps == 50
     assert days.first == ["2024-01-01", "2024-02-01"]

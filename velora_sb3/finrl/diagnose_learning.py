@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,6 @@ def diagnose_learning(
     vec_env = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
     normalizer = None if isinstance(vec_env, VecNormalize) else model.get_vec_normalize_env()
     with undisturbed(model):
-        model.action_space.seed(0)
         returns, actions = _play(model, vec_env, normalizer, n_episodes)
         random, _ = _play(None, vec_env, None, n_episodes)
     findings = _findings(model, returns, random, actions)
@@ -76,11 +76,13 @@ def _play(
     """Returns of episodes, in the environment's own reward, and all actions ``(T, ...)``."""
     own = env if isinstance(env, VecNormalize) else None
     observations, state, starts = env.reset(), None, np.ones(env.num_envs, dtype=bool)
+    space = copy.deepcopy(env.action_space)  # its generator is the environment's own
+    space.seed(0)
     sums, taken = np.zeros(env.num_envs), []
     returns: list[float] = []
     while len(returns) < n_episodes:
         if model is None:
-            actions = np.array([env.action_space.sample() for _ in range(env.num_envs)])
+            actions = np.array([space.sample() for _ in range(env.num_envs)])
         else:
             seen: Any = observations if normalizer is None else normalizer.normalize_obs(observations)  # type: ignore[arg-type]
             actions, state = model.predict(seen, state, starts, deterministic=True)
