@@ -58,7 +58,7 @@ def episode(env, actions):
 
 
 @pytest.mark.parametrize("tickers", [1, 3])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "settings",
     [
