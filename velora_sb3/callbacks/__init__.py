@@ -3,6 +3,9 @@
 from velora_sb3.callbacks.base import VeloraCallback
 from velora_sb3.callbacks.comet import CometAnalytics
 from velora_sb3.callbacks.early_stopping import EarlyStopping
+from velora_sb3.callbacks.episode_hooks import EpisodeCallback
+from velora_sb3.callbacks.lambda_callback import LambdaCallback
+from velora_sb3.callbacks.metrics_logger import MetricsLogger
 from velora_sb3.callbacks.progress_bar import ProgressBar
 from velora_sb3.callbacks.record_videos import RecordVideos
 from velora_sb3.callbacks.save_checkpoints import SaveCheckpoints
@@ -11,6 +14,9 @@ from velora_sb3.callbacks.wandb import WandbAnalytics
 __all__ = [
     "CometAnalytics",
     "EarlyStopping",
+    "EpisodeCallback",
+    "LambdaCallback",
+    "MetricsLogger",
     "ProgressBar",
     "RecordVideos",
     "SaveCheckpoints",
