@@ -51,6 +51,7 @@ class HookRounds:
         self._log = lead.logger
         self._writer = MetricsWriter([self.metrics, self.evaluation_metrics])
         self._begun = self._trained = False  # whether there was a rollout; and one that is not reported yet
+        self._collecting, self._stepped = False, -1  # a callback may stand in two places, and be told twice
         self._start = self._reported = time.monotonic()
         self._reports = {id(one): one.functions("on_train_result") for one in everyone}
         self._added: set[str] = set()  # what hooks have put into results
@@ -105,6 +106,7 @@ class HookRounds:
             self._begun = True
             self._begin()
         self._report()
+        self._collecting = True
 
     def step(self, rollout: dict[str, Any]) -> None:
         """The environments of training took a step.
@@ -113,8 +115,9 @@ class HookRounds:
             rollout: SB3's local variables.
         """
         events = self.episodes
-        if events is None or "new_obs" not in rollout:  # ARS shows none
+        if events is None or "new_obs" not in rollout or self._stepped == self.model.num_timesteps:  # ARS shows none
             return
+        self._stepped = self.model.num_timesteps
         observations, rewards = (
             raw_observations(events.env, rollout["new_obs"]),
             raw_rewards(events.env, rollout["rewards"]),
@@ -137,7 +140,9 @@ class HookRounds:
 
     def rollout_end(self) -> None:
         """A rollout is over, and not trained on."""
-        self._trained = True
+        if not self._collecting:
+            return
+        self._collecting, self._trained = False, True
         if self.episodes is not None:
             self._sampled(self.episodes)
 
