@@ -1,6 +1,7 @@
 """Callbacks for any SB3 model, one to a file."""
 
 from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3.callbacks.collection import CallbackCollection
 from velora_sb3.callbacks.comet import CometAnalytics
 from velora_sb3.callbacks.early_stopping import EarlyStopping
 from velora_sb3.callbacks.progress_bar import ProgressBar
@@ -9,6 +10,7 @@ from velora_sb3.callbacks.save_checkpoints import SaveCheckpoints
 from velora_sb3.callbacks.wandb import WandbAnalytics
 
 __all__ = [
+    "CallbackCollection",
     "CometAnalytics",
     "EarlyStopping",
     "ProgressBar",
