@@ -98,7 +98,7 @@ class ScriptedEnv(gym.Env[np.ndarray, int]):
 
 
 def _by_env(name: str, values: ArrayLike, dtype: type) -> np.ndarray:
-    array = np.asarray(values, dtype=dtype)
+    array: np.ndarray = np.asarray(values, dtype=dtype)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must be of shape (T,) or (T, n_envs), got {array.shape}")
     return array[:, None] if array.ndim == 1 else array

@@ -112,7 +112,7 @@ def run_callback(
     common: dict[str, Any] = {"policy_kwargs": {"net_arch": [2]}, "seed": 0, "device": "cpu"}
     model: BaseAlgorithm
     if off_policy:
-        replay = {"buffer_size": 10, "learning_starts": 0, "train_freq": rollout_length}
+        replay: dict[str, Any] = {"buffer_size": 10, "learning_starts": 0, "train_freq": rollout_length}
         model = ScriptedDQN("MlpPolicy", env, **replay, **common)
     else:
         model = ScriptedA2C("MlpPolicy", env, n_steps=rollout_length, **common)
