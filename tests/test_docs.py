@@ -106,7 +106,13 @@ def test_defaults_on_the_memory_page_are_the_algorithms():
 
 
 @pytest.mark.parametrize(
-    ("page", "callback"), [("early-stopping", "EarlyStopping"), ("save-checkpoints", "SaveCheckpoints")]
+    ("page", "callback"),
+    [
+        ("early-stopping", "EarlyStopping"),
+        ("save-checkpoints", "SaveCheckpoints"),
+        ("collection", "CallbackCollection"),
+        ("monitors", "StopOnPlateau"),
+    ],
 )
 def test_arguments_on_the_callbacks_pages_are_the_constructors(page, callback):
     import velora_sb3.callbacks

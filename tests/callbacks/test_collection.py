@@ -3,7 +3,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 
 from tests.callbacks.runs import Listener, StopAt, make_env, make_model
-from velora_sb3.callbacks import CallbackCollection, VeloraCallback
+from velora_sb3 import resume_training, save_checkpoint
+from velora_sb3.callbacks import CallbackCollection, EarlyStopping, StopOnPlateau, VeloraCallback
 from velora_sb3.callbacks.base import walk
 from velora_sb3.checkpoints.callback_state import named_callbacks
 
@@ -142,3 +143,19 @@ def test_in_an_evaluation_it_has_its_parent(tmp_path):
     make_model(PPO, make_env(tmp_path)).learn(16, callback=evaluation)
     assert listener.evaluation() is evaluation
     assert listener.told.count("step") == 2
+
+
+@pytest.mark.filterwarnings("ignore:the episode in flight")
+def test_a_checkpoint_keeps_what_its_callbacks_know(tmp_path):
+    def callbacks():
+        group = CallbackCollection([StopOnPlateau("rollout/ep_rew_mean", patience=100), EarlyStopping(1e9)])
+        return CallbackCollection([Listener(), group, EarlyStopping(-1e9, patience=90)])
+
+    model, first, second = make_model(PPO, make_env(tmp_path, monitor=True)), callbacks(), callbacks()
+    model.learn(48, callback=first)
+    path = save_checkpoint(model, tmp_path / "checkpoint", callbacks=first)
+    resume_training(path, make_env(tmp_path, monitor=True), callback=second, total_timesteps=48)
+    assert second[1][0].best == first[1][0].best is not None
+    assert second[1][0].failures == first[1][0].failures
+    assert second[2]._hits == first[2]._hits > 1
+    assert second[0].n_calls == 48

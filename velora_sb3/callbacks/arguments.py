@@ -25,27 +25,28 @@ def whole_number(name: str, value: object, least: int = 1) -> int:
     return value
 
 
-def number(name: str, value: object, above: float, below: float = math.inf, *, or_equal: bool = False) -> float:
+def number(
+    name: str, value: object, *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf
+) -> float:
     """Check a quantity.
 
     Args:
         name: The argument's name.
         value: What came.
-        above: Its lower limit, which it must not reach.
-        below: Its upper limit, which it must not reach.
-        or_equal: Whether it may reach the limits.
+        above: A limit that it must exceed.
+        least: The smallest that makes sense.
+        most: The largest that makes sense.
 
     Returns:
         The number.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If it is something else, infinite, or outside of the limits.
     """
-    if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
+    if not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
         plain = float(value)
-        if above < plain < below or (or_equal and plain in (above, below)):
+        if plain > above and least <= plain <= most:
             return plain
-    limits = f"{'of at least' if or_equal else 'above'} {above:g}"
-    if below < math.inf:
-        limits += f" and {'at most' if or_equal else 'below'} {below:g}"
-    raise ValueError(f"{name} must be a number {limits}, got {value!r}")
+    limits = {"above": above, "of at least": least, "of at most": most}
+    told = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit))
+    raise ValueError(f"{name} must be a number {told}, got {value!r}")

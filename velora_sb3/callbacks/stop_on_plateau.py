@@ -60,7 +60,7 @@ class StopOnPlateau(VeloraCallback):
             raise ValueError(f'mode must be "min" or "max", got {mode!r}')
         self.monitor, self.mode = monitor, mode
         self.patience, self.wait = whole_number("patience", patience), whole_number("wait", wait)
-        self.min_delta = number("min_delta", min_delta, 0, or_equal=True)
+        self.min_delta = number("min_delta", min_delta, least=0)
         self.best: float | None = None
         self.failures = 0
         self.stopped_early = False
