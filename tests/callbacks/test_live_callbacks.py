@@ -6,6 +6,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Conve
 
 from tests.callbacks.runs import Listener, RaiseAt
 from velora_sb3.callbacks import CallbackCollection
+from velora_sb3.callbacks.analytics import Analytics
 from velora_sb3.callbacks.testing import run_callback
 
 STEPS = np.ones(6)
@@ -240,3 +241,18 @@ def test_an_interrupted_run_does_not_stay_behind():
     run_callback(callbacks, STEPS, raises=(3, KeyboardInterrupt()))
     run_callback(callbacks, STEPS)
     assert listener.told == ["start", *["step"] * 3, "end", "start", *["step"] * 6, "end"]
+
+
+def test_one_that_comes_late_still_stands_before_trackers():
+    class Tracker(Listener):
+        priority = Analytics.priority
+
+        def _on_start(self):
+            super()._on_start()
+            Analytics._go_last(self)
+
+    tracker, late = Tracker(), Listener()
+    callbacks = CallbackCollection([tracker, Listener()])
+    callbacks.append(Do(2, lambda: callbacks.append(late)))
+    run_callback(callbacks, STEPS)
+    assert (callbacks[-1], callbacks[-2]) == (tracker, late)
