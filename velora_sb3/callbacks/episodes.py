@@ -72,18 +72,19 @@ class EpisodeCounter:
             counter.finished = finished
         return counter
 
-    def start(self, model: BaseAlgorithm) -> None:
+    def start(self, model: BaseAlgorithm, dones: np.ndarray | None = None) -> None:
         """Note that ``learn()`` begins, and what has happened to the environments since the last time.
 
         Args:
             model: The model.
+            dones: The ends of episodes at the latest step, if a callback joins in mid-training.
         """
         timestep, known = model.num_timesteps, self._observations
         if timestep == 0:  # SB3 has reset the environments
             self.finished = 0
             self._forget(np.ones_like(self._whole))
         elif timestep != self._timestep:  # somebody trained without callbacks
-            self._forget(~_in_flight(model))
+            self._forget(~_in_flight(model) if dones is None else np.asarray(dones, dtype=bool))
         elif known and not any(model._last_obs is observation for observation in known):  # reset, as after set_env
             self._forget(np.ones_like(self._whole))
         self._timestep, self._latest, self._rollout, self._observations = timestep, [], timestep, []
