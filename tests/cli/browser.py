@@ -71,9 +71,7 @@ class Tab:
         return result["result"].get("value")
 
     def resize(self, width: int, height: int = 900) -> None:
-        self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def emulate(self, medium: str = "", scheme: str = "light") -> None:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -113,7 +111,16 @@ def browser(chromium: str, profile: Path) -> Iterator[Tab]:
     """A running browser's tab; everything is ended and closed behind it."""
     theirs, ours = os.pipe()
     answers, written = os.pipe()
-    command = [sys.executable, "-c", WRAPPER, str(theirs), str(written), chromium, *OPTIONS, f"--user-data-dir={profile}"]
+    command = [
+        sys.executable,
+        "-c",
+        WRAPPER,
+        str(theirs),
+        str(written),
+        chromium,
+        *OPTIONS,
+        f"--user-data-dir={profile}",
+    ]
     process = subprocess.Popen(
         command, pass_fds=(theirs, written), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -24,7 +24,9 @@ def make_env():
 
 def test_the_trace_is_what_predict_says():
     model = recurrent_sac()
-    trace = trace_episode(model, make_env(), seed=3, max_steps=5, look=lambda env: env.unwrapped.state, every_n_frames=2)
+    trace = trace_episode(
+        model, make_env(), seed=3, max_steps=5, look=lambda env: env.unwrapped.state, every_n_frames=2
+    )
     env = make_env()
     observation, _ = env.reset(seed=3)
     state = None

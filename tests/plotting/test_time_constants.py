@@ -18,7 +18,7 @@ def test_units_are_sorted_by_their_median():
     assert medians.get_xdata().tolist() == [1, 2, 3]
     np.testing.assert_allclose(medians.get_ydata(), [0.5, 2, 5], rtol=0.01)
     middle90 = left.collections[0].get_segments()
-    np.testing.assert_allclose([line[:, 1] for line in middle90][0], 0.5 * np.array([0.91, 1.09]), rtol=0.01)
+    np.testing.assert_allclose(middle90[0][:, 1], 0.5 * np.array([0.91, 1.09]), rtol=0.01)
     assert left.get_ylabel() == "time constant in steps"
     assert left.get_yscale() == "log"
     assert sum(bar.get_width() for bar in right.patches) == pytest.approx(100)  # per cent

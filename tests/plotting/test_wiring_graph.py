@@ -59,7 +59,7 @@ def test_an_ltcs_synapses_are_what_it_has_learned():
     assert network.strengths.max() == pytest.approx(50)
     colors, widths = lines(wiring_graph(cell))
     assert colors.count(ORANGE) == 1
-    assert widths.argmax() == np.argmax(network.strengths)
+    assert np.argmax(widths) == np.argmax(network.strengths)
 
 
 @pytest.mark.parametrize("mode", ["default", "no_gate", "pure"])
@@ -112,9 +112,9 @@ def test_one_layer_is_a_matrix(kind, wiring):
 
 def test_models_show_the_network_that_acts():
     liquid = {"units": 8, "wiring": "ncp"}
-    ddpg = DDPG("LiquidPolicy", "Pendulum-v1", policy_kwargs=liquid, device="cpu")
+    ddpg = DDPG("LiquidPolicy", "Pendulum-v1", policy_kwargs=dict(liquid), device="cpu")
     assert find_cell(ddpg) is ddpg.actor.features_extractor.cell
-    recurrent = RecurrentPPO("LiquidPolicy", "Pendulum-v1", policy_kwargs=liquid, device="cpu")
+    recurrent = RecurrentPPO("LiquidPolicy", "Pendulum-v1", policy_kwargs=dict(liquid), device="cpu")
     assert find_cell(recurrent) is recurrent.policy.lstm_actor.cell
     assert headings(wiring_graph(recurrent))[-1] == "motor\n2"
     mixed = make_cell(3, "cfc", 8, "ncp", mixed_memory=True)

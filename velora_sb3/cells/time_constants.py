@@ -11,8 +11,9 @@ CfC, other modes       :math:`\tau_i = t / \mathrm{softplus}(s_i + a_i (t - 1))`
 The LTC's is that of its equation :math:`c_i \dot v_i = A_i - B_i v_i` with the conductances held: the liquid time
 constant. The ``pure`` CfC holds the same decay in closed form. The other modes replace the decay
 :math:`e^{-t / \tau}` by the gate :math:`1 - w = \sigma(-(s + a (t - 1)))`; the effective time is that of the decay
-which goes as far within :math:`t`, so :math:`\tau = -t / \ln(1 - w)`, and :math:`-\ln \sigma(-z) = \mathrm{softplus}(z)`.
-Where no timespans are given, :math:`t = 1`: times are in steps then, else in the environment's unit.
+which goes as far within :math:`t`, so :math:`\tau = -t / \ln(1 - w)`, and
+:math:`-\ln \sigma(-z) = \mathrm{softplus}(z)`. Where no timespans are given, :math:`t = 1`: times are in steps
+then, else in the environment's unit.
 
 References:
     Hasani et al. (2021), "Liquid Time-constant Networks", https://arxiv.org/abs/2006.04439, equations 2 and 3.

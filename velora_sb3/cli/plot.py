@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Draw the learning curves of the runs in a file that the callback RecordMetrics wrote, also while it is being written.
-Runs of one algorithm on one environment, such as several seeds, are one line, the interquartile mean over the runs, with
-its 95 % bootstrap interval as a band.
+Runs of one algorithm on one environment, such as several seeds, are one line: the interquartile mean over the runs,
+with a 95 % bootstrap interval.
 """
 X_AXES = ("timesteps", "episodes", "seconds")
 GROUPS = ("algorithm", "env", "run", "seed", "status", "total_timesteps")

@@ -126,7 +126,7 @@ class Page:
         """
         css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
         facts = "".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{f'<small>{escape(note)}</small>' if note else ''}</dd></div>"
+            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
             for name, value, note in self.facts
         )
         return "\n".join(

@@ -138,11 +138,11 @@ def _facts(
         trained = "" if episodes is None else f"{len(episodes):,} episodes"
         facts.append(("Timesteps", f"{model.num_timesteps:,}", trained))
         size = sum(parameter.numel() for parameter in model.policy.parameters())
-        facts.append(("Policy", type(model.policy).__name__, f"{size:,} parameters, target networks too"))
+        facts.append(("Parameters", f"{size:,}", f"of {type(model.policy).__name__}, target networks too"))
     if episodes is not None and "seconds" in episodes and len(episodes):
         seconds = pd.to_numeric(episodes["seconds"], errors="coerce").max()
         if np.isfinite(seconds):
-            facts.append(("Time", f"{seconds:,.0f} s", "from the start to the last episode's end"))
+            facts.append(("Time", f"{seconds:,.0f} s", "until the last episode's end"))
     if config is not None:
         facts.append(("Seed", str(config.seed), ""))
     return facts
@@ -182,7 +182,8 @@ def _evaluations(page: Page, evaluations: pd.DataFrame) -> None:
         page.text("No evaluation took place during training.")
         return
     last = evaluations.tail(MOST_ROWS)
-    page.text(f"During training, {len(evaluations)} in all" + (f", the last {MOST_ROWS}:" if len(last) < len(evaluations) else ":"))
+    shown = f", the last {MOST_ROWS}:" if len(last) < len(evaluations) else ":"
+    page.text(f"During training, {len(evaluations)} in all{shown}")
     names = [str(name) for name in last.columns]
     rows = [[_number(value) for value in row] for row in last.itertuples(index=False)]
     page.table(rows, [name.replace("_", " ") for name in names], numbers=True)
@@ -218,11 +219,16 @@ def _inside(page: Page, played: Played, model: BaseAlgorithm) -> None:
 def _versions(page: Page, config: RunConfig) -> None:
     here = versions()
     names = list(dict.fromkeys([*config.versions, *here]))
-    rows = [(name, str(config.versions.get(name, "unknown")), str(here.get(name, "unknown"))) for name in names]
-    page.table([(name, then, now if now != then else "the same") for name, then, now in rows], ("", "training", "this page"))
+    then = {name: str(config.versions.get(name, "unknown")) for name in names}
+    rows = [
+        (name, then[name], "the same" if here.get(name) == then[name] else here.get(name, "unknown")) for name in names
+    ]
+    page.table(rows, ("package", "while training", "for this page"))
 
 
 def _plain(value: Any) -> str:
+    if value is None or value in ({}, []):
+        return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -75,7 +75,6 @@ def trace_episode(
     state, starts, ended = None, np.ones(1, dtype=bool), False
     states, observations, actions, rewards, hidden, speeds = [], [], [], [], [], []
     frames: dict[int, np.ndarray] = {}
-    taken: list[CellStep] = []
     timed = False
     for step in range(max_steps):
         if every_n_frames and step % every_n_frames == 0:
@@ -83,7 +82,8 @@ def trace_episode(
         if look is not None:
             hidden.append(np.array(look(env), dtype=float))
         masks = {"action_masks": get_action_masks(env)} if takes_masks else {}
-        with recorded_steps(cell) if cell is not None else nullcontext([]) as taken:
+        taken: list[CellStep]
+        with nullcontext([]) if cell is None else recorded_steps(cell) as taken:
             action, state = model.predict(observation, state, starts, deterministic=True, **masks)
         starts = np.zeros(1, dtype=bool)
         if cell is not None and taken:

@@ -35,9 +35,9 @@ def learning_curves(
 ) -> Figure:
     """Draw the smoothed returns of runs, one panel for each environment and in it one line for each group.
 
-    A group's line is the interquartile mean over its runs, the band its 95 % bootstrap interval; of two or three runs
-    they are the mean, and all from the lowest to the highest run. Where some of a group's runs have ended, both are over
-    those that go on, and the line is dotted.
+    A group's line is the interquartile mean over its runs, the band its 95 % bootstrap interval. Of two or three runs
+    they are the mean, and all from the lowest to the highest run. Where some of a group's runs have ended, both are
+    over those that go on, and the line is dotted.
 
     Args:
         episodes: What ``load_metrics`` or :func:`velora_sb3.plotting.read_runs` returns.
@@ -120,9 +120,7 @@ def _labels(episodes: pd.DataFrame, columns: list[str]) -> pd.Series[str]:
     return label.str.removeprefix(", ").replace("", "all")
 
 
-def _draw(
-    axes: Axes, name: str, group: pd.DataFrame, x: str, window: int, look: tuple[str, str]
-) -> dict[str, Artist]:
+def _draw(axes: Axes, name: str, group: pd.DataFrame, x: str, window: int, look: tuple[str, str]) -> dict[str, Artist]:
     """Draw a group's line and band; what has to be explained beside them, by its explanation."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -154,7 +152,7 @@ def _middle_and_band(values: Array) -> tuple[Array, Array, Array]:
     middle, low, high = np.full((3, values.shape[1]), np.nan)
     known = ~np.isnan(values)
     for pattern in np.unique(known.T, axis=0):
-        places = np.flatnonzero((known.T == pattern).all(axis=1))
+        places = np.flatnonzero((pattern == known.T).all(axis=1))
         if pattern.any():
             here = values[pattern][:, places]
             middle[places] = interquartile_means(here.T)

@@ -23,8 +23,6 @@ def read_video(path: Path) -> np.ndarray:
     Raises:
         ValueError: If the file holds no video.
     """
-    import imageio_ffmpeg  # type: ignore[import-untyped]
-
     return _decode(path, [])
 
 

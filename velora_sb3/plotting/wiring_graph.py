@@ -28,10 +28,10 @@ def wiring_graph(
 ) -> Figure:
     """Draw the neurons of a wired network from left to right and its synapses, exciting ones blue, inhibiting orange.
 
-    Of a model it is the network that chooses the actions. The stronger a synapse, the thicker its line. What excites and
-    how strong it is, is what the network has learned: see :func:`velora_sb3.plotting.synapses.read_network`; a bare
-    wiring shows its own polarities. Neurons are ordered within their layers so that few lines cross. A wiring of a single
-    layer (``fully_connected``, ``random``) is drawn as a matrix, one row for each source.
+    Of a model it is the network that chooses the actions. The stronger a synapse, the thicker its line. What excites
+    and how strong it is, is what the network has learned: see :func:`velora_sb3.plotting.synapses.read_network`; a
+    bare wiring shows its own polarities. Neurons are ordered within their layers so that few lines cross. A wiring of
+    a single layer (``fully_connected``, ``random``) is drawn as a matrix, one row for each source.
 
     Args:
         model_or_cell: A model, a policy, a cell, or a built ncps wiring.
@@ -165,7 +165,7 @@ def _order(network: Network) -> list[list[int]]:
                 if other != column
                 for row, neuron in enumerate(order)
             }
-            orders[column].sort(key=lambda neuron: _mean([places[n] for n in joined[neuron] if n in places]))  # noqa: B023
+            orders[column].sort(key=lambda neuron: _mean([places[n] for n in joined[neuron] if n in places]))
     return orders
 
 
@@ -176,5 +176,7 @@ def _mean(values: Array | list[float]) -> float:
 def _add_legend(axes: Axes) -> None:
     from matplotlib.lines import Line2D
 
-    kinds = [Line2D([], [], color=color, label=label) for color, label in ((BLUE, "excitatory"), (ORANGE, "inhibitory"))]
+    kinds = [
+        Line2D([], [], color=color, label=label) for color, label in ((BLUE, "excitatory"), (ORANGE, "inhibitory"))
+    ]
     axes.legend(handles=kinds, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 0.02))
