@@ -1,11 +1,12 @@
-"""Draws the pictures of docs/seeing.md: ``python docs/_tools/seeing_pictures.py`` (a minute).
+"""Draws the pictures of docs/seeing.md: ``python docs/_tools/seeing_pictures.py [RUN_DIR]`` (a minute).
 
-Trains RecurrentPPO with a wired CfC on CartPole without velocities, as ``velora-sb3 train`` does. The report's picture
-needs Chromium and is left out where there is none.
+From a run directory, or from a run of RecurrentPPO with a wired CfC on Pendulum without velocities that it trains. The
+report's picture needs Chromium and is left out where there is none.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,22 +19,24 @@ from velora_sb3.plotting import hidden_state_trace, time_constants, trace_episod
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-ENV, STEPS, SHOWN = "CartPoleNoVel-v1", 4_096, 200
-ALGORITHM = ("--algo", "recurrent_ppo", "--env", ENV, "--seed", "0", "--eval-freq", "1024")
-SETTINGS = ("--policy-kwargs", '{"units": 24, "wiring": "ncp"}', "--hyperparams", '{"learning_rate": 0.002}')
+ENV, NAME, SHOWN = "PendulumNoVel-v1", "recurrent_ppo-PendulumNoVel-v1-1", 200
+ALGORITHM = ("--algo", "recurrent_ppo", "--env", ENV, "--seed", "3", "--steps", "3000", "--eval-freq", "600")
+SETTINGS = ("--policy-kwargs", '{"units": 32, "wiring": "ncp"}', "--hyperparams", '{"n_steps": 256}')
+INPUTS = ("cosine", "sine", "velocity, hidden")
 DPI = 75
 
 
 def main() -> None:
-    """Train, draw, photograph the report."""
+    """Train if need be, draw, photograph the report."""
     with tempfile.TemporaryDirectory() as scratch:
-        run = Path(scratch) / "recurrent_ppo-CartPoleNoVel-v1-1"
-        velora_sb3(["train", *ALGORITHM, "--steps", str(STEPS), *SETTINGS, "--run-dir", str(run)])
+        run = Path(scratch) / NAME
+        if len(sys.argv) > 1:
+            shutil.copytree(sys.argv[1], run)
+        else:
+            velora_sb3(["train", *ALGORITHM, *SETTINGS, "--run-dir", str(run)])
         model = load_model(run / "model.zip", "recurrent_ppo", "cpu")
-        env = gym.make(ENV, render_mode="rgb_array")
-        trace = trace_episode(model, env, seed=0, max_steps=SHOWN, every_n_frames=SHOWN // 8)
-        names = ("position", "angle")
-        wiring_graph(model, names).savefig(IMAGES / "wiring_graph.png", dpi=DPI)
+        trace = trace_episode(model, gym.make(ENV, render_mode="rgb_array"), seed=0, every_n_frames=SHOWN // 8)
+        wiring_graph(model, INPUTS).savefig(IMAGES / "wiring_graph.png", dpi=DPI)
         hidden_state_trace(trace).savefig(IMAGES / "hidden_state_trace.png", dpi=DPI)
         time_constants(trace).savefig(IMAGES / "time_constants.png", dpi=DPI)
         velora_sb3(["report", str(run)])

@@ -113,7 +113,7 @@ def test_in_the_run_directory_by_default(copied, run):
         ("episodes.csv", "episodes.csv is missing", []),
         ("evaluations.csv", "evaluations.csv is missing", []),
         ("model.zip", "model.zip is missing", ["Actions", *INSIDE]),
-        ("config.json", "config.json: No such file", ["Actions", *INSIDE, "Versions"]),
+        ("config.json", "config.json is missing", ["Actions", "Versions", *INSIDE]),
     ],
 )
 @pytest.mark.parametrize("how", ["missing", "broken"])
@@ -129,6 +129,7 @@ def test_what_is_missing_or_broken_is_named(name, said, gone, how, copied, tmp_p
     assert [section for section in [*SECTIONS, *INSIDE] if section not in page.sections] == gone
     assert any(said in missing for missing in page.missing)
     assert "Traceback" not in page.words
+    assert str(copied.parent) not in (tmp_path / "x.html").read_text()
     printed = capsys.readouterr().out
     assert all(f"not on the page: {missing}" in printed for missing in page.missing)
 

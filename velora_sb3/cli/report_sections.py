@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from velora_sb3.cells import CfCCell
 from velora_sb3.cli.environments import import_packages
-from velora_sb3.cli.errors import reason
+from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.evaluate import load_model
 from velora_sb3.cli.report_episodes import Played, play
 from velora_sb3.cli.report_page import Page
-from velora_sb3.cli.run_config import RunConfig, load_config, versions
+from velora_sb3.cli.run_config import CONFIG_FILE, RunConfig, load_config, versions
 from velora_sb3.plotting import action_histogram, hidden_state_trace, learning_curve, time_constants, wiring_graph
 from velora_sb3.plotting.acting_cell import find_cell
 from velora_sb3.plotting.read_video import still_frames
@@ -37,11 +38,12 @@ def write_page(directory: Path, n_episodes: int) -> Page:
     Returns:
         The page.
     """
-    config, no_config = _attempt(lambda: load_config(directory))
-    model, no_model = None, no_config
+    config, no_config = _attempt(lambda: _config(directory), directory)
+    model: BaseAlgorithm | None = None
+    no_model: str | None = "model.zip could not be loaded: that takes the config.json"
     played, not_played = None, None
     if config is not None:
-        model, no_model = _attempt(lambda: _load(directory, config))
+        model, no_model = _attempt(lambda: _load(directory, config), directory)
         if model is not None:
             played, not_played = _attempt(lambda: play(model, config, n_episodes))
     title = f"{config.algo} on {config.env}" if config is not None else directory.resolve().name
@@ -89,19 +91,29 @@ def write_page(directory: Path, n_episodes: int) -> Page:
     return page
 
 
-def _attempt(build: Any) -> tuple[Any, str | None]:
-    """A result, or one line about why there is none: a file of a run can be broken in any way."""
+def _attempt(build: Any, directory: Path | None = None) -> tuple[Any, str | None]:
+    """A result, or one line about why there is none: a file of a run can be broken in any way.
+
+    The directory's own path is left out of it: whoever gets the page need not know where the run was.
+    """
     try:
         return build(), None
     except Exception as error:
         name = "" if type(error).__name__ in ("UserError", "FileNotFoundError") else f"{type(error).__name__}: "
-        return None, f"{name}{' '.join(reason(error).split())}"
+        said = " ".join(reason(error).split())
+        return None, name + (said if directory is None else said.replace(f"{directory}{os.sep}", ""))
 
 
 def _guarded(page: Page, what: str, build: Any) -> None:
     _, problem = _attempt(build)
     if problem is not None:
         page.lacks(f"{what} cannot be shown: {problem}")
+
+
+def _config(directory: Path) -> RunConfig:
+    if not (directory / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"{CONFIG_FILE} is missing")
+    return load_config(directory)
 
 
 def _load(directory: Path, config: RunConfig) -> BaseAlgorithm:
@@ -117,10 +129,10 @@ def _read_csv(directory: Path, name: str, columns: tuple[str, ...]) -> pd.DataFr
     try:
         table = pd.read_csv(directory / name)
     except ValueError as error:
-        raise ValueError(f"{name} cannot be read: {reason(error)}") from error
+        raise UserError(f"{name} cannot be read: {reason(error)}") from error
     lacking = [column for column in columns if column not in table]
     if lacking:
-        raise ValueError(f"{name} has no column {', '.join(lacking)}")
+        raise UserError(f"{name} has no column {', '.join(lacking)}")
     for column in columns:
         table[column] = pd.to_numeric(table[column], errors="coerce")
     return table
@@ -156,7 +168,9 @@ def _video(page: Page, directory: Path) -> None:
         page.video(path.read_bytes(), "An episode of the trained model.")
     else:
         size = f"{path.stat().st_size / 2**20:.1f} MiB"
-        page.stills(still_frames(path, STILLS), f"Frames of video.mp4, which is too large for this page ({size}).")
+        page.stills(
+            list(still_frames(path, STILLS)), f"Frames of video.mp4, which is too large for this page ({size})."
+        )
 
 
 def _curve(page: Page, episodes: pd.DataFrame | None, evaluations: pd.DataFrame | None) -> None:
@@ -191,7 +205,7 @@ def _evaluations(page: Page, evaluations: pd.DataFrame) -> None:
 
 def _actions(page: Page, played: Played, model: BaseAlgorithm) -> None:
     actions = np.concatenate([trace.actions for trace in played.traces])
-    page.plot(action_histogram(actions, model.action_space), f"The actions of these episodes, {len(actions):,} steps.")
+    page.plot(action_histogram(actions, model.action_space), f"The actions of these episodes: {len(actions):,} steps.")
 
 
 def _inside(page: Page, played: Played, model: BaseAlgorithm) -> None:

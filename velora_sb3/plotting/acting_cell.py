@@ -57,16 +57,19 @@ def find_cell(model: BaseAlgorithm | nn.Module) -> LiquidCell | None:
 
 
 @contextmanager
-def recorded_steps(cell: LiquidCell) -> Iterator[list[CellStep]]:
+def recorded_steps(cell: LiquidCell | None) -> Iterator[list[CellStep]]:
     """Note every step that a cell takes; of a history, which a windowed policy unrolls, the last one.
 
     Args:
-        cell: The cell.
+        cell: The cell; None takes none.
 
     Yields:
         The steps, of the first environment.
     """
     steps: list[CellStep] = []
+    if cell is None:
+        yield steps
+        return
     step, sequence = cell.step, cell.sequence
 
     def noted_step(prepared: Any, inputs: Any, state: Any, timespans: Any) -> Any:

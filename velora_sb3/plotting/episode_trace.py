@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,8 +81,7 @@ def trace_episode(
         if look is not None:
             hidden.append(np.array(look(env), dtype=float))
         masks = {"action_masks": get_action_masks(env)} if takes_masks else {}
-        taken: list[CellStep]
-        with nullcontext([]) if cell is None else recorded_steps(cell) as taken:
+        with recorded_steps(cell) as taken:
             action, state = model.predict(observation, state, starts, deterministic=True, **masks)
         starts = np.zeros(1, dtype=bool)
         if cell is not None and taken:

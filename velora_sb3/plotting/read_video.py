@@ -42,7 +42,7 @@ def still_frames(path: Path, n: int) -> np.ndarray:
     """
     if missing_modules("video"):
         raise ImportError(f"frames of a video need imageio-ffmpeg: {install_line('video')}")
-    import imageio_ffmpeg
+    import imageio_ffmpeg  # type: ignore[import-untyped]
 
     _, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
     return _decode(path, ["-vf", f"fps={n / max(seconds, 0.1):.6f},scale='min(320,iw)':-2"])

@@ -82,7 +82,7 @@ def _draw_layers(network: Network, names: list[str]) -> Figure:
     for column, (kind, neurons) in enumerate(network.layers):
         where = np.array([places[neuron] for neuron in neurons])
         fill = FILL.get(kind, SKY)
-        axes.scatter(*where.T, s=size, color=fill, edgecolors="0.4", linewidths=0.8, zorder=3)
+        axes.scatter(where[:, 0], where[:, 1], s=size, color=fill, edgecolors="0.4", linewidths=0.8, zorder=3)
         axes.text(column, largest / 2 + 0.3, f"{kind}\n{len(neurons)}", ha="center", va="bottom")
         if column in (0, len(network.layers) - 1) and len(neurons) <= MOST_NAMES:
             side = -1 if column == 0 else 1
