@@ -96,12 +96,12 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.build_model import build_model
     from velora_sb3.cli.environments import import_packages, open_env, renders_frames
     from velora_sb3.cli.errors import UserError
-    from velora_sb3.cli.report import print_line, print_summary
     from velora_sb3.cli.run_directory import create_run_directory
+    from velora_sb3.cli.tables import print_line, print_summary
     from velora_sb3.cli.training import train_model
     from velora_sb3.cli.watching import make_early_stopping, make_recorders, make_trackers
     from velora_sb3.plotting.episode_video import why_no_video
-    from velora_sb3.plotting.learning_curves import why_no_curves
+    from velora_sb3.plotting.learning_curve import why_no_curves
 
     config = read_config(args)
     torch.set_num_threads(config.threads)

@@ -20,7 +20,7 @@ from velora_sb3.cli.interrupt import StopOnInterrupt
 from velora_sb3.cli.run_config import RunConfig
 from velora_sb3.cli.watching import make_early_stopping
 from velora_sb3.plotting.episode_video import record_episode
-from velora_sb3.plotting.learning_curves import plot_learning_curve
+from velora_sb3.plotting.learning_curve import learning_curve
 
 FINAL_EPISODES = 20
 # Evaluations and the video see other episodes than training does.
@@ -141,12 +141,10 @@ def draw_learning_curve(directory: Path, title: str) -> None:
         title: Stands above the picture.
     """
     evaluations = directory / "evaluations.csv"
-    plot_learning_curve(
-        directory / "learning_curve.png",
-        pd.read_csv(directory / "episodes.csv"),
-        pd.read_csv(evaluations) if evaluations.exists() else None,
-        title,
+    figure = learning_curve(
+        pd.read_csv(directory / "episodes.csv"), pd.read_csv(evaluations) if evaluations.exists() else None, title
     )
+    figure.savefig(directory / "learning_curve.png")
 
 
 def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome) -> None:
