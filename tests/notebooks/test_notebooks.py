@@ -1,4 +1,4 @@
-"""The notebooks: clean in the repository, and they run. They are run where nbclient is installed: ``tox -e notebooks``."""
+"""The notebooks: clean in the repository, and they run; the latter where nbclient is: ``tox -e notebooks``."""
 
 import ast
 import json
