@@ -16,7 +16,8 @@ SHORT = {
     "memory": {"STEPS": 220, "EPISODES": 1, "FITTED": 1},
     "quickstart": {"STEPS": 300, "EPISODES": 1},
 }
-PICTURES = ("plt.subplots(", "Image(", "Video(")  # a cell with one of these shows something
+# A cell with one of these shows something.
+PICTURES = ("plt.subplots(", "Video(", "learning_curve(", "wiring_graph(", "hidden_state_trace(")
 
 needs_nbclient = pytest.mark.skipif(
     find_spec("nbclient") is None or find_spec("ipykernel") is None,
