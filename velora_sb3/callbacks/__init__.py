@@ -4,8 +4,11 @@ from velora_sb3.callbacks.action_analysis import ActionAnalysis
 from velora_sb3.callbacks.base import VeloraCallback
 from velora_sb3.callbacks.comet import CometAnalytics
 from velora_sb3.callbacks.early_stopping import EarlyStopping
+from velora_sb3.callbacks.episode_hooks import EpisodeCallback
+from velora_sb3.callbacks.lambda_callback import LambdaCallback
 from velora_sb3.callbacks.learning_rate_scheduler import LearningRateScheduler
 from velora_sb3.callbacks.live_monitor import LiveMonitor
+from velora_sb3.callbacks.metrics_logger import MetricsLogger
 from velora_sb3.callbacks.performance_plots import PerformancePlots
 from velora_sb3.callbacks.progress_bar import ProgressBar
 from velora_sb3.callbacks.record_videos import RecordVideos
@@ -17,8 +20,11 @@ __all__ = [
     "ActionAnalysis",
     "CometAnalytics",
     "EarlyStopping",
+    "EpisodeCallback",
+    "LambdaCallback",
     "LearningRateScheduler",
     "LiveMonitor",
+    "MetricsLogger",
     "PerformancePlots",
     "ProgressBar",
     "RecordVideos",

@@ -99,6 +99,17 @@ class EpisodeCounter:
         """
         return max(self._timestep, self._rollout) > timestep - len(self._returns)
 
+    def running(self, index: int) -> tuple[int, float] | None:
+        """Where the episode under way in an environment stands.
+
+        Args:
+            index: Which of the vectorized environments.
+
+        Returns:
+            Its steps and the sum of its rewards so far; None if its first steps were not seen.
+        """
+        return (int(self._lengths[index]), float(self._returns[index])) if self._whole[index] else None
+
     def step(self, model: BaseAlgorithm, rollout: dict[str, Any]) -> list[Episode]:
         """Take in one step of the environments, once, however many callbacks ask.
 
