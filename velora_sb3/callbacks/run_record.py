@@ -39,6 +39,7 @@ class RunRecord:
     def stop(self) -> None:
         """Training has ended. More than one call does no harm."""
         self._seconds_before, self._since = self.seconds(), None
+        self.logged.values = self.logged.latest()
         self.logged.leave()
 
     def seconds(self) -> float:

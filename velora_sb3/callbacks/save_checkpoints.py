@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -15,10 +14,9 @@ from velora_sb3.callbacks.base import VeloraCallback
 from velora_sb3.callbacks.checkpoint_files import write_sb3_files, write_whole_run
 from velora_sb3.callbacks.episodes import Episode
 from velora_sb3.callbacks.kept_checkpoints import KeptCheckpoints
-from velora_sb3.callbacks.logged_values import LoggedValues
 from velora_sb3.callbacks.naming import env_name, short_number
-from velora_sb3.callbacks.return_statistics import ReturnStatistics
 from velora_sb3.callbacks.run_description import as_json, describe_run, versions
+from velora_sb3.callbacks.run_record import RunRecord
 from velora_sb3.callbacks.whole_files import write_json
 from velora_sb3.checkpoints import whole_directory
 
@@ -119,10 +117,7 @@ class SaveCheckpoints(VeloraCallback):
         self._failing = False
         self._told: set[str] = set()
         self._being_written: tuple[Path | None, float | None] = (None, None)
-        self._logged = LoggedValues()
-        self._returns = ReturnStatistics()
-        self._seconds_before = 0.0  # of earlier calls of learn()
-        self._since: float | None = None  # when the running one started
+        self._record = RunRecord()
 
     @property
     def saved(self) -> list[Path]:
@@ -154,17 +149,15 @@ class SaveCheckpoints(VeloraCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """Adds what is due, what stands, the time, the returns and the latest logged values so far."""
-        own = {"due": self._due, "seconds": self._seconds(), "returns": self._returns.state_dict()}
-        kept = {"saved": self._kept.state(*self._being_written), "logged": self._logged.latest()}
-        return {**super().state_dict(), **own, **kept}
+        own = {"due": self._due, "saved": self._kept.state(*self._being_written)}
+        return {**super().state_dict(), **own, **self._record.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         super().load_state_dict(state)
-        self._due, self._seconds_before = state["due"], float(state["seconds"])
-        self._returns.load_state_dict(state["returns"])
-        self._kept.load(state.get("saved", []), self.saves)
-        self._logged.values = dict(state.get("logged", {}))
+        self._due = state["due"]
+        self._kept.load(state["saved"], self.saves)
+        self._record.load_state_dict(state)
 
     def _on_start(self) -> None:
         if self.buffer and getattr(self.model, "replay_buffer", None) is None:
@@ -172,20 +165,18 @@ class SaveCheckpoints(VeloraCallback):
         if self.is_new_run:
             for path in (self.saves, self.directory / CONFIG_FILE, self.directory / COMPLETED_FILE):
                 self._refuse_to_overwrite(path)
-            self._due, self._seconds_before, self._returns = None, 0.0, ReturnStatistics()
-            self._logged.leave()
-            self._logged = LoggedValues()
-        self._since, self._failing = time.monotonic(), False
+            self._due, self._record = None, RunRecord()
+        self._failing = False
         self._told.clear()
         self._first_step, self._total = self.num_timesteps, self.model._total_timesteps
         self._env_name = env_name(self.training_env)
         self.saves.mkdir(parents=True, exist_ok=True)
         write_json(self.directory / CONFIG_FILE, describe_run(self.model, self.siblings()))
         (self.directory / COMPLETED_FILE).unlink(missing_ok=True)  # it is running again
-        self._logged.follow(self.logger)
+        self._record.start(self.logger)
 
     def _on_episode(self, episode: Episode) -> bool:
-        self._returns.take(episode.episode_return)
+        self._record.returns.take(episode.episode_return)
         if self.parent is None and episode.number % self.frequency == 0:
             self._due = episode.number
         return True
@@ -205,12 +196,11 @@ class SaveCheckpoints(VeloraCallback):
         if self.parent is None:
             self._failing = False  # the last one is worth a warning of its own
             self._save("final")
-        self._seconds_before, self._since = self._seconds(), None
+        self._record.stop()
         try:
             write_json(self.directory / COMPLETED_FILE, as_json(self._completed()))
         except Exception as error:
             self._warn(self.directory / COMPLETED_FILE, error)
-        self._logged.leave()
 
     def _save_what_is_due(self) -> None:
         if self._due is not None:
@@ -233,9 +223,8 @@ class SaveCheckpoints(VeloraCallback):
         finally:
             self._being_written = None, None
         if self.verbose >= 1:
-            print(
-                "\n".join([f"SaveCheckpoints: saved {path}", *(f"SaveCheckpoints: removed {one}" for one in removed)])
-            )
+            for done, one in [("saved", path), *(("removed", one) for one in removed)]:
+                print(f"SaveCheckpoints: {done} {one}")
 
     def _write(self, directory: Path, score: float | None) -> None:
         write_sb3_files(self.model, directory, self.buffer)
@@ -256,48 +245,36 @@ class SaveCheckpoints(VeloraCallback):
         if self.monitor is None:
             return None
         if self.monitor == EPISODE_RETURN:
-            return self._returns.recent_average
-        value = self._logged.get(self.monitor)
+            return self._record.returns.recent_average
+        value = self._record.logged.get(self.monitor)
         is_to_come = self.monitor.startswith("eval/") and any(isinstance(one, EvalCallback) for one in self.siblings())
         if value is None and not is_to_come:
-            self._tell_once(f"{self._logged.unknown(self.monitor)}, or {EPISODE_RETURN!r}, to monitor")
+            self._tell_once(f"{self._record.logged.unknown(self.monitor)}, or {EPISODE_RETURN!r}, to monitor")
         return value
 
     def _metadata(self, score: float | None) -> dict[str, Any]:
         evaluation = self.evaluation()
-        judged = {} if evaluation is None else {"evaluation_reward": evaluation.last_mean_reward}
+        judged: dict[str, Any] = {} if evaluation is None else {"evaluation_reward": evaluation.last_mean_reward}
         if self.monitor is not None:
             judged["monitored"] = {self.monitor: score}
-        counted = {**self._counted(), "timesteps": self.num_timesteps, **judged}
-        return {**counted, "losses": self._losses(), "versions": versions()}
+        counted = {"episodes": self._episodes(), "timesteps": self.num_timesteps}
+        return {**counted, **judged, **self._record.summary(), "versions": versions()}
 
     def _completed(self) -> dict[str, Any]:
         stopped = [callback for callback in self.siblings() if getattr(callback, "stopped_early", False)]
-        cut_short = self.cut_short and not stopped and self.num_timesteps < self._total
         return {
-            **self._counted(),
+            "episodes": self._episodes(),
             "steps": self.num_timesteps,
             "total_timesteps": self._total,
+            **self._record.summary(),
             "early_stopped": bool(stopped),
             "stop_reason": getattr(stopped[0], "reason", None) if stopped else None,
-            "interrupted": cut_short,
-            "losses": self._losses(),
+            "interrupted": self.cut_short and not stopped and self.num_timesteps < self._total,
         }
 
-    def _counted(self) -> dict[str, Any]:
-        """The run so far. Without episodes where no callback could count them."""
-        episodes = self.episodes.finished if self.episodes.is_up_to_date(self.num_timesteps) else None
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return {"episodes": episodes, "seconds": self._seconds(), "time": now, **self._returns.summary()}
-
-    def _seconds(self) -> float:
-        running = 0.0 if self._since is None else time.monotonic() - self._since
-        return round(self._seconds_before + running, 3)
-
-    def _losses(self) -> dict[str, float]:
-        """The losses that ``train()`` has logged last."""
-        losses = {name.removeprefix("train/"): value for name, value in self._logged.latest().items() if "loss" in name}
-        return {name: value for name, value in losses.items() if "/" not in name}
+    def _episodes(self) -> int | None:
+        """How many have ended; None where no callback could count them."""
+        return self.episodes.finished if self.episodes.is_up_to_date(self.num_timesteps) else None
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
