@@ -5,7 +5,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 from stable_baselines3 import DQN
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 
 from tests.callbacks.runs import DDPG, PPO, Listener, make_env, make_model, names, read, recorded, saver
 from tests.checkpoints.runs import CASES, Cut, assert_equal, disturb, everything
@@ -14,14 +14,14 @@ from velora_sb3.callbacks import EarlyStopping
 from velora_sb3.checkpoints import newest_checkpoint
 
 
-class CutAt(Listener):
+class CutAt(BaseCallback):
     """Training ends in an error."""
 
     def __init__(self, timestep):
         super().__init__()
         self.timestep = timestep
 
-    def _on_every_step(self):
+    def _on_step(self):
         if self.num_timesteps == self.timestep:
             raise Cut
         return True
@@ -76,8 +76,9 @@ def test_sb3_s_model_stands_beside_it(tmp_path):
 def test_without_the_buffer_the_one_who_resumes_is_told(tmp_path):
     save = saver(tmp_path, frequency=2)
     make_model(DDPG, make_env(tmp_path, DDPG, length=4)).learn(32, callback=save)
+    env, again = make_env(tmp_path, DDPG, length=4), saver(tmp_path, frequency=2, force=True)
     with pytest.warns(UserWarning, match="with an empty one|starts afresh") as told:
-        resume_training(save.directory, make_env(tmp_path, DDPG, length=4), total_timesteps=40, device="cpu")
+        resume_training(save.directory, env, again, total_timesteps=40, device="cpu")
     texts = [str(warning.message) for warning in told]
     assert any("has no replay buffer: the run goes on with an empty one" in text for text in texts)
     assert any("starts afresh: Record" in text or "starts afresh: Steps does not tell" in text for text in texts)

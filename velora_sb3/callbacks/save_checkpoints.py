@@ -238,7 +238,7 @@ class SaveCheckpoints(VeloraCallback):
             metrics={} if self.monitor is None or score is None else {self.monitor: score},
         )
         if problem is not None:
-            self._tell_once(f"checkpoints hold model.zip alone, and no run can go on from them: {problem}")
+            self._tell_once(problem, f"checkpoints hold model.zip alone, and no run can go on from them: {problem}")
 
     def _score(self) -> float | None:
         """The latest value of what is monitored."""
@@ -249,7 +249,8 @@ class SaveCheckpoints(VeloraCallback):
         value = self._record.logged.get(self.monitor)
         is_to_come = self.monitor.startswith("eval/") and any(isinstance(one, EvalCallback) for one in self.siblings())
         if value is None and not is_to_come:
-            self._tell_once(f"{self._record.logged.unknown(self.monitor)}, or {EPISODE_RETURN!r}, to monitor")
+            known = self._record.logged.unknown(self.monitor)
+            self._tell_once("monitor", f"there is nothing to monitor: {known}; or take {EPISODE_RETURN!r}")
         return value
 
     def _metadata(self, score: float | None) -> dict[str, Any]:
@@ -276,9 +277,9 @@ class SaveCheckpoints(VeloraCallback):
         """How many have ended; None where no callback could count them."""
         return self.episodes.finished if self.episodes.is_up_to_date(self.num_timesteps) else None
 
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+    def _tell_once(self, about: str, text: str) -> None:
+        if about not in self._told:
+            self._told.add(about)
             warnings.warn(f"SaveCheckpoints: {text}", RuntimeWarning, stacklevel=2)
 
     def _warn(self, path: Path, error: Exception) -> None:
