@@ -22,7 +22,7 @@ from velora_sb3.cli import main
 ROOT = Path(__file__).parents[2]
 RUNS = {
     "dqn": (DQN, {"learning_starts": 50, "batch_size": 8, "buffer_size": 500, "train_freq": 2}, 230),
-    "ppo": (PPO, {"n_steps": 32, "batch_size": 32, "n_epochs": 2}, 130),
+    "ppo": (PPO, {"n_steps": 32, "batch_size": 32, "n_epochs": 2}, 158),
     "recurrent_dqn": (RecurrentDQN, {"learning_starts": 50, "batch_size": 2, "sequence_length": 4}, 230),
 }
 OTHERS = ("--metrics", "all.db", "--checkpoint-every", "3", "--target", "1e9")
