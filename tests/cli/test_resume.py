@@ -15,6 +15,7 @@ import pytest
 from stable_baselines3 import DQN, PPO
 
 from tests.checkpoints.runs import assert_equal, disturb
+from tests.cli import dying_env
 from velora_sb3 import RecurrentDQN
 from velora_sb3.checkpoints.files import POLICY
 from velora_sb3.cli import main
@@ -196,8 +197,7 @@ def test_a_run_may_save_nothing(run, tmp_path):
 
 
 def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):
-    env = sys.modules["tests.cli.dying_env"]
-    step, once = env.Dying.step, []
+    step, once = dying_env.Dying.step, []
 
     def interrupted(self, action):
         if self.steps == 70 and not once:
@@ -205,12 +205,12 @@ def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         return step(self, action)
 
-    monkeypatch.setattr(env.Dying, "step", interrupted)
+    monkeypatch.setattr(dying_env.Dying, "step", interrupted)
     code, out, _ = run(*command("ppo", "run"))
     assert code == 130
     assert "stopping when this rollout is learned from; Ctrl-C again stops at once" in out
     assert "go on:       velora-sb3 resume run" in out
-    monkeypatch.setattr(env.Dying, "step", step)
+    monkeypatch.setattr(dying_env.Dying, "step", step)
     code, out, err = run("resume", "run", "--no-video")
     assert (code, err) == (0, "")
     assert "goes on at step 192 of 320" in out  # the rollout of 64 steps in which it came
