@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "finrl": {"policies", "algorithms", "callbacks", "memory"},
 }
 MAY_IMPORT_EVERYTHING = {"__init__", "__main__", "cli"}
-OPTIONAL = ["wandb", "comet_ml", "matplotlib", "moviepy", "ray", "finrl", "rl_zoo3"]
+OPTIONAL = ["wandb", "comet_ml", "matplotlib", "moviepy", "ray", "finrl", "rl_zoo3", "IPython"]
 
 
 def part_of(path: Path) -> str:

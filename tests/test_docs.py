@@ -106,12 +106,22 @@ def test_defaults_on_the_memory_page_are_the_algorithms():
 
 
 @pytest.mark.parametrize(
-    ("page", "callback"), [("early-stopping", "EarlyStopping"), ("save-checkpoints", "SaveCheckpoints")]
+    ("page", "callback"),
+    [
+        ("early-stopping", "EarlyStopping"),
+        ("save-checkpoints", "SaveCheckpoints"),
+        ("plots-and-monitors", "PerformancePlots"),
+        ("plots-and-monitors", "LiveMonitor"),
+        ("plots-and-monitors", "ActionAnalysis"),
+        ("plots-and-monitors", "LearningRateScheduler"),
+        ("plots-and-monitors", "ResourceMonitor"),
+    ],
 )
 def test_arguments_on_the_callbacks_pages_are_the_constructors(page, callback):
     import velora_sb3.callbacks
 
     text = (ROOT / "docs" / "callbacks" / f"{page}.md").read_text()
+    text = text.partition(f"## {callback}\n")[2] or text  # a section of its own, or the whole page
     table = text.partition("| argument | default | meaning |")[2].partition("\n\n")[0]
     documented = {row[0]: row[1].strip(" `") for row in re.findall(r"^\| `(\w+)` \|(.*?)\|", table, re.M)}
     parameters = inspect.signature(getattr(velora_sb3.callbacks, callback)).parameters.values()

@@ -11,6 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "wandb": ("wandb",),
     "video": ("moviepy", "imageio_ffmpeg", "pygame"),
     "plot": ("matplotlib",),
+    "monitor": ("psutil",),
     "mujoco": ("mujoco",),
     "zoo": ("rl_zoo3",),
     "finrl": ("finrl", "stockstats", "yfinance"),

@@ -93,7 +93,7 @@ def make_env(tmp_path, algorithm=PPO, n_envs=1, subproc=False, monitor=False, no
 def make_model(algorithm, env, **settings):
     policy = "MlpLstmPolicy" if algorithm is RecurrentPPO else "MlpPolicy"
     kwargs = {"net_arch": [4]} if algorithm is not RecurrentPPO else {"net_arch": [4], "lstm_hidden_size": 4}
-    settings = {"policy_kwargs": kwargs, "seed": 0, "device": "cpu", **SETTINGS[algorithm], **settings}
+    settings = {"policy_kwargs": kwargs, "seed": 0, "device": "cpu", **SETTINGS.get(algorithm, {}), **settings}
     return algorithm(policy, env, **settings)
 
 

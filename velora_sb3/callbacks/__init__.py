@@ -1,18 +1,28 @@
 """Callbacks for any SB3 model, one to a file."""
 
+from velora_sb3.callbacks.action_analysis import ActionAnalysis
 from velora_sb3.callbacks.base import VeloraCallback
 from velora_sb3.callbacks.comet import CometAnalytics
 from velora_sb3.callbacks.early_stopping import EarlyStopping
+from velora_sb3.callbacks.learning_rate_scheduler import LearningRateScheduler
+from velora_sb3.callbacks.live_monitor import LiveMonitor
+from velora_sb3.callbacks.performance_plots import PerformancePlots
 from velora_sb3.callbacks.progress_bar import ProgressBar
 from velora_sb3.callbacks.record_videos import RecordVideos
+from velora_sb3.callbacks.resource_monitor import ResourceMonitor
 from velora_sb3.callbacks.save_checkpoints import SaveCheckpoints
 from velora_sb3.callbacks.wandb import WandbAnalytics
 
 __all__ = [
+    "ActionAnalysis",
     "CometAnalytics",
     "EarlyStopping",
+    "LearningRateScheduler",
+    "LiveMonitor",
+    "PerformancePlots",
     "ProgressBar",
     "RecordVideos",
+    "ResourceMonitor",
     "SaveCheckpoints",
     "VeloraCallback",
     "WandbAnalytics",

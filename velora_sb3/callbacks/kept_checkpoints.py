@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from velora_sb3.callbacks.arguments import whole_number
 from velora_sb3.checkpoints.directories import remove_directory
 from velora_sb3.checkpoints.retention import MODES
 
@@ -28,9 +29,9 @@ class KeptCheckpoints:
     """
 
     def __init__(self, keep_last: int | None, ranked: bool, mode: str, save_top_k: int, save_last: bool) -> None:
-        for name, number in (("keep_last", 1 if keep_last is None else keep_last), ("save_top_k", save_top_k)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
+        if keep_last is not None:
+            whole_number("keep_last", keep_last)
+        whole_number("save_top_k", save_top_k)
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.keep_last, self.ranked, self.mode = keep_last, ranked, mode

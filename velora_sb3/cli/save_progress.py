@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from velora_sb3.callbacks import VeloraCallback
+from velora_sb3.callbacks.every_timesteps import EveryTimesteps
 from velora_sb3.checkpoints import keep_last, whole_directory, write_checkpoint
 from velora_sb3.cli.interrupt import StopOnInterrupt
 
@@ -28,7 +29,7 @@ class SaveProgress(VeloraCallback):
     def __init__(self, directory: Path, every_n_timesteps: int, stop: StopOnInterrupt) -> None:
         super().__init__()
         self.directory, self.every_n_timesteps = directory, every_n_timesteps
-        self._stop = stop
+        self._stop, self._period = stop, EveryTimesteps(every_n_timesteps)
         self._failing = False
 
     def config(self) -> tuple[str, dict[str, Any]]:
@@ -36,19 +37,15 @@ class SaveProgress(VeloraCallback):
         return type(self).__name__, {"every_n_timesteps": self.every_n_timesteps}
 
     def _on_start(self) -> None:
-        self._plan()
+        self._period.start(self.num_timesteps)
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= self._next or self._stop.wanted:
-            self._plan()
+        if self._period.crossed(self.num_timesteps) or self._stop.wanted:
             self._save()
 
     def _on_end(self) -> None:
         if not self.cut_short:
             self._save()
-
-    def _plan(self) -> None:
-        self._next = (self.num_timesteps // self.every_n_timesteps + 1) * self.every_n_timesteps
 
     def _save(self) -> None:
         path = self.directory / f"step_{self.num_timesteps}"

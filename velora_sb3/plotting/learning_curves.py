@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from velora_sb3._optional import install_line, missing_modules
 
@@ -35,13 +35,7 @@ def plot_learning_curve(
     """
     figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
-    if len(episodes):
-        steps, returns = episodes["timesteps"], episodes["return"]
-        axes.plot(steps, returns, ".", color="0.65", markersize=3, label="training episodes")
-        window = moving_average_window(len(episodes))
-        if window > 1:
-            average = returns.rolling(window, min_periods=1).mean()
-            axes.plot(steps, average, color="tab:blue", linewidth=1.5, label=f"mean of the last {window}")
+    draw_episodes(axes, episodes)
     if evaluations is not None and len(evaluations):
         steps, mean, std = (evaluations[name] for name in ("timesteps", "mean_return", "std_return"))
         axes.fill_between(steps, mean - std, mean + std, color="tab:orange", alpha=0.2, linewidth=0)
@@ -50,6 +44,26 @@ def plot_learning_curve(
         axes.legend(frameon=False, loc="best")
     finish_axes(axes, "timesteps", "episode return", title)
     figure.savefig(path)
+
+
+def draw_episodes(axes: Axes, episodes: pd.DataFrame, column: str = "return", window: int | None = None) -> None:
+    """Draw a number of each training episode, and its moving average.
+
+    Args:
+        axes: Where.
+        episodes: One row for each training episode: ``timesteps`` at its end, and the number.
+        column: The number's.
+        window: Number of the latest episodes over which it is averaged; None for a tenth of all, at most 100.
+    """
+    if len(episodes) == 0:
+        return
+    steps, values = episodes["timesteps"], episodes[column]
+    axes.plot(steps, values, ".", color="0.65", markersize=3, label="training episodes")
+    window = window or moving_average_window(len(episodes))
+    if window > 1:
+        # Of episodes that end at the same time the last: it has the others in its average.
+        average = values.rolling(window, min_periods=1).mean().groupby(steps).last()
+        axes.plot(average.index, average, color="tab:blue", linewidth=1.5, label=f"mean of the last {window}")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -68,6 +82,25 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def save_whole(figure: Figure, target: Path | BinaryIO) -> None:
+    """Write a picture that is there whole or not at all, whenever the program dies.
+
+    Args:
+        figure: The picture.
+        target: A file ``.png``, ``.svg`` or ``.pdf``, or an open one, which gets a PNG.
+    """
+    if not isinstance(target, Path):
+        figure.savefig(target, format="png")
+        return
+    partial = target.with_name(f".{target.stem}.partial{target.suffix}")
+    try:
+        figure.savefig(partial)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def finish_axes(axes: Axes, x_label: str, y_label: str, title: str) -> None:

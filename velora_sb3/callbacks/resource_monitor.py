@@ -1,0 +1,141 @@
+"""Memory and processor time that training takes."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from contextlib import suppress
+from typing import Any
+
+from velora_sb3._optional import install_line, missing_modules
+from velora_sb3.callbacks.arguments import number
+from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3.callbacks.every_timesteps import EveryTimesteps
+
+MB = 2**20
+
+
+class ResourceMonitor(VeloraCallback):
+    """Logs how much memory and processor training takes, and warns once at a limit.
+
+    SB3's logger gets
+
+    - ``resources/memory_mb``: the process, resident memory;
+    - ``resources/children_mb``: the processes that it has started, such as the environments of ``SubprocVecEnv``;
+      memory they share is counted in each;
+    - ``resources/cpu_percent``: the process since the last time, 100 for one core;
+    - ``resources/system_memory_percent``, ``resources/system_cpu_percent``: the whole machine.
+
+    Before it warns it collects garbage and measures again. A child of an event measures each time it is called.
+
+    Args:
+        every_n_timesteps: Timesteps between two measurements. There is one at the start and at the end, too.
+        limit_mb: Memory of the process and its children, in MiB, at which to warn; None for no limit.
+        system_limit_percent: Memory of the machine at which to warn; None for no limit.
+        verbose: 0 for silence, 1 to print each measurement.
+
+    Attributes:
+        peak_mb: The most memory of process and children that was measured, in MiB.
+
+    Raises:
+        ImportError: If psutil is missing.
+        ValueError: If the period is below 1, or a limit is no number above 0 (and at most 100 percent).
+    """
+
+    def __init__(
+        self,
+        every_n_timesteps: int = 1_000,
+        *,
+        limit_mb: float | None = None,
+        system_limit_percent: float | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        self._every = EveryTimesteps(every_n_timesteps)
+        self.limit_mb = None if limit_mb is None else number("limit_mb", limit_mb, above=0)
+        self.system_limit_percent = (
+            None
+            if system_limit_percent is None
+            else number("system_limit_percent", system_limit_percent, above=0, most=100)
+        )
+        if missing := missing_modules("monitor"):
+            raise ImportError(f"ResourceMonitor needs {', '.join(missing)}: {install_line('monitor')}")
+        self.peak_mb = 0.0
+
+    def config(self) -> tuple[str, dict[str, Any]]:
+        """Name and settings."""
+        return type(self).__name__, {
+            "every_n_timesteps": self._every.period,
+            "limit_mb": self.limit_mb,
+            "system_limit_percent": self.system_limit_percent,
+        }
+
+    def _on_start(self) -> None:
+        import psutil
+
+        self._process, self._warned = psutil.Process(), set[str]()
+        self._process.cpu_percent()  # counts from its last call
+        psutil.cpu_percent()
+        self._every.start(self.num_timesteps)
+        self._measure()
+
+    def _on_every_step(self) -> bool:
+        if self._every.crossed(self.num_timesteps) or self.parent is not None:
+            self._measure()
+        return True
+
+    def _on_end(self) -> None:
+        self._measure()
+
+    def _measure(self) -> None:
+        measured = self._measurement()
+        if self._over(measured) - self._warned:
+            gc.collect()
+            measured = {**measured, **self._memory()}
+        for name, value in measured.items():
+            self.logger.record(f"resources/{name}", round(value, 1))
+        self.peak_mb = max(self.peak_mb, _used(measured))
+        if self.verbose >= 1:
+            told = ", ".join(f"{name} {value:,.0f}" for name, value in measured.items())
+            print(f"ResourceMonitor: {told} at {self.num_timesteps} timesteps")
+        self._warn(measured)
+
+    def _measurement(self) -> dict[str, float]:
+        import psutil
+
+        cpu = {"cpu_percent": self._process.cpu_percent(), "system_cpu_percent": psutil.cpu_percent()}
+        return {**self._memory(), **cpu}
+
+    def _memory(self) -> dict[str, float]:
+        import psutil
+
+        children = 0
+        for child in self._process.children(recursive=True):
+            with suppress(psutil.Error):  # it has ended meanwhile, or is not ours to ask
+                children += child.memory_info().rss
+        return {
+            "memory_mb": self._process.memory_info().rss / MB,
+            "children_mb": children / MB,
+            "system_memory_percent": psutil.virtual_memory().percent,
+        }
+
+    def _over(self, measured: dict[str, float]) -> set[str]:
+        """The limits that are reached."""
+        limits = {"limit_mb": _used(measured), "system_limit_percent": measured["system_memory_percent"]}
+        return {name for name, value in limits.items() if (limit := getattr(self, name)) is not None and value >= limit}
+
+    def _warn(self, measured: dict[str, float]) -> None:
+        for name in sorted(self._over(measured) - self._warned):
+            self._warned.add(name)
+            limit = getattr(self, name)
+            if name == "limit_mb":
+                said = f"training takes {_used(measured):,.0f} MiB of memory, limit_mb is {limit:,.0f}"
+            else:
+                percent = measured["system_memory_percent"]
+                said = f"{percent:.0f} % of the machine's memory is taken, the limit is {limit:g}"
+            text = f"ResourceMonitor: {said}, at {self.num_timesteps} timesteps; it warns only once"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)  # Python hides a ResourceWarning
+
+
+def _used(measured: dict[str, float]) -> float:
+    return measured["memory_mb"] + measured["children_mb"]

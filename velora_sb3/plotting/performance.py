@@ -1,0 +1,39 @@
+"""How training goes, in one picture: returns, lengths, and the value of a portfolio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from velora_sb3.plotting.learning_curves import draw_episodes, finish_axes, new_figure, save_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plot_performance(
+    target: Path | BinaryIO, episodes: pd.DataFrame, title: str = "", *, window: int | None = None
+) -> None:
+    """Draw episodes of training: their returns and lengths, and if they have values, these too.
+
+    Args:
+        target: The picture to write, ``.png``, ``.svg`` or ``.pdf``; or an open file, which gets a PNG.
+        episodes: One row for each: ``timesteps`` at its end, ``return``, ``length``; ``value`` at its end, NaN or no
+            such column where there is none.
+        title: Stands above the picture.
+        window: Number of the latest episodes over which returns are averaged; None for a tenth of all, at most 100.
+    """
+    panels = {"return": "episode return", "length": "episode length"}
+    if "value" in episodes and episodes["value"].notna().any():
+        panels["value"] = "value at the end"
+    figure = new_figure(8, 2.7 * len(panels))
+    figure.suptitle(title)
+    above = None
+    for number, (column, label) in enumerate(panels.items()):
+        axes = figure.add_subplot(len(panels), 1, number + 1, sharex=above)
+        draw_episodes(axes, episodes, column, window)
+        finish_axes(axes, "timesteps" if number == len(panels) - 1 else "", label, "")
+        if above is None and len(episodes):
+            axes.legend(frameon=False, loc="best")
+        above = axes
+    save_whole(figure, target)
