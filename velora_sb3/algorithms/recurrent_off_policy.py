@@ -53,10 +53,12 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         ours = [base for base in cls.__mro__ if issubclass(base, RecurrentOffPolicyMixin) and "__init__" in vars(base)]
         theirs = next(base for base in cls.__mro__ if not issubclass(base, RecurrentOffPolicyMixin))
         shown: dict[str, inspect.Parameter] = {}
-        for base in [*ours, theirs]:  # the first default counts
+        known = inspect.signature(theirs.__init__).parameters
+        for base in [*ours, theirs]:  # the first default counts, with SB3's type
             for name, parameter in list(inspect.signature(base.__init__).parameters.items())[1:]:
                 if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                    keyword = parameter if base in ours else parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                    typed = parameter.replace(annotation=known.get(name, parameter).annotation)
+                    keyword = typed if base in ours else typed.replace(kind=inspect.Parameter.KEYWORD_ONLY)
                     shown.setdefault(name, keyword)
         cls.__signature__ = inspect.Signature(list(shown.values()))  # type: ignore[attr-defined]
 

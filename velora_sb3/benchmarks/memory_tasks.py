@@ -1,7 +1,7 @@
 """The tasks of the memory benchmark, and who is compared on each.
 
 Where RL Zoo has tuned settings for RecurrentPPO (``hyperparams/ppo_lstm.yml``), both kinds of memory run with those.
-Off policy every candidate has a learning rate of 1e-3, which falls to zero for DQN and QR-DQN and their recurrent forms,
+Off policy every candidate has a learning rate of 1e-3, which falls to zero for DQN, QR-DQN and their recurrent forms,
 and, where it takes one, action noise of 0.1.
 """
 

@@ -49,6 +49,7 @@ class Analytics(VeloraCallback):
     """
 
     kind = ""
+    priority = -1000
 
     def __init__(
         self, name: str | None, tags: list[str] | None, run_key: str | None, checkpoints: bool, verbose: int

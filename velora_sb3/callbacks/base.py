@@ -34,7 +34,12 @@ class VeloraCallback(BaseCallback):
 
     Args:
         verbose: 0 for silence, 1 to print :meth:`info` when training starts.
+
+    Attributes:
+        priority: In a ``CallbackCollection`` those with a higher one are called earlier.
     """
+
+    priority: float = 0
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
@@ -130,7 +135,7 @@ class VeloraCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         if not self._running:  # a callback may stand in two places
-            EpisodeCounter.of(self.model).start(self.model)
+            EpisodeCounter.of(self.model).start(self.model, self.locals.get("dones"))
             self._begin(self.model.num_timesteps)
 
     def _begin(self, heard: int | None) -> None:

@@ -3,8 +3,9 @@
 They are RL Zoo's published ones (https://github.com/DLR-RM/rl-baselines3-zoo, folder ``hyperparams``) with two
 differences: the sizes of the networks are left to the policy, and nothing is normalized, so where RL Zoo uses
 ``normalize: true`` (PPO on Acrobot and the two MountainCars) the rest of its settings stands alone; PPO does not learn
-MountainCarContinuous then. DDPG and TD3 learn Pendulum from 100 steps on, not 10,000. The recurrent algorithms'
-own defaults are left alone, but for a falling learning rate on CartPoleNoVel. Whatever has no entry runs with the algorithm's defaults.
+MountainCarContinuous then. DDPG and TD3 learn Pendulum from 100 steps on, not 10,000. The recurrent algorithms' own
+defaults are left alone, but for a falling learning rate on CartPoleNoVel. Whatever has no entry runs with the
+algorithm's defaults.
 
 An entry holds ``steps``, ``n_envs``, ``hyperparams`` and ``policy_kwargs``; each may be missing.
 """
