@@ -88,6 +88,12 @@ class VeloraCallback(BaseCallback):
         self.n_calls = int(state["n_calls"])
         self._restored = state
 
+    def start_episodes_afresh(self) -> None:
+        """Forget the episodes in flight of a state that was loaded: the environments will be reset."""
+        if self._restored is not None:
+            finished = self._restored.get("episodes", {}).get("finished")
+            self._restored = None if finished is None else {"episodes": {"finished": finished}}
+
     def __enter__(self: Self) -> Self:
         """The callback itself."""
         return self

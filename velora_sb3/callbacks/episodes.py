@@ -181,6 +181,8 @@ class EpisodeCounter:
                 with another number of environments, or if there is no ``returns`` because environments were reset.
         """
         self.finished = int(state["finished"])
+        if "returns" not in state:
+            self._forget(np.ones_like(self._whole))
         if len(state.get("returns", ())) == len(self._returns) and state["timestep"] == self._timestep:
             self._returns[:], self._lengths[:], self._whole[:] = state["returns"], state["lengths"], state["whole"]
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +63,7 @@ def print_summary(console: Console, config: RunConfig, directory: Path, outcome:
         console.print(f"[bold green]done[/]: {heading}")
     if outcome.returns:
         add_returns(table, outcome.returns, outcome.lengths)
-    speed = outcome.steps / max(outcome.seconds, 1e-9)
+    speed = (outcome.steps - outcome.first_step) / max(outcome.seconds, 1e-9)
     table.add_row("steps", f"{outcome.steps:,}" + (f" of {config.steps:,}" if outcome.interrupted else ""))
     table.add_row("time", f"{outcome.seconds:,.1f} s, {speed:,.0f} steps/s")
     table.add_row("seed", str(config.seed))
@@ -69,7 +72,9 @@ def print_summary(console: Console, config: RunConfig, directory: Path, outcome:
     console.print(table)
     for note in outcome.notes:
         console.print(note, style="yellow", markup=False, highlight=False)
-    if not outcome.interrupted:
+    if outcome.interrupted:
+        print_line(console, f"go on:       velora-sb3 resume {shlex.quote(str(directory))}")
+    else:
         print_line(console, f"evaluate it: velora-sb3 evaluate {shlex.quote(str(directory))}")
     print_line(console, f"repeat it:   velora-sb3 train --config {shlex.quote(str(directory / 'config.json'))}")
 
@@ -82,3 +87,23 @@ def print_line(console: Console, text: str) -> None:
         text: The text.
     """
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def warnings_as_lines(console: Console) -> Iterator[None]:
+    """Print warnings as people read them, without the places in the code that they come from.
+
+    Args:
+        console: Where to print.
+
+    Yields:
+        Nothing.
+    """
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print_line(console, " ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
