@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "velora_sb3"
 ROOT = "the package itself"
 
 # Small helpers that every part may import, and that import nothing of ours.
-HELPERS = {"_headless", "_optional"}
+HELPERS = {"_headless", "_optional", "_statistics"}
 
 # The parts of velora_sb3 that each part may import, besides itself and the helpers.
 MAY_IMPORT = {
@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "metrics": {"callbacks"},  # RecordMetrics is one
     "checkpoints": set(),
     "tracking": set(),
-    "plotting": set(),
+    "plotting": {"cells"},
     "memory": {"cells"},
     "policies": {"memory", "cells"},
     "algorithms": {"policies", "memory", "cells"},

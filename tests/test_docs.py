@@ -115,6 +115,8 @@ def test_defaults_on_the_memory_page_are_the_algorithms():
         ("plots-and-monitors", "ActionAnalysis"),
         ("plots-and-monitors", "LearningRateScheduler"),
         ("plots-and-monitors", "ResourceMonitor"),
+        ("collection", "CallbackCollection"),
+        ("monitors", "StopOnPlateau"),
     ],
 )
 def test_arguments_on_the_callbacks_pages_are_the_constructors(page, callback):

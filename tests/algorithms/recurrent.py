@@ -21,7 +21,15 @@ def make_env(algorithm, observations="vector"):
 
 
 def make_model(algorithm, env=None, policy_kwargs=None, **more):
-    settings = {"sequence_length": 4, "batch_size": 3, "learning_starts": 10, "buffer_size": 300, "seed": 0, **more}
+    settings = {
+        "sequence_length": 4,
+        "burn_in_length": 0,
+        "batch_size": 3,
+        "learning_starts": 10,
+        "buffer_size": 300,
+        "seed": 0,
+        **more,
+    }
     small = {"units": 8, "readout_units": 8, "net_arch": [8], **(policy_kwargs or {})}
     if algorithm is RecurrentQRDQN:
         small["n_quantiles"] = 5

@@ -84,7 +84,7 @@ def test_a_checkpoint_that_fails_later_warns_once_and_training_goes_on(tmp_path)
         model.learn(96, callback=[save, Trouble()])
     assert len(warned) == 1
     assert "Steps_6 (" in str(warned[0].message)
-    assert "NotADirectoryError" in str(warned[0].message)
+    assert "FileExistsError" in str(warned[0].message)
     assert model.num_timesteps == 96
     assert names(save) == sorted(["Steps_2", "Steps_4", "Steps_18", "Steps_20", "Steps_22", "Steps_24", "Steps_final"])
 

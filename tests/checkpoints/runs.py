@@ -165,6 +165,12 @@ CASES = {
     "DQN, 2 envs": Case(DQN, several(CARTPOLE, CARTPOLE), OFF_POLICY),
     "RecurrentPPO, 2 envs": Case(RecurrentPPO, TWO_PENDULUMS, {**BATCHED, **LSTM}, "MlpLstmPolicy"),
     "RecurrentDQN, 2 envs": Case(RecurrentDQN, several(CARTPOLE, CARTPOLE), RECURRENT, "LiquidPolicy"),
+    "RecurrentSAC, stored states": Case(
+        RecurrentSAC, settings={**RECURRENT, "stored_state": True}, policy="LiquidPolicy"
+    ),
+    "RecurrentDQN, stored states, 2 envs": Case(
+        RecurrentDQN, several(CARTPOLE, CARTPOLE), {**RECURRENT, "stored_state": True}, "LiquidPolicy"
+    ),
     "SAC, gSDE": Case(SAC, settings={**OFF_POLICY, "use_sde": True, "train_freq": 8}),
     "PPO, gSDE, schedules": Case(
         PPO,
@@ -286,6 +292,7 @@ def everything(model) -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
         "memory": getattr(model, "_last_lstm_states", getattr(model, "_acting_state", None)),
+        "stored memory": getattr(model, "_memories", None),
         "returns": [(info["r"], info["l"]) for info in model.ep_info_buffer],
     }
     buffer = getattr(model, "replay_buffer", None)

@@ -204,6 +204,21 @@ def test_an_earlier_failure_does_not_keep_the_next_one_from_being_saved(model, t
         assert save_checkpoint(model, tmp_path / "next", on_error="warn") == tmp_path / "next"
 
 
+def test_a_process_that_ends_can_still_save(tmp_path):
+    program = f"""
+import atexit, pathlib
+from velora_sb3.checkpoints import whole_directory
+
+def save():
+    with whole_directory(pathlib.Path({str(tmp_path / "it")!r}), lambda path: True) as place:
+        (place / "file").write_bytes(bytes(10))
+
+atexit.register(save)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert names(tmp_path) == ["it"]
+
+
 def test_a_process_that_ends_waits_for_what_it_saves(tmp_path):
     program = f"""
 import pathlib

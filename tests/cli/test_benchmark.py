@@ -2,11 +2,11 @@ import json
 
 import pytest
 
+from velora_sb3._statistics import bootstrap_interval, interquartile_mean
 from velora_sb3.benchmarks import memory, memory_tasks
 from velora_sb3.benchmarks.memory import make_env, train
 from velora_sb3.benchmarks.memory_tasks import TASKS
 from velora_sb3.benchmarks.runs import read_rows, table
-from velora_sb3.benchmarks.statistics import bootstrap_interval, interquartile_mean
 
 ROW = {"candidate": "RecurrentSAC", "task": "PendulumNoVel", "seed": 0, "returns": {"8000": -150.0, "20000": -140.0}}
 

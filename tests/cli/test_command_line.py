@@ -15,7 +15,7 @@ def in_a_process(*command, cwd):
     )
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["plot"], ["algos"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["plot"], ["report"], ["algos"], ["doctor"]])
 def test_help_of_every_command(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])

@@ -16,7 +16,7 @@ def ppo(n_envs, algorithm=PPO, env="CartPole-v1"):
 
 def test_evaluations_come_when_a_multiple_is_crossed(tmp_path):
     model = ppo(n_envs=3)
-    callback = evaluation_callback(model, open_vec_env("CartPole-v1", 1, 1), 50, tmp_path, n_episodes=2)
+    callback = evaluation_callback(type(model), open_vec_env("CartPole-v1", 1, 1), 50, tmp_path, n_episodes=2)
     model.learn(180, callback=callback)
     expected = [51, 102, 150]  # multiples of 50 seen by a count that jumps by 3
     saved = np.load(tmp_path / "evaluations.npz")
@@ -33,7 +33,7 @@ def test_evaluations_come_when_a_multiple_is_crossed(tmp_path):
 def test_masks_are_kept(algorithm, tmp_path):
     model = ppo(1, algorithm, "VeloraMasked-v0")
     env = open_vec_env("VeloraMasked-v0", 1, 1)
-    assert isinstance(evaluation_callback(model, env, 10, tmp_path), MaskedEvaluateByTimesteps)
+    assert isinstance(evaluation_callback(type(model), env, 10, tmp_path), MaskedEvaluateByTimesteps)
     returns, lengths = evaluate_model(model, env, 3, deterministic=False)
     assert returns == [10.0] * 3  # no forbidden action, though the policy has learned nothing
     assert lengths == [10] * 3

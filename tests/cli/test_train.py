@@ -13,7 +13,7 @@ from stable_baselines3 import DDPG
 
 from velora_sb3.cli import main
 from velora_sb3.cli.algorithms import algorithms
-from velora_sb3.cli.train import default_eval_freq
+from velora_sb3.cli.train import default_period
 from velora_sb3.policies import LiquidTD3Policy
 
 FILES = [
@@ -23,6 +23,8 @@ FILES = [
     "evaluations.npz",
     "learning_curve.png",
     "model.zip",
+    "progress",
+    "result.json",
     "video.mp4",
 ]
 OFF_POLICY = ["ddpg", "td3", "sac", "tqc", "crossq", "dqn", "qrdqn"]
@@ -194,12 +196,13 @@ def test_ctrl_c_ends_cleanly_with_everything_saved(tmp_path):
     assert "interrupted: ppo on CartPole-v1" in out
     assert "of 1,000,000" in out
     directory = tmp_path / "r"
-    assert sorted(path.name for path in directory.iterdir()) == [name for name in FILES if name != "video.mp4"]
+    unfinished = [name for name in FILES if name not in ("result.json", "video.mp4")]
+    assert sorted(path.name for path in directory.iterdir()) == unfinished
     assert main(["evaluate", str(directory), "--episodes", "1"]) == 0
 
 
 def test_evaluations_by_default():
-    assert [default_eval_freq(steps) for steps in (300, 5_000, 20_000, 100_000)] == [300, 1_000, 1_000, 5_000]
+    assert [default_period(steps) for steps in (300, 5_000, 20_000, 100_000)] == [300, 1_000, 1_000, 5_000]
 
 
 def test_missing_options_are_named(run):

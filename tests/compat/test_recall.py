@@ -60,7 +60,10 @@ def test_recurrent_dqn_recalls():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "settings", "steps"),
-    [(RecurrentDQN, {}, 4000), (RecurrentSAC, {"train_freq": 2, "gradient_steps": 1, "ent_coef": 0.02}, 2000)],
+    [
+        (RecurrentDQN, {"burn_in_length": 0}, 4000),
+        (RecurrentSAC, {"train_freq": 2, "gradient_steps": 1, "ent_coef": 0.02}, 2000),
+    ],
 )
 def test_what_windows_are_too_short_for_is_recalled_from_stored_states_alone(algorithm, settings, steps):
     discrete = algorithm is RecurrentDQN

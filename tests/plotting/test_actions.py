@@ -1,23 +1,41 @@
 import numpy as np
-from PIL import Image
+import pytest
+from gymnasium import spaces
 
-from velora_sb3.plotting.actions import plot_actions
-
-
-def drawn(tmp_path, n_dimensions, shares=(0.25, 0.75), **settings):
-    histograms = [(f"a{number}", np.linspace(-1, 1, 3), np.array(shares)) for number in range(n_dimensions)]
-    plot_actions(tmp_path / "actions.png", histograms, "title", **settings)
-    with Image.open(tmp_path / "actions.png") as picture:
-        return np.asarray(picture.convert("RGB"))
+from velora_sb3.plotting import action_histogram
 
 
-def test_each_dimension_has_a_panel_up_to_twelve(tmp_path):
-    heights = {number: drawn(tmp_path, number).shape[0] for number in (4, 5, 12, 13)}
-    assert heights[5] > heights[4]
-    assert heights[13] == heights[12] > heights[5]
+def test_numbers_between_their_bounds():
+    space = spaces.Box(np.array([-2.0, -1.0]), np.array([2.0, 1.0]), dtype=np.float64)
+    first, second = action_histogram(np.array([[-2.0, 0.0], [2.0, 0.1], [2.0, 0.1], [1.9, 0.9]]), space).axes
+    assert (first.get_xlim(), second.get_xlim()) == ((-2, 2), (-1, 1))
+    assert [bar.get_height() for bar in first.patches if bar.get_height()] == [25, 75]
+    assert (first.get_xlabel(), first.get_ylabel(), second.get_ylabel()) == ("action 0", "% of steps", "")
 
 
-def test_shares_and_choices_show(tmp_path):
-    plain = drawn(tmp_path, 1)
-    assert (drawn(tmp_path, 1, shares=(0.75, 0.25)) != plain).any()
-    assert (drawn(tmp_path, 1, choices=["left", "right"]) != plain).any()
+def test_numbers_without_bounds():
+    (axes,) = action_histogram(np.array([[3.0], [9.0]]), spaces.Box(-np.inf, np.inf, (1,))).axes
+    assert sum(bar.get_height() for bar in axes.patches) == 100
+
+
+@pytest.mark.parametrize(
+    ("space", "actions", "shares"),
+    [
+        (spaces.Discrete(3), [0, 2, 2, 2], [[25, 0, 75]]),
+        (spaces.Discrete(2, start=5), [5, 6, 6, 6], [[25, 75]]),
+        (spaces.MultiDiscrete([2, 3]), [[0, 2], [0, 1]], [[100, 0], [0, 50, 50]]),
+        (spaces.MultiBinary(2), [[0, 1], [1, 1]], [[50, 50], [0, 100]]),
+    ],
+)
+def test_choices(space, actions, shares):
+    panels = action_histogram(np.array(actions), space).axes
+    assert [[bar.get_height() for bar in axes.patches] for axes in panels] == shares
+
+
+def test_at_most_twelve_panels():
+    assert len(action_histogram(np.zeros((3, 40)), spaces.Box(-1, 1, (40,))).axes) == 12
+
+
+def test_another_space():
+    with pytest.raises(ValueError, match="expected an action space of Box"):
+        action_histogram(np.zeros(1), spaces.Text(3))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from velora_sb3.plotting.learning_curves import new_figure, save_whole
+from velora_sb3.plotting.figures import new_figure, save_whole
 from velora_sb3.plotting.performance import plot_performance
 
 COLUMNS = ["timesteps", "return", "length", "value"]

@@ -2,11 +2,11 @@
 
 from stable_baselines3 import DDPG
 
-from velora_sb3.algorithms.recurrent_off_policy import RecurrentOffPolicyMixin
+from velora_sb3.algorithms.recurrent_off_policy import DeterministicActorMixin
 
 
-class RecurrentDDPG(RecurrentOffPolicyMixin, DDPG):  # type: ignore[misc]  # SB3 has defaults in train() that are never used
+class RecurrentDDPG(DeterministicActorMixin, DDPG):  # type: ignore[misc]  # SB3 has defaults in train() that are never used
     """DDPG whose agent remembers.
 
-    Arguments as in :class:`~velora_sb3.algorithms.recurrent_off_policy.RecurrentOffPolicyMixin`.
+    Arguments as in :class:`~velora_sb3.algorithms.recurrent_off_policy.DeterministicActorMixin`.
     """

@@ -8,5 +8,5 @@ from velora_sb3.algorithms.recurrent_off_policy import EpsilonGreedyMixin
 class RecurrentQRDQN(EpsilonGreedyMixin, QRDQN):  # type: ignore[misc]  # SB3 has defaults in train() that are never used
     """QRDQN whose agent remembers.
 
-    Arguments as in :class:`~velora_sb3.algorithms.recurrent_off_policy.RecurrentOffPolicyMixin`.
+    Arguments as in :class:`~velora_sb3.algorithms.recurrent_off_policy.EpsilonGreedyMixin`.
     """

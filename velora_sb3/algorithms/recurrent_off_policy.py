@@ -53,10 +53,12 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         ours = [base for base in cls.__mro__ if issubclass(base, RecurrentOffPolicyMixin) and "__init__" in vars(base)]
         theirs = next(base for base in cls.__mro__ if not issubclass(base, RecurrentOffPolicyMixin))
         shown: dict[str, inspect.Parameter] = {}
-        for base in [*ours, theirs]:  # the first default counts
+        known = inspect.signature(theirs.__init__).parameters
+        for base in [*ours, theirs]:  # the first default counts, with SB3's type
             for name, parameter in list(inspect.signature(base.__init__).parameters.items())[1:]:
                 if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                    keyword = parameter if base in ours else parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                    typed = parameter.replace(annotation=known.get(name, parameter).annotation)
+                    keyword = typed if base in ours else typed.replace(kind=inspect.Parameter.KEYWORD_ONLY)
                     shown.setdefault(name, keyword)
         cls.__signature__ = inspect.Signature(list(shown.values()))  # type: ignore[attr-defined]
 
@@ -246,15 +248,34 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             super().train(gradient_steps, batch_size * self.sequence_length)
 
 
-class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
-    """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one.
-
-    The target network follows slowly at every step; SB3's own default copies it every 10,000.
+class DeterministicActorMixin(RecurrentOffPolicyMixin):
+    """For DDPG and TD3, which explore around one action: they begin with more random steps.
 
     Args:
         policy: As above.
         env: As above.
         learning_rate: As SB3's.
+        learning_starts: Random steps before learning.
+        **kwargs: As above.
+    """
+
+    def __init__(
+        self, policy: Any, env: Any, learning_rate: Any = 1e-3, *, learning_starts: int = 1000, **kwargs: Any
+    ) -> None:
+        super().__init__(policy, env, learning_rate, learning_starts=learning_starts, **kwargs)
+
+
+class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
+    """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one.
+
+    Windows are warmed up, and the target network follows slowly at every step; SB3's own default copies it every
+    10,000.
+
+    Args:
+        policy: As above.
+        env: As above.
+        learning_rate: As SB3's.
+        burn_in_length: Steps before a window's own that only warm up the memory.
         tau: Share of the way that the target network goes at each update of it.
         target_update_interval: Steps between those updates, at least one step of all environments.
         **kwargs: As above.
@@ -268,11 +289,13 @@ class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
         env: Any,
         learning_rate: Any = 5e-4,
         *,
+        burn_in_length: int = 16,
         tau: float = 0.005,
         target_update_interval: int = 1,
         **kwargs: Any,
     ) -> None:
-        super().__init__(policy, env, learning_rate, tau=tau, target_update_interval=target_update_interval, **kwargs)
+        kwargs |= {"burn_in_length": burn_in_length, "tau": tau, "target_update_interval": target_update_interval}
+        super().__init__(policy, env, learning_rate, **kwargs)
 
     def _setup_model(self) -> None:
         with warnings.catch_warnings():  # one soft update for each step of all environments is what is meant

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.benchmarks.statistics import bootstrap_interval, interquartile_mean
+from velora_sb3._statistics import bootstrap_interval, interquartile_mean
 
 Job = tuple[str, str, int]  # candidate, task, seed
 

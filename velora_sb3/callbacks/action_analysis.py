@@ -151,13 +151,13 @@ class ActionAnalysis(VeloraCallback):
             print(f"ActionAnalysis: {told} over {self._before.count} actions at {self.num_timesteps} timesteps")
 
     def _draw(self, shown: ActionStatistics, path: Path) -> None:
-        from velora_sb3.plotting.actions import plot_actions
+        from velora_sb3.plotting.action_shares import plot_action_shares
 
         choices = shown.names if len(shown.histograms()) == 1 and not shown.continuous else None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             title = f"{shown.count:,} actions until timestep {self.num_timesteps:,}"
-            plot_actions(path, shown.histograms(), title, choices=choices)
+            plot_action_shares(path, shown.histograms(), title, choices=choices)
         except Exception as error:  # the trained model is worth more than its picture
             reason = f"{type(error).__name__}: {error}"
             warnings.warn(f"ActionAnalysis could not write {path} ({reason})", RuntimeWarning, stacklevel=2)

@@ -49,6 +49,7 @@ class Analytics(VeloraCallback):
     """
 
     kind = ""
+    priority = -1000
 
     def __init__(
         self, name: str | None, tags: list[str] | None, run_key: str | None, checkpoints: bool, verbose: int
@@ -66,7 +67,7 @@ class Analytics(VeloraCallback):
         self._tell = verbose >= 1
         self._told: set[str] = set()
         self._others: list[BaseCallback] = []
-        self._seen: weakref.WeakKeyDictionary[BaseCallback, dict[str, int]] = weakref.WeakKeyDictionary()
+        self._seen: weakref.WeakKeyDictionary[BaseCallback, dict[str, list[str | Path]]] = weakref.WeakKeyDictionary()
 
     def state_dict(self) -> dict[str, Any]:
         """Adds the run's key and the moving window."""
@@ -184,8 +185,8 @@ class Analytics(VeloraCallback):
         if not isinstance(files, list):
             return []
         seen = self._seen.setdefault(callback, {})
-        first, seen[attribute] = seen.get(attribute, 0), len(files)
-        return files[first:] if first <= len(files) else list(files)  # shorter: it has begun anew
+        before, seen[attribute] = seen.get(attribute, []), list(files)
+        return [file for file in files if not any(file is one for one in before)]  # of the same name may be a new one
 
     def _warn(self) -> None:
         """Say once what has gone wrong."""

@@ -34,7 +34,12 @@ class VeloraCallback(BaseCallback):
 
     Args:
         verbose: 0 for silence, 1 to print :meth:`info` when training starts.
+
+    Attributes:
+        priority: In a ``CallbackCollection`` those with a higher one are called earlier.
     """
+
+    priority: float = 0
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
@@ -83,6 +88,12 @@ class VeloraCallback(BaseCallback):
         self.n_calls = int(state["n_calls"])
         self._restored = state
 
+    def start_episodes_afresh(self) -> None:
+        """Forget the episodes in flight of a state that was loaded: the environments will be reset."""
+        if self._restored is not None:
+            finished = self._restored.get("episodes", {}).get("finished")
+            self._restored = None if finished is None else {"episodes": {"finished": finished}}
+
     def __enter__(self: Self) -> Self:
         """The callback itself."""
         return self
@@ -124,7 +135,7 @@ class VeloraCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         if not self._running:  # a callback may stand in two places
-            EpisodeCounter.of(self.model).start(self.model)
+            EpisodeCounter.of(self.model).start(self.model, self.locals.get("dones"))
             self._begin(self.model.num_timesteps)
 
     def _begin(self, heard: int | None) -> None:

@@ -72,18 +72,19 @@ class EpisodeCounter:
             counter.finished = finished
         return counter
 
-    def start(self, model: BaseAlgorithm) -> None:
+    def start(self, model: BaseAlgorithm, dones: np.ndarray | None = None) -> None:
         """Note that ``learn()`` begins, and what has happened to the environments since the last time.
 
         Args:
             model: The model.
+            dones: The ends of episodes at the latest step, if a callback joins in mid-training.
         """
         timestep, known = model.num_timesteps, self._observations
         if timestep == 0:  # SB3 has reset the environments
             self.finished = 0
             self._forget(np.ones_like(self._whole))
         elif timestep != self._timestep:  # somebody trained without callbacks
-            self._forget(~_in_flight(model))
+            self._forget(~_in_flight(model) if dones is None else np.asarray(dones, dtype=bool))
         elif known and not any(model._last_obs is observation for observation in known):  # reset, as after set_env
             self._forget(np.ones_like(self._whole))
         self._timestep, self._latest, self._rollout, self._observations = timestep, [], timestep, []
@@ -98,6 +99,17 @@ class EpisodeCounter:
             False if no callback could count, as when the only one is a ``callback_on_new_best``.
         """
         return max(self._timestep, self._rollout) > timestep - len(self._returns)
+
+    def running(self, index: int) -> tuple[int, float] | None:
+        """Where the episode under way in an environment stands.
+
+        Args:
+            index: Which of the vectorized environments.
+
+        Returns:
+            Its steps and the sum of its rewards so far; None if its first steps were not seen.
+        """
+        return (int(self._lengths[index]), float(self._returns[index])) if self._whole[index] else None
 
     def step(self, model: BaseAlgorithm, rollout: dict[str, Any]) -> list[Episode]:
         """Take in one step of the environments, once, however many callbacks ask.
@@ -169,6 +181,8 @@ class EpisodeCounter:
                 with another number of environments, or if there is no ``returns`` because environments were reset.
         """
         self.finished = int(state["finished"])
+        if "returns" not in state:
+            self._forget(np.ones_like(self._whole))
         if len(state.get("returns", ())) == len(self._returns) and state["timestep"] == self._timestep:
             self._returns[:], self._lengths[:], self._whole[:] = state["returns"], state["lengths"], state["whole"]
 

@@ -35,6 +35,11 @@ class ReturnStatistics:
         """The mean return of all episodes; None before the first."""
         return self._sum / self._count if self._count else None
 
+    @property
+    def recent_average(self) -> float | None:
+        """The mean of the latest returns; None before the first episode."""
+        return sum(self.recent) / len(self.recent) if self.recent else None
+
     def summary(self) -> dict[str, Any]:
         """The numbers, by name."""
         return {"best_return": self.best, "average_return": self.average, "recent_returns": self.recent}

@@ -6,6 +6,7 @@ from velora_sb3.cells.cfc_cell import CfCCell
 from velora_sb3.cells.ltc import LTC
 from velora_sb3.cells.ltc_cell import LTCCell
 from velora_sb3.cells.mixed_memory import MixedMemoryCell
+from velora_sb3.cells.time_constants import time_constants
 from velora_sb3.cells.unroll import unroll, unroll_states
 from velora_sb3.cells.wired_cfc_cell import WiredCfCCell
 from velora_sb3.cells.wiring import make_wiring
@@ -19,6 +20,7 @@ __all__ = [
     "MixedMemoryCell",
     "WiredCfCCell",
     "make_wiring",
+    "time_constants",
     "unroll",
     "unroll_states",
 ]

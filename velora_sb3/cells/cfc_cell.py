@@ -225,13 +225,33 @@ class CfCCell(LiquidCell):
         every_state = torch.stack(states)
         return every_state, every_state
 
-    def _finish(
-        self, products: torch.Tensor, weights: CfCWeights, state: torch.Tensor | None, timespans: torch.Tensor | None
+    def products(self, inputs: torch.Tensor, state: torch.Tensor | None, timed: bool) -> torch.Tensor:
+        """The products from which :mod:`velora_sb3.cells.cfc_gates` makes the next state.
+
+        Args:
+            inputs: ``(B, F)``.
+            state: ``(B, H)``; None is the zero state.
+            timed: Whether the gate's slope is needed.
+
+        Returns:
+            f, g, s and, if timed, a side by side: ``(B, 3H)`` or ``(B, 4H)``; f alone in ``pure`` mode.
+        """
+        weights = self.prepare(timed)
+        return self._products(functional.linear(inputs, weights.inputs, weights.bias), weights, state, timed)
+
+    def _products(
+        self, products: torch.Tensor, weights: CfCWeights, state: torch.Tensor | None, timed: bool
     ) -> torch.Tensor:
         if state is not None:
             products = torch.addmm(products, state, weights.recurrent.t())
         if self.backbone is not None:
             products = self.backbone(products)
-            if timespans is None and self.mode != "pure":
+            if not timed and self.mode != "pure":
                 products = products[:, : 3 * self.hidden_size]
+        return products
+
+    def _finish(
+        self, products: torch.Tensor, weights: CfCWeights, state: torch.Tensor | None, timespans: torch.Tensor | None
+    ) -> torch.Tensor:
+        products = self._products(products, weights, state, timespans is not None)
         return next_state(products, timespans, self.mode, self.w_tau, self.amplitude)

@@ -165,6 +165,21 @@ class LTCCell(LiquidCell):
         ).transpose(1, 2)
         return self._map("output", states[..., : self.output_size]), states
 
+    def capacity_over_conductance(self, inputs: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
+        """The liquid time constants ``c / B``, the synapses as open as inputs and state hold them.
+
+        Args:
+            inputs: ``(B, F)``.
+            state: ``(B, U)``; None is the zero state.
+
+        Returns:
+            ``(B, U)``, in the environment's time unit.
+        """
+        capacity, leak, recurrent, sensory = self.prepare(False)
+        state = inputs.new_zeros(len(inputs), self.state_size) if state is None else state
+        opened = self.sensory.currents(sensory, self._map("input", inputs)) + self.recurrent.currents(recurrent, state)
+        return capacity.squeeze(-1) / (leak[:, 1, 0] + opened[1])
+
     @torch.no_grad()
     def import_ncps(self, cell: Any) -> None:
         """Copy the weights of an ``ncps.torch.LTCCell`` of the same wiring.

@@ -53,6 +53,20 @@ class MixedMemoryCell(LiquidCell):
         self, prepared: Any, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One LSTM step and one step of the liquid cell from what it wrote."""
+        hidden, memory = self.write(inputs, state)
+        output, hidden = self.cell.step(prepared, inputs, hidden, timespans)
+        return output, torch.cat([hidden, memory], dim=-1)
+
+    def write(self, inputs: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The LSTM's half of a step.
+
+        Args:
+            inputs: ``(B, F)``.
+            state: ``(B, S)``; None is the zero state.
+
+        Returns:
+            What the liquid cell starts from and the LSTM's memory, each ``(B, cell.state_size)``.
+        """
         projected = functional.linear(inputs, self.weight_ih, self.bias)
         if state is None:
             candidate, input_gate, _, output_gate = projected.chunk(4, dim=-1)
@@ -62,9 +76,7 @@ class MixedMemoryCell(LiquidCell):
             projected = torch.addmm(projected, hidden, self.weight_hh.t())
             candidate, input_gate, forget_gate, output_gate = projected.chunk(4, dim=-1)
             memory = torch.sigmoid(forget_gate + 1) * memory + torch.sigmoid(input_gate) * torch.tanh(candidate)
-        hidden = torch.sigmoid(output_gate) * torch.tanh(memory)
-        output, hidden = self.cell.step(prepared, inputs, hidden, timespans)
-        return output, torch.cat([hidden, memory], dim=-1)
+        return torch.sigmoid(output_gate) * torch.tanh(memory), memory
 
     @torch.no_grad()
     def import_lstm(self, lstm: Any) -> None:

@@ -64,7 +64,7 @@ class WiredCfCCell(LiquidCell):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One step through all layers."""
         states = []
-        for layer, weights, own in zip(self.layers, prepared, self._split(state), strict=True):
+        for layer, weights, own in zip(self.layers, prepared, self.split(state), strict=True):
             inputs, _ = layer.step(weights, inputs, own, timespans)  # type: ignore[operator]
             states.append(inputs)
         return inputs, torch.cat(states, dim=-1)
@@ -78,12 +78,13 @@ class WiredCfCCell(LiquidCell):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps of the first layer, then of the next: a layer needs the one before it only forward in time."""
         states = []
-        for layer, own in zip(self.layers, self._split(state), strict=True):
+        for layer, own in zip(self.layers, self.split(state), strict=True):
             inputs, own_states = layer.sequence(inputs, own, keep, timespans)  # type: ignore[operator]
             states.append(own_states)
         return inputs, torch.cat(states, dim=-1)
 
-    def _split(self, state: torch.Tensor | None) -> list[torch.Tensor | None]:
+    def split(self, state: torch.Tensor | None) -> list[torch.Tensor | None]:
+        """The state ``(B, S)`` layer by layer; None for each if it is the zero state."""
         if state is None:
             return [None] * len(self.layer_sizes)
         return list(state.split(self.layer_sizes, dim=-1))

@@ -4,6 +4,7 @@ from velora_sb3.checkpoints.allow_list import register
 from velora_sb3.checkpoints.directories import finish_saving, whole_directory
 from velora_sb3.checkpoints.errors import CheckpointError
 from velora_sb3.checkpoints.load import load_checkpoint
+from velora_sb3.checkpoints.replay_file import load_replay_buffer, save_replay_buffer
 from velora_sb3.checkpoints.resume import resume_training
 from velora_sb3.checkpoints.retention import (
     best_checkpoints,
@@ -22,10 +23,12 @@ __all__ = [
     "keep_last",
     "list_checkpoints",
     "load_checkpoint",
+    "load_replay_buffer",
     "newest_checkpoint",
     "register",
     "resume_training",
     "save_checkpoint",
+    "save_replay_buffer",
     "whole_directory",
     "write_checkpoint",
 ]

@@ -101,13 +101,15 @@ def capture_callbacks(callback: BaseCallback, training_env: VecEnv | None, encod
     return states
 
 
-def restore_callbacks(callback: BaseCallback, states: dict[str, Any], decoder: Decoder) -> None:
+def restore_callbacks(callback: BaseCallback, states: dict[str, Any], decoder: Decoder, afresh: bool = False) -> None:
     """Let callbacks go on from what others remembered, before ``learn`` gets them.
 
     Args:
         callback: The callback that ``learn`` will get.
         states: What :func:`capture_callbacks` gave.
         decoder: Has the arrays.
+        afresh: Whether the episodes in flight do not go on; a callback that has a method ``start_episodes_afresh`` is
+            told so.
     """
     present = dict(named_callbacks(callback))
     for name, one in present.items():
@@ -117,6 +119,8 @@ def restore_callbacks(callback: BaseCallback, states: dict[str, Any], decoder: D
                 setattr(one, key, decoder.decode(value))
         if "own" in state and _tells(one):
             one.load_state_dict(decoder.decode(state["own"]))  # type: ignore[attr-defined]
+        if afresh and hasattr(one, "start_episodes_afresh"):
+            one.start_episodes_afresh()
         evaluated = getattr(one, "eval_env", None)
         if "eval_env" in state and isinstance(evaluated, VecEnv):
             same = evaluated.num_envs == len(state["eval_env"]["envs"])

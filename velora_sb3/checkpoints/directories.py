@@ -107,8 +107,7 @@ class _Committing(threading.Thread):
 
     def commit_now(self) -> None:
         """With as many threads as there are files: together they wait for the disk once."""
-        with ThreadPoolExecutor() as pool:
-            self.commit(pool.map)
+        self.commit(_in_threads)
 
     def commit(self, each: Callable[..., Iterable[None]]) -> None:
         """Flush everything, then rename.
@@ -139,6 +138,14 @@ class _Committing(threading.Thread):
         """Leave nothing behind."""
         shutil.rmtree(self.partial, ignore_errors=True)
         _in_use.discard(self._mark)
+
+
+def _in_threads(function: Callable[[Path], None], paths: Iterable[Path]) -> list[None]:
+    try:
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(function, paths))
+    except RuntimeError:  # while the program ends no threads can be started
+        return list(map(function, paths))
 
 
 _pending: list[_Committing] = []

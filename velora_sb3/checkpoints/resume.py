@@ -63,7 +63,7 @@ def resume_training(
     _tell_what_differs(state, model)
     callbacks = as_callback(callback)
     with clear_errors(loaded.checkpoint):
-        restore_callbacks(callbacks, state["callbacks"], loaded.decoder)
+        restore_callbacks(callbacks, state["callbacks"], loaded.decoder, afresh=model._last_obs is None)
     total = model._total_timesteps if total_timesteps is None else total_timesteps
     model.learn(
         total - model.num_timesteps,

@@ -118,6 +118,7 @@ def write_checkpoint(
     buffer: bool = True,
     custom_objects: Iterable[str] = (),
     metrics: Mapping[str, float] | None = None,
+    quiet: bool = False,
 ) -> None:
     """Write a checkpoint's files into a directory that is there, beside what is in it: see :func:`save_checkpoint`.
 
@@ -128,17 +129,25 @@ def write_checkpoint(
         buffer: Whether the replay buffer is saved too.
         custom_objects: Names of arguments that will be passed again.
         metrics: What was measured.
+        quiet: Whether to leave it to whoever resumes to be told that the episode in flight does not go on.
 
     Raises:
         CheckpointError: If something is not plain data.
         OSError: If it cannot be written.
     """
     callback = as_callback(callbacks)
-    _write(model, directory, callback, buffer, set(custom_objects))
+    _write(model, directory, callback, buffer, set(custom_objects), quiet)
     write_manifest(directory, model.num_timesteps, _measured(model, callback, metrics))
 
 
-def _write(model: BaseAlgorithm, directory: Path, callback: BaseCallback, buffer: bool, left_out: set[str]) -> None:
+def _write(
+    model: BaseAlgorithm,
+    directory: Path,
+    callback: BaseCallback,
+    buffer: bool,
+    left_out: set[str],
+    quiet: bool = False,
+) -> None:
     """Write everything but the manifest."""
     check_left_out(model, left_out)
     hook = _hook(model)
@@ -166,7 +175,7 @@ def _write(model: BaseAlgorithm, directory: Path, callback: BaseCallback, buffer
     if model.env is not None:
         state["environments"] = capture_vec_env(model.env, arrays, "environments")
         state["episodes_lost"] = _in_flight(model, hook) or state["environments"]["lost"]
-    if state["episodes_lost"] is not None and model._last_obs is not None:
+    if state["episodes_lost"] is not None and model._last_obs is not None and not quiet:
         warnings.warn(f"the episode in flight will not go on: {state['episodes_lost']}", stacklevel=4)
     tensors: dict[str, Any] = {}
     replay_buffer = getattr(model, "replay_buffer", None)

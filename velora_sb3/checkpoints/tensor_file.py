@@ -27,12 +27,13 @@ NAMES = {
 ALIGNMENT = 8  # bytes
 
 
-def write_tensors(path: Path, arrays: Arrays) -> None:
+def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file.
 
     Args:
         path: The file.
         arrays: Arrays and tensors by name.
+        metadata: Text that goes with them.
 
     Raises:
         CheckpointError: For numbers that the format does not know.
@@ -40,7 +41,8 @@ def write_tensors(path: Path, arrays: Arrays) -> None:
     """
     parts = [(name, *_plain(array)) for name, array in arrays.items()]
     parts.sort(key=lambda part: part[1].itemsize, reverse=True)  # keeps all of them aligned
-    header, end = {}, 0
+    header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
+    end = 0
     for name, array, kind in parts:
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [end, end := end + array.nbytes]}
     text = json.dumps(header).encode()

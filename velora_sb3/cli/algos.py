@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.table import Table
 
     from velora_sb3.cli.algorithms import ALIASES, action_spaces, algorithms, memory_kinds
-    from velora_sb3.cli.report import plain_table, print_line
+    from velora_sb3.cli.tables import plain_table, print_line
     from velora_sb3.policies import ALIAS
 
     tables: dict[str, Table] = {}

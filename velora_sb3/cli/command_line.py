@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from velora_sb3 import __version__
-from velora_sb3.cli import algos, benchmark, doctor, evaluate, plot, train
+from velora_sb3.cli import algos, benchmark, doctor, evaluate, plot, report, resume, train
 from velora_sb3.cli.errors import UserError
 from velora_sb3.cli.output import ForgivingStream
 
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"velora-sb3 {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
-    for module in (train, evaluate, plot, benchmark, algos, doctor):
+    for module in (train, resume, evaluate, plot, report, benchmark, algos, doctor):
         module.add_parser(commands)
     return parser
 

@@ -4,7 +4,8 @@ They are RL Zoo's published ones (https://github.com/DLR-RM/rl-baselines3-zoo, f
 differences: the sizes of the networks are left to the policy, and nothing is normalized, so where RL Zoo uses
 ``normalize: true`` (PPO on Acrobot and the two MountainCars) the rest of its settings stands alone; PPO does not learn
 MountainCarContinuous then. DDPG and TD3 learn Pendulum from 100 steps on, not 10,000. The recurrent algorithms' own
-defaults are left alone. Whatever has no entry runs with the algorithm's defaults.
+defaults are left alone, but for a falling learning rate on CartPoleNoVel. Whatever has no entry runs with the
+algorithm's defaults.
 
 An entry holds ``steps``, ``n_envs``, ``hyperparams`` and ``policy_kwargs``; each may be missing.
 """
@@ -35,6 +36,8 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("td3", "MountainCarContinuous-v0"): _MOUNTAIN_CAR_TD3,
     ("sac", "Pendulum-v1"): {"steps": 20_000, "hyperparams": {"learning_rate": 1e-3}},
     ("recurrent_sac", "PendulumNoVel-v1"): {"steps": 10_000},
+    ("recurrent_dqn", "CartPoleNoVel-v1"): {"steps": 50_000, "hyperparams": {"learning_rate": "lin_0.001"}},
+    ("recurrent_qrdqn", "CartPoleNoVel-v1"): {"steps": 50_000, "hyperparams": {"learning_rate": "lin_0.001"}},
     ("sac", "MountainCarContinuous-v0"): {
         "steps": 50_000,
         "hyperparams": {

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     from velora_sb3._optional import EXTRAS, install_line, missing_modules
     from velora_sb3.cli.doctor_checks import BASE, device_line, try_mujoco, try_training, try_video, version_of
-    from velora_sb3.cli.report import plain_table, print_line
+    from velora_sb3.cli.tables import plain_table, print_line
 
     console = Console()
     table = plain_table("package", "version")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
+
+from velora_sb3.cli.rows import append_rows, start_rows
 
 COLUMNS = ("timesteps", "env", "return", "length", "seconds")
 
@@ -16,6 +17,8 @@ class EpisodeLog(BaseCallback):
     SB3's Monitor has the same but one file for each env and no count of timesteps over all of them, which is what
     a learning curve is drawn over. Its episode statistics are what is written here.
 
+    A run that goes on goes on in the same file: rows of steps that it takes again are cut.
+
     Args:
         path: The file.
     """
@@ -25,8 +28,7 @@ class EpisodeLog(BaseCallback):
         self.path = path
 
     def _on_training_start(self) -> None:
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(COLUMNS)
+        start_rows(self.path, COLUMNS, self.num_timesteps)
 
     def _on_step(self) -> bool:
         ended = [(index, info["episode"]) for index, info in enumerate(self._infos()) if "episode" in info]
@@ -44,5 +46,4 @@ class EpisodeLog(BaseCallback):
 
     def _write(self, rows: list[tuple[int, float, float, float | str]]) -> None:
         if rows:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows((self.num_timesteps, *row) for row in rows)
+            append_rows(self.path, [(self.num_timesteps, *row) for row in rows])

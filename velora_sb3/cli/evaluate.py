@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.environments import import_packages, open_env, open_vec_env
     from velora_sb3.cli.errors import UserError, reason
     from velora_sb3.cli.evaluation import evaluate_model
-    from velora_sb3.cli.report import add_returns, plain_table, print_line
     from velora_sb3.cli.run_config import CONFIG_FILE, load_config
+    from velora_sb3.cli.tables import add_returns, plain_table, print_line
 
     path = Path(args.model)
     zip_path = path / "model.zip" if path.is_dir() else path

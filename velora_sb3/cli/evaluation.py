@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.cli.algorithms import takes_masks
+from velora_sb3.cli.rows import append_rows, start_rows
 
 COLUMNS = ("timesteps", "mean_return", "std_return", "min_return", "max_return", "mean_length")
 
@@ -50,19 +50,24 @@ class _ByTimesteps:
 
     def _on_training_start(self) -> None:
         super()._on_training_start()  # type: ignore[misc]
-        _append(self.csv_path, COLUMNS)
+        timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
+        start_rows(self.csv_path, COLUMNS, timesteps)
+        self._plan(timesteps)
 
     def _on_step(self) -> bool:
         timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
         if timesteps < self._next:
             return True
-        self._next = (timesteps // self.every_n_timesteps + 1) * self.every_n_timesteps
+        self._plan(timesteps)
         go_on = bool(super()._on_step())  # type: ignore[misc]
         returns = self.evaluations_results[-1]  # type: ignore[attr-defined]
         lengths = self.evaluations_length[-1]  # type: ignore[attr-defined]
         row = (np.mean(returns), np.std(returns), np.min(returns), np.max(returns), np.mean(lengths))
-        _append(self.csv_path, (timesteps, *(round(float(number), 4) for number in row)))
+        append_rows(self.csv_path, [(timesteps, *(round(float(number), 4) for number in row))])
         return go_on
+
+    def _plan(self, timesteps: int) -> None:
+        self._next = (timesteps // self.every_n_timesteps + 1) * self.every_n_timesteps
 
 
 class EvaluateByTimesteps(_ByTimesteps, EvalCallback):
@@ -74,7 +79,7 @@ class MaskedEvaluateByTimesteps(_ByTimesteps, MaskableEvalCallback):
 
 
 def evaluation_callback(
-    model: BaseAlgorithm,
+    algorithm: type[BaseAlgorithm],
     env: VecEnv,
     every_n_timesteps: int,
     directory: Path,
@@ -84,7 +89,7 @@ def evaluation_callback(
     """The callback that evaluates a model during training.
 
     Args:
-        model: The model.
+        algorithm: The model's class.
         env: The env to evaluate in.
         every_n_timesteps: The timesteps between evaluations.
         directory: Where ``evaluations.npz`` and ``evaluations.csv`` go.
@@ -94,7 +99,7 @@ def evaluation_callback(
     Returns:
         The callback.
     """
-    callback = MaskedEvaluateByTimesteps if takes_masks(type(model)) else EvaluateByTimesteps
+    callback = MaskedEvaluateByTimesteps if takes_masks(algorithm) else EvaluateByTimesteps
     return callback(env, every_n_timesteps, directory, n_episodes, after)
 
 
@@ -117,8 +122,3 @@ def evaluate_model(
         model, env, n_eval_episodes=n_episodes, deterministic=deterministic, return_episode_rewards=True
     )
     return returns, lengths
-
-
-def _append(path: Path, row: tuple[object, ...]) -> None:
-    with path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerow(row)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Draw the learning curves of the runs in a file that the callback RecordMetrics wrote, also while it is being written.
-Runs of one algorithm on one environment, such as several seeds, are one line, the mean over the runs, with a band from
-the lowest to the highest of them.
+Runs of one algorithm on one environment, such as several seeds, are one line: the interquartile mean over the runs,
+with a 95 % bootstrap interval.
 """
 X_AXES = ("timesteps", "episodes", "seconds")
 GROUPS = ("algorithm", "env", "run", "seed", "status", "total_timesteps")
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     from velora_sb3._optional import install_line, missing_modules
     from velora_sb3.cli.errors import UserError, unknown
-    from velora_sb3.cli.report import print_line
-    from velora_sb3.plotting.run_curves import plot_runs
+    from velora_sb3.cli.tables import print_line
+    from velora_sb3.plotting.learning_curves import learning_curves
 
     if missing_modules("plot"):
         raise UserError(f"pictures need matplotlib: {install_line('plot')}")
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--out {out}: choose a name that ends in {', '.join(FORMATS)}")
     episodes = read_episodes(Path(args.metrics), args.runs)
     try:
-        plot_runs(out, episodes, x=args.x, smooth=args.smooth, group_by=group_by)
+        learning_curves(episodes, x=args.x, smooth=args.smooth, group_by=group_by).savefig(out)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     n_runs = episodes["run_id"].nunique()

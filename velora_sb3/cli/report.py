@@ -1,84 +1,84 @@
-"""What the subcommands print: rich tables that fit in 80 columns."""
+"""``velora-sb3 report``: a training run on one HTML page."""
 
 from __future__ import annotations
 
-import shlex
+import argparse
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
+from velora_sb3.cli.argument_types import positive
 
-from velora_sb3.cli.run_config import RunConfig
-from velora_sb3.cli.training import Outcome
+DESCRIPTION = """\
+Write one HTML page about a run directory of `velora-sb3 train`: curves, evaluations, actions, wiring or hidden state,
+video, configuration and versions. The page needs neither a network nor another file. What is missing in the directory
+is named on the page.
+model.zip contains a pickle, which can run any code when it is loaded: only report on runs of people you trust.
+"""
+RUN_FILES = ("config.json", "model.zip", "episodes.csv", "evaluations.csv")
+FORMATS = (".html", ".htm")
 
 
-def plain_table(*columns: str) -> Table:
-    """A table without lines, its columns as wide as they need to be.
+def add_parser(commands: Any) -> None:
+    """Add the subcommand.
 
     Args:
-        *columns: The headers.
+        commands: What ``add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        "report", help="a run on one HTML page (only of people you trust)", description=DESCRIPTION
+    )
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory")
+    parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the run directory)")
+    parser.add_argument("--episodes", type=positive, default=5, help="episodes to play with the model (default: 5)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page.
+
+    Args:
+        args: The parsed options.
 
     Returns:
-        The table, empty.
+        0.
+
+    Raises:
+        UserError: If there is no such run, or the page cannot be written.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+    from rich.console import Console
+
+    from velora_sb3.cli.errors import UserError
+    from velora_sb3.cli.report_sections import write_page
+    from velora_sb3.cli.tables import print_line
+
+    directory = Path(args.run_dir)
+    if not directory.is_dir():
+        raise UserError(f"there is no directory {directory}")
+    if not any((directory / name).is_file() for name in RUN_FILES):
+        raise UserError(f"{directory} is no run directory of velora-sb3 train: it holds none of {', '.join(RUN_FILES)}")
+    out = Path(args.out) if args.out is not None else directory / "report.html"
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"--out {out}: choose a name that ends in {' or '.join(FORMATS)}")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no directory {out.parent}")
+    page = write_page(directory, args.episodes)
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        partial.write_text(page.html(_footer()), encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+    console = Console()
+    print_line(console, f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
+    for missing in page.missing:
+        print_line(console, f"not on the page: {missing}")
+    return 0
 
 
-def add_returns(table: Table, returns: list[float], lengths: list[int]) -> None:
-    """Rows with return and length of episodes.
+def _footer() -> str:
+    from datetime import datetime, timezone
 
-    Args:
-        table: A table with two columns.
-        returns: The returns.
-        lengths: The lengths in steps.
-    """
-    table.add_row("return", f"{np.mean(returns):,.1f} ± {np.std(returns):,.1f} ({len(returns)} episodes)", style="bold")
-    table.add_row("lowest, highest", f"{np.min(returns):,.1f}, {np.max(returns):,.1f}")
-    table.add_row("episode length", f"{np.mean(lengths):,.1f} ± {np.std(lengths):,.1f} steps")
+    from velora_sb3 import __version__
 
-
-def print_summary(console: Console, config: RunConfig, directory: Path, outcome: Outcome) -> None:
-    """The table at the end of a training run.
-
-    Args:
-        console: Where to print.
-        config: The run.
-        directory: Its directory.
-        outcome: What came of it.
-    """
-    table = plain_table("", "")
-    table.show_header = False
-    heading = f"{config.algo} on {config.env}"
-    console.print()
-    if outcome.interrupted:
-        console.print(f"[bold yellow]interrupted[/]: {heading}, the model so far is saved")
-    else:
-        console.print(f"[bold green]done[/]: {heading}")
-    if outcome.returns:
-        add_returns(table, outcome.returns, outcome.lengths)
-    speed = outcome.steps / max(outcome.seconds, 1e-9)
-    table.add_row("steps", f"{outcome.steps:,}" + (f" of {config.steps:,}" if outcome.interrupted else ""))
-    table.add_row("time", f"{outcome.seconds:,.1f} s, {speed:,.0f} steps/s")
-    table.add_row("seed", str(config.seed))
-    table.add_row("run directory", str(directory))
-    table.add_row("", ", ".join(outcome.files))
-    console.print(table)
-    for note in outcome.notes:
-        console.print(note, style="yellow", markup=False, highlight=False)
-    if not outcome.interrupted:
-        print_line(console, f"evaluate it: velora-sb3 evaluate {shlex.quote(str(directory))}")
-    print_line(console, f"repeat it:   velora-sb3 train --config {shlex.quote(str(directory / 'config.json'))}")
-
-
-def print_line(console: Console, text: str) -> None:
-    """Print text as it is: no markup, no colours, and no line breaks that would spoil a path to copy.
-
-    Args:
-        console: Where to print.
-        text: The text.
-    """
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return f"Written by velora-sb3 {__version__} on {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC."

@@ -35,6 +35,7 @@ class RunConfig:
         target: Return at which training stops, None for never.
         patience: How many times in a row it must be reached.
         checkpoint_every: Episodes between checkpoints, 0 for none.
+        save_every: Timesteps between the checkpoints that ``velora-sb3 resume`` goes on from, 0 for none.
         record_every: Episodes between videos, 0 for the one at the end alone.
         track: ``comet``, ``wandb``, or None.
         metrics: The file that gets every episode, None for none.
@@ -56,6 +57,7 @@ class RunConfig:
     target: float | None = None
     patience: int = 3
     checkpoint_every: int = 0
+    save_every: int = 0
     record_every: int = 0
     track: str | None = None
     metrics: str | None = None
@@ -67,7 +69,9 @@ class RunConfig:
         Args:
             directory: The run's directory.
         """
-        (directory / CONFIG_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        partial = directory / f".{CONFIG_FILE}.partial"
+        partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        partial.replace(directory / CONFIG_FILE)
 
 
 def load_config(path: Path) -> RunConfig:
@@ -106,12 +110,12 @@ def _check_types(values: dict[str, Any], path: Path) -> None:
     kinds: dict[str, Any] = {
         "algo": str, "env": str, "policy": str, "device": str, "steps": int, "seed": int, "n_envs": int,
         "eval_freq": int, "threads": int, "policy_kwargs": dict, "hyperparams": dict, "gym_packages": list,
-        "versions": dict, "target": float | int | None, "patience": int, "checkpoint_every": int, "record_every": int,
-        "track": str | None, "metrics": str | None,
+        "versions": dict, "target": float | int | None, "patience": int, "checkpoint_every": int, "save_every": int,
+        "record_every": int, "track": str | None, "metrics": str | None,
     }  # fmt: skip
     lowest = {
         "steps": 1, "seed": 0, "n_envs": 1, "eval_freq": 0, "threads": 1, "patience": 1, "checkpoint_every": 0,
-        "record_every": 0,
+        "save_every": 0, "record_every": 0,
     }  # fmt: skip
     for name, value in values.items():
         if not isinstance(value, kinds[name]) or isinstance(value, bool):

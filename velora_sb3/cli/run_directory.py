@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from velora_sb3.cli.errors import UserError
+
+RESULT_FILE = "result.json"
 
 
 def create_run_directory(wanted: str | None, algo: str, env: str, parent: Path = Path("runs")) -> Path:
@@ -51,3 +55,31 @@ def _next_free(parent: Path, stem: str) -> Path:
             number += 1
         else:
             return directory
+
+
+def write_result(directory: Path, result: dict[str, Any]) -> None:
+    """Say that a run is finished, and how it went.
+
+    Args:
+        directory: The run directory.
+        result: What JSON can hold, ``steps`` and ``planned_steps`` among it.
+    """
+    partial = directory / f".{RESULT_FILE}.partial"
+    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    partial.replace(directory / RESULT_FILE)
+
+
+def read_result(directory: Path) -> dict[str, Any] | None:
+    """How a run went.
+
+    Args:
+        directory: The run directory.
+
+    Returns:
+        What :func:`write_result` wrote; None if the run is not finished.
+    """
+    try:
+        result = json.loads((directory / RESULT_FILE).read_text(encoding="utf-8"))
+        return {**result, "steps": int(result["steps"]), "planned_steps": int(result["planned_steps"])}
+    except (OSError, ValueError, KeyError, TypeError):  # none, or somebody's own
+        return None

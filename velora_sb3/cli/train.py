@@ -11,8 +11,8 @@ from velora_sb3.cli.argument_types import positive, seed, zero_or_more
 if TYPE_CHECKING:
     from velora_sb3.cli.run_config import RunConfig
 
-EVALUATIONS = 20
-LEAST_EVAL_FREQ = 1_000
+TIMES = 20
+LEAST_PERIOD = 1_000
 EPILOG = """\
 examples:
   velora-sb3 train --algo ddpg --env Pendulum-v1
@@ -71,6 +71,12 @@ def add_parser(commands: Any) -> None:
         "--checkpoint-every", type=zero_or_more, metavar="EPISODES", help="save checkpoints (default: 0, none)"
     )
     watching.add_argument(
+        "--save-every",
+        type=zero_or_more,
+        metavar="TIMESTEPS",
+        help="save what `velora-sb3 resume` goes on from (default: as --eval-freq; 0: never)",
+    )
+    watching.add_argument(
         "--record-every", type=zero_or_more, metavar="EPISODES", help="record training (default: 0, the end alone)"
     )
     watching.add_argument("--track", choices=["comet", "wandb"], help="report to Comet or to Weights & Biases")
@@ -96,12 +102,12 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.build_model import build_model
     from velora_sb3.cli.environments import import_packages, open_env, renders_frames
     from velora_sb3.cli.errors import UserError
-    from velora_sb3.cli.report import print_line, print_summary
     from velora_sb3.cli.run_directory import create_run_directory
+    from velora_sb3.cli.tables import print_line, print_summary
     from velora_sb3.cli.training import train_model
     from velora_sb3.cli.watching import make_early_stopping, make_recorders, make_trackers
     from velora_sb3.plotting.episode_video import why_no_video
-    from velora_sb3.plotting.learning_curves import why_no_curves
+    from velora_sb3.plotting.learning_curve import why_no_curves
 
     config = read_config(args)
     torch.set_num_threads(config.threads)
@@ -124,7 +130,12 @@ def run(args: argparse.Namespace) -> int:
         if missing is not None:
             print_line(console, missing)
     watching = [*make_recorders(config, directory), *trackers]
-    outcome = train_model(model, config, directory, no_curves is None, video and no_video is None, watching)
+
+    def learn(callback: Any) -> None:
+        model.learn(config.steps, callback=callback)
+
+    config.save(directory)
+    outcome = train_model(learn, config, directory, no_curves is None, video and no_video is None, watching)
     print_summary(console, config, directory, outcome)
     return 130 if outcome.interrupted else 0
 
@@ -152,7 +163,7 @@ def read_config(args: argparse.Namespace) -> RunConfig:
 
     names = (
         *("env", "steps", "policy", "n_envs", "seed", "eval_freq", "gym_packages", "device", "threads"),
-        *("target", "patience", "checkpoint_every", "record_every", "track", "metrics"),
+        *("target", "patience", "checkpoint_every", "save_every", "record_every", "track", "metrics"),
     )
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.algo is not None:
@@ -168,7 +179,9 @@ def read_config(args: argparse.Namespace) -> RunConfig:
         other_steps = given.get("steps", config.steps) != config.steps
         config = replace(config, **given, versions=versions())
         if other_steps and args.eval_freq is None and config.eval_freq:
-            config.eval_freq = default_eval_freq(config.steps)
+            config.eval_freq = default_period(config.steps)
+        if other_steps and args.save_every is None and config.save_every:
+            config.save_every = default_period(config.steps)
     else:
         missing = [f"--{name}" for name in ("algo", "env") if name not in given]
         if missing:
@@ -177,7 +190,9 @@ def read_config(args: argparse.Namespace) -> RunConfig:
         defaults["seed"] = random.SystemRandom().randrange(2**31)
         config = RunConfig(**{**defaults, **given})
         if args.eval_freq is None:
-            config.eval_freq = default_eval_freq(config.steps)
+            config.eval_freq = default_period(config.steps)
+        if args.save_every is None:
+            config.save_every = default_period(config.steps)
     if args.policy_kwargs is not None:
         config.policy_kwargs |= read_mapping(args.policy_kwargs, "--policy-kwargs")
     if args.hyperparams is not None:
@@ -185,8 +200,10 @@ def read_config(args: argparse.Namespace) -> RunConfig:
     return config
 
 
-def default_eval_freq(steps: int) -> int:
-    """Timesteps between evaluations if none are asked for: a twentieth of all, but no more often than each 1,000.
+def default_period(steps: int) -> int:
+    """Timesteps between evaluations, and between checkpoints, if none are asked for.
+
+    They are a twentieth of all, but no fewer than 1,000.
 
     Args:
         steps: Timesteps of the run.
@@ -194,4 +211,4 @@ def default_eval_freq(steps: int) -> int:
     Returns:
         The timesteps.
     """
-    return max(steps // EVALUATIONS, min(steps, LEAST_EVAL_FREQ))
+    return max(steps // TIMES, min(steps, LEAST_PERIOD))

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from sb3_contrib import ARS
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from velora_sb3.callbacks import ProgressBar, VeloraCallback
+from velora_sb3.cli.algorithms import find_algorithm
 from velora_sb3.cli.environments import open_env, open_vec_env
 from velora_sb3.cli.episode_log import EpisodeLog
 from velora_sb3.cli.evaluation import evaluate_model, evaluation_callback
 from velora_sb3.cli.interrupt import StopOnInterrupt
 from velora_sb3.cli.run_config import RunConfig
+from velora_sb3.cli.run_directory import write_result
+from velora_sb3.cli.save_progress import PROGRESS, SaveProgress
 from velora_sb3.cli.watching import make_early_stopping
 from velora_sb3.plotting.episode_video import record_episode
-from velora_sb3.plotting.learning_curves import plot_learning_curve
+from velora_sb3.plotting.learning_curve import learning_curve
 
 FINAL_EPISODES = 20
 # Evaluations and the video see other episodes than training does.
@@ -33,7 +37,8 @@ class Outcome:
     """What came of a run.
 
     Attributes:
-        steps: Timesteps trained.
+        steps: Timesteps of the run.
+        first_step: Those before it was resumed.
         seconds: Time that training took, evaluations on the way included.
         interrupted: Whether Ctrl-C cut it short.
         returns: Returns of the final evaluation, none if it was left out.
@@ -43,6 +48,7 @@ class Outcome:
     """
 
     steps: int = 0
+    first_step: int = 0
     seconds: float = 0.0
     interrupted: bool = False
     returns: list[float] = field(default_factory=list)
@@ -52,7 +58,7 @@ class Outcome:
 
 
 def train_model(
-    model: BaseAlgorithm,
+    learn: Callable[[BaseCallback], object],
     config: RunConfig,
     directory: Path,
     curves: bool,
@@ -62,9 +68,9 @@ def train_model(
     """Train a model and fill its run directory.
 
     Args:
-        model: The model, not trained yet.
-        config: The run that it was built from.
-        directory: The run directory, empty.
+        learn: Makes the model learn with a callback, to the end of the run.
+        config: The run.
+        directory: The run directory.
         curves: Whether to draw learning curves.
         video: Whether to record a video.
         watching: More callbacks.
@@ -72,9 +78,8 @@ def train_model(
     Returns:
         What came of it. After Ctrl-C the model and the curves are there, evaluation and video are left out.
     """
-    config.save(directory)
     outcome = Outcome()
-    outcome.interrupted = _learn(model, config, directory, outcome, watching)
+    model = _learn(learn, config, directory, outcome, watching)
     try:
         if curves:
             draw_learning_curve(directory, f"{config.algo}, {config.policy}, {config.env}, seed {config.seed}")
@@ -86,39 +91,53 @@ def train_model(
             _record(model, config, directory, outcome)
     except KeyboardInterrupt:  # everything that took long to compute is on disk
         outcome.interrupted = True
-    outcome.files = sorted(path.name for path in directory.iterdir())
+    if not outcome.interrupted:
+        result = {"returns": outcome.returns, "lengths": outcome.lengths, "notes": outcome.notes}
+        write_result(directory, {"steps": outcome.steps, "planned_steps": config.steps, **result})
+    outcome.files = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     return outcome
 
 
 def _learn(
-    model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome, watching: Sequence[VeloraCallback]
-) -> bool:
-    """Learn, save whatever came of it, also after an error, and tell whether it was cut short."""
-    interrupted = False
+    learn: Callable[[BaseCallback], object],
+    config: RunConfig,
+    directory: Path,
+    outcome: Outcome,
+    watching: Sequence[VeloraCallback],
+) -> BaseAlgorithm:
+    """Learn, and save whatever came of it, also after an error."""
+    algorithm = find_algorithm(config.algo)[1]
     start = time.perf_counter()
-    with ProgressBar() as bar, StopOnInterrupt() as stop:
+    # ARS tells of no moment within learn() at which all is learned from.
+    with ProgressBar() as bar, StopOnInterrupt(config.save_every > 0 and algorithm is not ARS) as stop:
         callbacks: list[BaseCallback] = [bar, EpisodeLog(directory / "episodes.csv")]
         early_stopping = make_early_stopping(config)
         if config.eval_freq:
-            env = model._wrap_env(open_vec_env(config.env, 1, config.seed + EVALUATION_SEED), verbose=0)
-            callbacks.append(evaluation_callback(model, env, config.eval_freq, directory, after=early_stopping))
+            env = algorithm._wrap_env(open_vec_env(config.env, 1, config.seed + EVALUATION_SEED), verbose=0)
+            callbacks.append(evaluation_callback(algorithm, env, config.eval_freq, directory, after=early_stopping))
         elif early_stopping is not None:
             callbacks.append(early_stopping)
+        if config.save_every:
+            watching = [*watching, SaveProgress(directory / PROGRESS, config.save_every, stop)]
         callbacks += watching
         try:
             with ExitStack() as ends:  # SB3 does not end callbacks when it is interrupted
                 for callback in watching:
                     ends.enter_context(callback)
-                model.learn(config.steps, callback=CallbackList([*callbacks, stop]))
+                learn(CallbackList([*callbacks, stop]))
         except KeyboardInterrupt:
-            interrupted = True
+            if getattr(stop, "model", None) is None:
+                raise
+            outcome.interrupted = True
         finally:
             bar.close()
-            save_model(model, directory)
-            outcome.steps, outcome.seconds = model.num_timesteps, time.perf_counter() - start
+            if getattr(stop, "model", None) is not None:  # else it failed before there was one
+                save_model(stop.model, directory)
+                outcome.steps, outcome.first_step = stop.model.num_timesteps, stop.model._num_timesteps_at_start
+            outcome.seconds = time.perf_counter() - start
             if early_stopping is not None and early_stopping.reason is not None:
                 outcome.notes.append(f"stopped early: {early_stopping.reason}")
-    return interrupted
+    return stop.model
 
 
 def save_model(model: BaseAlgorithm, directory: Path) -> None:
@@ -141,12 +160,10 @@ def draw_learning_curve(directory: Path, title: str) -> None:
         title: Stands above the picture.
     """
     evaluations = directory / "evaluations.csv"
-    plot_learning_curve(
-        directory / "learning_curve.png",
-        pd.read_csv(directory / "episodes.csv"),
-        pd.read_csv(evaluations) if evaluations.exists() else None,
-        title,
+    figure = learning_curve(
+        pd.read_csv(directory / "episodes.csv"), pd.read_csv(evaluations) if evaluations.exists() else None, title
     )
+    figure.savefig(directory / "learning_curve.png")
 
 
 def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome) -> None:

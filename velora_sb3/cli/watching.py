@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from velora_sb3.callbacks import (
     CometAnalytics,
@@ -62,21 +63,23 @@ def make_trackers(config: RunConfig) -> list[VeloraCallback]:
     return []
 
 
-def make_recorders(config: RunConfig, directory: Path) -> list[VeloraCallback]:
+def make_recorders(config: RunConfig, directory: Path, going_on: bool = False) -> list[VeloraCallback]:
     """What writes checkpoints, videos and episodes to disk.
 
     Args:
         config: The run.
         directory: Its directory.
+        going_on: Whether there may be checkpoints and videos already.
 
     Returns:
         The callbacks.
     """
+    places: dict[str, Any] = {"root": directory, "force": going_on}
     recorders: list[VeloraCallback] = []
     if config.checkpoint_every:
-        recorders.append(SaveCheckpoints(CHECKPOINTS, frequency=config.checkpoint_every, root=directory))
+        recorders.append(SaveCheckpoints(CHECKPOINTS, frequency=config.checkpoint_every, **places))
     if config.record_every:
-        recorders.append(RecordVideos(CHECKPOINTS, frequency=config.record_every, root=directory))
+        recorders.append(RecordVideos(CHECKPOINTS, frequency=config.record_every, **places))
     if config.metrics is not None:
         recorders.append(RecordMetrics(config.metrics))
     return recorders

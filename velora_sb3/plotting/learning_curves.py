@@ -1,137 +1,169 @@
-"""How the return grew while a model learned."""
+"""Learning curves of many runs: one line for each group, with a band over its runs."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from velora_sb3._optional import install_line, missing_modules
+import numpy as np
+
+from velora_sb3._statistics import bootstrap_band, interquartile_means
+from velora_sb3.plotting.figures import COLORS, GREY, LINE_STYLES, new_figure, tidy_returns
+from velora_sb3.plotting.learning_curve import moving_average_window
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+X_AXES = {"timesteps": "timesteps", "episodes": "episodes", "seconds": "training time in seconds"}
+X_COLUMNS = {"timesteps": "timesteps", "episodes": "episode", "seconds": "seconds"}
+HOLD = 0.05  # of the way: runs of one length do not end their first and last episodes at the same step
+MOST_POINTS = 2_000  # on a line; more than a picture is wide
+BAND_POINTS = 200  # every one of them is a bootstrap
+BAND = "band: 95 % bootstrap interval"
 
-def why_no_curves() -> str | None:
-    """What learning curves lack here.
+
+def learning_curves(
+    episodes: pd.DataFrame,
+    *,
+    x: str = "timesteps",
+    smooth: int | None = None,
+    group_by: Sequence[str] = ("algorithm", "env"),
+) -> Figure:
+    """Draw the smoothed returns of runs, one panel for each environment and in it one line for each group.
+
+    A group's line is the interquartile mean over its runs, the band its 95 % bootstrap interval. Of two or three runs
+    they are the mean, and all from the lowest to the highest run. Where some of a group's runs have ended, both are
+    over those that go on, and the line is dotted.
+
+    Args:
+        episodes: What ``load_metrics`` or :func:`velora_sb3.plotting.read_runs` returns.
+        x: What runs to the right: ``timesteps``, ``episodes`` or ``seconds`` of training.
+        smooth: Number of the latest episodes over which each run's return is averaged; None for a tenth of a run's
+            episodes, the median run's in the environment, at most 100.
+        group_by: Columns that runs of one group share. The environment always is one.
 
     Returns:
-        A line that says how to mend it; None if they can be drawn.
+        The figure.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+
+    References:
+        Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS,
+        https://arxiv.org/abs/2108.13264.
     """
-    return f"no learning curve: {install_line('plot')}" if missing_modules("plot") else None
-
-
-def plot_learning_curve(
-    path: Path, episodes: pd.DataFrame, evaluations: pd.DataFrame | None = None, title: str = ""
-) -> None:
-    """Draw the returns of training episodes, their moving average, and the evaluations with their spread.
-
-    Args:
-        path: The picture to write, ``.png`` or ``.svg``.
-        episodes: One row for each training episode: ``timesteps`` at its end, ``return``.
-        evaluations: One row for each evaluation: ``timesteps``, ``mean_return``, ``std_return``.
-        title: Stands above the picture.
-    """
-    figure = new_figure(8, 4.5)
-    axes = figure.add_subplot()
-    draw_episodes(axes, episodes)
-    if evaluations is not None and len(evaluations):
-        steps, mean, std = (evaluations[name] for name in ("timesteps", "mean_return", "std_return"))
-        axes.fill_between(steps, mean - std, mean + std, color="tab:orange", alpha=0.2, linewidth=0)
-        axes.plot(steps, mean, "o-", color="tab:orange", markersize=3.5, label="evaluations, ± std over episodes")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, loc="best")
-    finish_axes(axes, "timesteps", "episode return", title)
-    figure.savefig(path)
-
-
-def draw_episodes(axes: Axes, episodes: pd.DataFrame, column: str = "return", window: int | None = None) -> None:
-    """Draw a number of each training episode, and its moving average.
-
-    Args:
-        axes: Where.
-        episodes: One row for each training episode: ``timesteps`` at its end, and the number.
-        column: The number's.
-        window: Number of the latest episodes over which it is averaged; None for a tenth of all, at most 100.
-    """
-    if len(episodes) == 0:
-        return
-    steps, values = episodes["timesteps"], episodes[column]
-    axes.plot(steps, values, ".", color="0.65", markersize=3, label="training episodes")
-    window = window or moving_average_window(len(episodes))
-    if window > 1:
-        # Of episodes that end at the same time the last: it has the others in its average.
-        average = values.rolling(window, min_periods=1).mean().groupby(steps).last()
-        axes.plot(average.index, average, color="tab:blue", linewidth=1.5, label=f"mean of the last {window}")
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure that nobody else knows of: pyplot keeps its figures alive and may look for a display.
-
-    Args:
-        width: In inches.
-        height: In inches.
-
-    Returns:
-        The figure, empty.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    labels = _labels(episodes, [column for column in group_by if column != "env"])
+    names = sorted(labels.unique())
+    looks = {
+        name: (COLORS[number % len(COLORS)], LINE_STYLES[number // len(COLORS) % len(LINE_STYLES)])
+        for number, name in enumerate(names)
+    }
+    envs = sorted(episodes["env"].unique()) or [""]
+    n_wide = 1 if len(envs) == 1 else 2
+    n_high = -(-len(envs) // n_wide)
+    figure = new_figure(8 if n_wide == 1 else 12, 4.5 if n_high == 1 else 3.8 * n_high)
+    for number, env in enumerate(envs):
+        axes = figure.add_subplot(n_high, n_wide, number + 1)
+        here = episodes[episodes["env"] == env]
+        window = smooth or _window(here)
+        if here["run_id"].nunique() == 1 and window > 1:
+            points = here[X_COLUMNS[x]], here["return"]
+            axes.plot(*points, ".", color=GREY, alpha=0.7, markersize=3, label="episodes", zorder=1)
+        notes: dict[str, Artist] = {}
+        for name in names:
+            group = here[labels[here.index] == name]
+            if len(group):
+                notes |= _draw(axes, name, group, X_COLUMNS[x], window, looks[name])
+        handles, texts = axes.get_legend_handles_labels()
+        if handles:
+            axes.legend([*handles, *notes.values()], [*texts, *notes], frameon=False, loc="best", fontsize="small")
+        y_label = "episode return" if window == 1 else f"episode return, mean of the last {window}"
+        tidy_returns(axes, X_AXES[x], y_label, env)
     return figure
 
 
-def save_whole(figure: Figure, target: Path | BinaryIO) -> None:
-    """Write a picture that is there whole or not at all, whenever the program dies.
+def over_runs(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array]:
+    """Bring the curves of several runs to the same places.
 
     Args:
-        figure: The picture.
-        target: A file ``.png``, ``.svg`` or ``.pdf``, or an open one, which gets a PNG.
-    """
-    if not isinstance(target, Path):
-        figure.savefig(target, format="png")
-        return
-    partial = target.with_name(f".{target.stem}.partial{target.suffix}")
-    try:
-        figure.savefig(partial)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def finish_axes(axes: Axes, x_label: str, y_label: str, title: str) -> None:
-    """What all pictures of returns have in common.
-
-    Args:
-        axes: With everything drawn, or nothing if no episode has ended.
-        x_label: What runs to the right.
-        y_label: What runs upwards.
-        title: Stands above.
-    """
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.set_title(title)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.locator_params(axis="x", nbins=6)
-    if not axes.has_data():
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.text(0.5, 0.5, "no episode ended", ha="center", va="center", transform=axes.transAxes)
-
-
-def moving_average_window(n_episodes: int) -> int:
-    """Episodes to average over: a tenth of all, at most 100.
-
-    Args:
-        n_episodes: Number of all episodes.
+        curves: For each run where its curve is known, at least one place, ascending, and its values there.
 
     Returns:
-        The window, at least 1.
+        The places ``(P,)``, ascending; the values ``(R, P)``, straight between known ones, held for a twentieth of the
+        way before a run's first and after its last, NaN beyond; the number of runs known at each place ``(P,)``.
     """
-    return max(1, min(100, n_episodes // 10))
+    places = np.unique(np.concatenate([where for where, _ in curves]))
+    if len(places) > MOST_POINTS:
+        places = places[np.linspace(0, len(places) - 1, MOST_POINTS).astype(int)]
+    values = np.stack([np.interp(places, *curve) for curve in curves])
+    hold = HOLD * (places[-1] - places[0])
+    for value, (where, _) in zip(values, curves, strict=True):
+        value[(places < where[0] - hold) | (places > where[-1] + hold)] = np.nan
+    return places, values, (~np.isnan(values)).sum(axis=0)
+
+
+def _window(episodes: pd.DataFrame) -> int:
+    """The moving average's window if none is asked for."""
+    return moving_average_window(int(episodes.groupby("run_id").size().median()) if len(episodes) else 0)
+
+
+def _labels(episodes: pd.DataFrame, columns: list[str]) -> pd.Series[str]:
+    """The name of each episode's group within its environment."""
+    label = episodes["env"].map(lambda _: "")
+    for column in columns:
+        said = "" if column in ("algorithm", "run") else f"{column} "
+        label = label + ", " + said + episodes[column].astype("string").fillna("none")
+    return label.str.removeprefix(", ").replace("", "all")
+
+
+def _draw(axes: Axes, name: str, group: pd.DataFrame, x: str, window: int, look: tuple[str, str]) -> dict[str, Artist]:
+    """Draw a group's line and band; what has to be explained beside them, by its explanation."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    curves = [curve for _, run in group.groupby("run_id") if len((curve := _curve(run, x, window))[0])]
+    if not curves:  # no return was a number
+        return {}
+    color, style = look
+    places, values, known = over_runs(curves)
+    label = f"{name} ({len(curves)} run{'s' if len(curves) > 1 else ''})"
+    middle, low, high = _middle_and_band(values)
+    if max(len(where) for where, _ in curves) == 1:  # there is no line yet
+        axes.plot(places, middle, "o", color=color, label=label)
+        return {}
+    whole = np.where(known == len(curves), middle, np.nan)
+    axes.plot(places, whole, linestyle=style, color=color, linewidth=1.6, label=label, zorder=3)
+    notes: dict[str, Artist] = {}
+    if len(curves) > 1:
+        axes.fill_between(places, low, high, color=color, alpha=0.18, linewidth=0, zorder=2)
+        notes[BAND] = Patch(color="0.5", alpha=0.3, linewidth=0)
+    if (known < len(curves)).any():
+        axes.plot(places, middle, ":", color=color, linewidth=1.2, zorder=2.5)
+        notes["dotted: not all of the runs"] = Line2D([], [], color=GREY, linestyle=":")
+    return notes
+
+
+def _middle_and_band(values: Array) -> tuple[Array, Array, Array]:
+    """Interquartile mean over the runs ``(R, P)`` known at each place, and its bootstrap interval, each ``(P,)``."""
+    middle, low, high = np.full((3, values.shape[1]), np.nan)
+    known = ~np.isnan(values)
+    for pattern in np.unique(known.T, axis=0):
+        places = np.flatnonzero((pattern == known.T).all(axis=1))
+        if pattern.any():
+            here = values[pattern][:, places]
+            middle[places] = interquartile_means(here.T)
+            some = np.unique(np.linspace(0, len(places) - 1, min(len(places), BAND_POINTS)).astype(int))
+            ends = bootstrap_band(here[:, some])
+            low[places], high[places] = (np.interp(places, places[some], end) for end in ends)
+    return middle, low, high
+
+
+def _curve(run: pd.DataFrame, x: str, window: int) -> tuple[Array, Array]:
+    """Where a run's smoothed return is known, and the return there; the last of several at one place."""
+    smoothed = run["return"].rolling(window, min_periods=1).mean()
+    known = smoothed.groupby(run[x]).last().dropna()
+    return known.index.to_numpy(dtype=float), known.to_numpy(dtype=float)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from velora_sb3.plotting.learning_curves import draw_episodes, finish_axes, new_figure, save_whole
+from velora_sb3.plotting.figures import new_figure, save_whole, tidy_returns
+from velora_sb3.plotting.learning_curve import draw_episodes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ def plot_performance(
     for number, (column, label) in enumerate(panels.items()):
         axes = figure.add_subplot(len(panels), 1, number + 1, sharex=above)
         draw_episodes(axes, episodes, column, window)
-        finish_axes(axes, "timesteps" if number == len(panels) - 1 else "", label, "")
+        tidy_returns(axes, "timesteps" if number == len(panels) - 1 else "", label, "")
         if above is None and len(episodes):
             axes.legend(frameon=False, loc="best")
         above = axes

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from velora_sb3._optional import install_line, missing_modules
+
 
 def read_video(path: Path) -> np.ndarray:
     """Decode a short video with the encoder's own ffmpeg.
@@ -21,12 +23,38 @@ def read_video(path: Path) -> np.ndarray:
     Raises:
         ValueError: If the file holds no video.
     """
+    return _decode(path, [])
+
+
+def still_frames(path: Path, n: int) -> np.ndarray:
+    """Decode some frames of a video of any length, evenly spaced.
+
+    Args:
+        path: The file.
+        n: How many; there may be one more or less.
+
+    Returns:
+        Frames ``(N, height, width, 3)``, at most 320 wide.
+
+    Raises:
+        ValueError: If the file holds no video.
+        ImportError: If imageio-ffmpeg is not installed.
+    """
+    if missing_modules("video"):
+        raise ImportError(f"frames of a video need imageio-ffmpeg: {install_line('video')}")
     import imageio_ffmpeg  # type: ignore[import-untyped]
 
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    _, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
+    return _decode(path, ["-vf", f"fps={n / max(seconds, 0.1):.6f},scale='min(320,iw)':-2"])
+
+
+def _decode(path: Path, options: list[str]) -> np.ndarray:
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), *options, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
-    size = re.search(rb"Video:.*?, (\d+)x(\d+)", result.stderr)
-    if result.returncode or size is None:
+    sizes = re.findall(rb"Video:.*?, (\d+)x(\d+)", result.stderr)
+    if result.returncode or not sizes:
         raise ValueError(f"{path} holds no video: {result.stderr.decode(errors='replace').strip()[-200:]}")
-    width, height = int(size[1]), int(size[2])
+    width, height = map(int, sizes[-1])  # of what comes out
     return np.frombuffer(result.stdout, np.uint8).reshape(-1, height, width, 3)

@@ -1,0 +1,73 @@
+"""Draws the pictures of docs/seeing.md: ``python docs/_tools/seeing_pictures.py [RUN_DIR]`` (a minute).
+
+From a run directory, or from a run of RecurrentPPO with a wired CfC on Pendulum without velocities that it trains. The
+report's picture needs Chromium and is left out where there is none.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import gymnasium as gym
+
+from velora_sb3.cli import main as velora_sb3
+from velora_sb3.cli.evaluate import load_model
+from velora_sb3.plotting import hidden_state_trace, time_constants, trace_episode, wiring_graph
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs" / "images"
+ENV, NAME, SHOWN = "PendulumNoVel-v1", "recurrent_ppo-PendulumNoVel-v1-1", 200
+ALGORITHM = ("--algo", "recurrent_ppo", "--env", ENV, "--seed", "3", "--steps", "3000", "--eval-freq", "600")
+SETTINGS = ("--policy-kwargs", '{"units": 32, "wiring": "ncp"}', "--hyperparams", '{"n_steps": 256}')
+INPUTS = ("cosine", "sine", "velocity, hidden")
+DPI = 75
+
+
+def main() -> None:
+    """Train if need be, draw, photograph the report."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Path(scratch) / NAME
+        if len(sys.argv) > 1:
+            shutil.copytree(sys.argv[1], run)
+        else:
+            velora_sb3(["train", *ALGORITHM, *SETTINGS, "--run-dir", str(run)])
+        model = load_model(run / "model.zip", "recurrent_ppo", "cpu")
+        trace = trace_episode(model, gym.make(ENV, render_mode="rgb_array"), seed=0, every_n_frames=SHOWN // 8)
+        wiring_graph(model, INPUTS).savefig(IMAGES / "wiring_graph.png", dpi=DPI)
+        hidden_state_trace(trace).savefig(IMAGES / "hidden_state_trace.png", dpi=DPI)
+        time_constants(trace).savefig(IMAGES / "time_constants.png", dpi=DPI)
+        velora_sb3(["report", str(run)])
+        photograph(run / "report.html", IMAGES / "report.png", Path(scratch))
+
+
+def photograph(page: Path, picture: Path, scratch: Path) -> None:
+    """The upper part of a page as somebody sees it.
+
+    Args:
+        page: The page.
+        picture: The picture to write.
+        scratch: Where the browser may write.
+    """
+    sys.path.insert(0, str(ROOT))
+    from PIL import Image
+
+    from tests.cli.browser import browser, find_chromium
+
+    chromium = find_chromium()
+    if chromium is None:
+        print(f"no Chromium: {picture.name} is left as it is")
+        return
+    with browser(chromium, scratch / "profile") as tab:
+        tab.resize(1000)
+        tab.open(page)
+        tab.screenshot(scratch / "page.png")
+    with Image.open(scratch / "page.png") as whole:
+        upper = whole.crop((0, 0, 1000, 1250)).resize((600, 750), Image.Resampling.LANCZOS)
+        upper.quantize(128).save(picture, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from sb3_contrib import ARS
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.callbacks import EvalCallback
+
+from tests.callbacks.runs import make_env, make_model
+from velora_sb3.callbacks import StopOnPlateau
+from velora_sb3.callbacks.testing import run_callback
+
+NAN, INF = math.nan, math.inf
+
+
+def judge(stop, values, key="test/value"):
+    """A row of the log after each step; None for a row without the number."""
+    rows = [{"test/other": 0.0} if value is None else {key: value} for value in values]
+    return run_callback(stop, np.ones(len(values) + 1), logged=[*rows, {}], rollout_length=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "stops_behind"),
+    [
+        ([1, 2, 3, 3, 3, 4], {"patience": 2}, 5),
+        ([1, 2, 3, 3, 4, 4, 5], {"patience": 2}, None),  # in a row
+        ([3, 2, 1, 1], {"patience": 1, "mode": "min"}, 4),
+        ([1, 2, 3], {"patience": 1, "mode": "min"}, 2),
+        ([1, 1.125, 1.25, 1.5], {"patience": 2, "min_delta": 0.25}, 3),  # equality is not above
+        ([1, 1.125, 1.375, 1.5], {"patience": 2, "min_delta": 0.25}, None),
+        ([-5, -4, -4.5, -4.2], {"patience": 2}, 4),
+        ([1, NAN, NAN, 2], {"patience": 2}, 3),
+        ([NAN, NAN, 1], {"patience": 2}, 2),
+        ([1, INF, 2, 3, 4], {"patience": 2}, None),  # infinity is never the best
+        ([1, -INF, -INF], {"patience": 2, "mode": "min"}, 3),
+        ([1, None, None, 1, None, 1], {"patience": 2}, 6),  # rows without the number say nothing
+    ],
+)
+def test_patience(values, settings, stops_behind):
+    stop = StopOnPlateau("test/value", **settings)
+    run = judge(stop, values)
+    assert run.stopped == stop.stopped_early == (stops_behind is not None)
+    assert run.num_timesteps == (len(values) + 1 if stops_behind is None else stops_behind + 1)
+
+
+def test_it_says_why(capsys):
+    stop = StopOnPlateau("test/value", "min", 2, verbose=1)
+    judge(stop, [3, 1, 2, 1])
+    assert stop.reason == "test/value got no better 2 times in a row: 1 at 4 timesteps, the best was 1"
+    assert (stop.best, stop.failures) == (1.0, 2)
+    assert capsys.readouterr().out.splitlines() == [
+        "StopOnPlateau: stops when test/value gets no lower 2 times in a row",
+        f"StopOnPlateau: {stop.reason}",
+    ]
+
+
+def test_a_key_that_never_comes_is_an_error_that_lists_those_there_are():
+    message = (
+        "nothing to judge in 3 rows: SB3's logger has no number 'test/values'; did you mean 'test/value'? It has: "
+        "test/value, time/fps"
+    )
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        judge(StopOnPlateau("test/values", wait=3), [1] * 5)
+
+
+def test_once_others_of_its_group_have_come_only_their_rows_count():
+    with pytest.raises(ValueError, match="in 2 rows"):
+        run_callback(
+            StopOnPlateau("eval/reward", wait=2),
+            np.ones(9),
+            logged=[{}, *[{"eval/other": 1.0}, {}, {}, {}, {}, {}], {"eval/other": 1.0}, {}],
+        )
+    with pytest.warns(UserWarning, match="StopOnPlateau had nothing to judge: .* has no number 'eval/reward'"):
+        run_callback(
+            StopOnPlateau("eval/reward", wait=2), np.ones(8), logged=[{}, {"eval/other": 1.0}, {}, {}, {}, {}, {}, {}]
+        )
+
+
+@pytest.mark.parametrize("place", ["list", "after evaluation"])
+def test_evaluations(tmp_path, place):
+    (tmp_path / "evaluation").mkdir()
+    stop = StopOnPlateau("eval/mean_reward", patience=2, wait=1)
+    evaluation = EvalCallback(
+        make_env(tmp_path / "evaluation", reward=1.0, length=3),
+        callback_after_eval=stop if place == "after evaluation" else None,
+        eval_freq=40,
+        n_eval_episodes=1,
+        verbose=0,
+        warn=False,
+    )
+    model = make_model(PPO, make_env(tmp_path, monitor=True))
+    model.learn(200, callback=[evaluation] if place == "after evaluation" else [evaluation, stop])
+    assert model.num_timesteps == 120  # at the step of the third evaluation
+    assert stop.best == 3.0
+    assert place != "list" or not model.logger.output_formats  # SB3 does not end the children of an evaluation
+
+
+@pytest.mark.parametrize("algorithm", [PPO, SAC])
+def test_keys_of_updates(tmp_path, algorithm):
+    stop = StopOnPlateau("train/learning_rate", "min", patience=1)
+    model = make_model(algorithm, make_env(tmp_path, algorithm, monitor=True))
+    model.learn(100, callback=stop, log_interval=1)
+    assert stop.stopped_early
+    assert stop.best == pytest.approx(3e-4)
+
+
+def test_it_goes_on_from_a_state():
+    values = [3, 2, 2, 1, 1, 1, 1]
+    whole, first, second = (StopOnPlateau("test/value", "min", patience=3) for _ in range(3))
+    assert judge(whole, values).num_timesteps == 8
+    judge(first, values[:6])
+    state = json.loads(json.dumps(first.state_dict()))
+    assert (state["best"], state["failures"]) == (1.0, 2)
+
+    class Later(StopOnPlateau):
+        is_new_run = False
+
+    second = Later("test/value", "min", patience=3)
+    second.load_state_dict(state)
+    assert judge(second, values[6:]).stopped
+    assert (second.best, second.failures, second.reason[-16:]) == (whole.best, whole.failures, whole.reason[-16:])
+
+
+def test_a_new_run_begins_anew(tmp_path):
+    stop = StopOnPlateau("test/value", patience=1)
+    judge(stop, [5, 4])
+    assert stop.stopped_early
+    judge(stop, [1, 2])
+    assert (stop.stopped_early, stop.reason, stop.best) == (False, None, 2.0)
+
+
+def test_ars_goes_on():
+    stop = StopOnPlateau("train/learning_rate", patience=1)
+    with pytest.warns(UserWarning, match="ARS ignores callbacks that want to stop"):
+        ARS("LinearPolicy", "CartPole-v1", n_delta=1, seed=0).learn(700, callback=stop)
+    assert stop.reason is not None and not stop.stopped_early
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"monitor": ""}, "monitor must be a key of SB3's logger"),
+        ({"mode": "auto"}, 'mode must be "min" or "max", got \'auto\''),
+        ({"patience": 0}, "patience must be a whole number"),
+        ({"min_delta": -1}, "min_delta must be a number of at least 0, got -1"),
+        ({"wait": 0}, "wait must be a whole number"),
+    ],
+)
+def test_arguments_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        StopOnPlateau(**{"monitor": "eval/mean_reward", **settings})

@@ -1,0 +1,96 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import DQN, SAC
+
+import tests.cli.conftest  # the environments with masks
+from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC
+from velora_sb3.cells import time_constants
+from velora_sb3.plotting import trace_episode
+from velora_sb3.plotting.acting_cell import find_cell
+
+assert tests.cli.conftest
+
+
+def recurrent_sac():
+    return RecurrentSAC("LiquidPolicy", "PendulumNoVel-v1", policy_kwargs={"units": 6}, seed=0, device="cpu")
+
+
+def make_env():
+    return gym.make("PendulumNoVel-v1", render_mode="rgb_array")
+
+
+def test_the_trace_is_what_predict_says():
+    model = recurrent_sac()
+    trace = trace_episode(
+        model, make_env(), seed=3, max_steps=5, look=lambda env: env.unwrapped.state, every_n_frames=2
+    )
+    env = make_env()
+    observation, _ = env.reset(seed=3)
+    state = None
+    memory = np.zeros((1, 6), np.float32)
+    before = np.zeros(1, np.float32)
+    for step in range(5):
+        np.testing.assert_array_equal(trace.observations[step], observation)
+        np.testing.assert_array_equal(trace.hidden[step], env.unwrapped.state)
+        seen = torch.as_tensor(np.concatenate([observation, before])[None])
+        expected = time_constants(find_cell(model), seen, torch.as_tensor(memory))[0]
+        np.testing.assert_allclose(trace.time_constants[step], expected.numpy(), rtol=1e-5)
+        action, state = model.predict(observation, state, deterministic=True)
+        memory, before = state[0], state[1][0]
+        np.testing.assert_array_equal(trace.states[step], memory[0])
+        np.testing.assert_array_equal(trace.actions[step], action)
+        observation, reward, *_ = env.step(action)
+        assert trace.rewards[step] == reward
+    assert list(trace.frames) == [0, 2, 4]
+    assert not np.array_equal(trace.frames[0], trace.frames[4])
+    assert (trace.carried, trace.timed, trace.ended) == (True, False, False)
+
+
+@pytest.mark.parametrize(("policy", "size", "constants"), [("LiquidPolicy", 64, 64), ("MlpLstmPolicy", 512, 0)])
+def test_recurrent_ppo(policy, size, constants):
+    model = RecurrentPPO(policy, "CartPoleNoVel-v1", seed=0, device="cpu")
+    trace = trace_episode(model, gym.make("CartPoleNoVel-v1"), seed=0)
+    assert trace.states.shape == (len(trace.rewards), size)
+    assert trace.time_constants.shape == (len(trace.rewards), constants)
+    assert np.abs(np.diff(trace.states, axis=0)).max() > 0
+    assert trace.carried
+    assert trace.ended
+
+
+def test_a_reactive_policys_units_start_afresh():
+    model = SAC("LiquidPolicy", "PendulumNoVel-v1", policy_kwargs={"units": 6}, seed=0, device="cpu")
+    trace = trace_episode(model, make_env(), seed=0, max_steps=3)
+    cell = find_cell(model)
+    seen = torch.as_tensor(np.array(trace.observations))
+    with torch.no_grad():
+        np.testing.assert_allclose(trace.states, cell(seen)[0].numpy(), atol=1e-6)
+    assert not trace.carried
+    assert "step" not in vars(cell)  # nothing is left of the recording
+
+
+def test_a_windowed_policys_units_are_those_after_the_newest_frame():
+    env = gym.wrappers.FrameStackObservation(gym.make("PendulumNoVel-v1"), 3)
+    model = SAC("LiquidPolicy", env, policy_kwargs={"units": 6}, seed=0, device="cpu")
+    trace = trace_episode(model, env, seed=0, max_steps=4)
+    cell = find_cell(model)
+    history = torch.as_tensor(np.array(trace.observations)).transpose(0, 1)  # (T, N, F)
+    with torch.no_grad():
+        _, states = cell.sequence(history, None, None, None)
+    np.testing.assert_allclose(trace.states, states[-1].numpy(), atol=1e-6)
+    expected = time_constants(cell, history[-1], states[-2])
+    np.testing.assert_allclose(trace.time_constants, expected.numpy(), rtol=1e-5)
+
+
+def test_a_policy_without_units():
+    trace = trace_episode(DQN("MlpPolicy", "CartPole-v1", seed=0, device="cpu"), gym.make("CartPole-v1"), seed=0)
+    assert trace.states.shape == (len(trace.rewards), 0)
+    assert trace.time_constants.shape == (len(trace.rewards), 0)
+
+
+def test_masks_are_obeyed():
+    model = RecurrentMaskablePPO("LiquidPolicy", gym.make("VeloraMasked-v0"), n_steps=8, seed=0, device="cpu")
+    trace = trace_episode(model, gym.make("VeloraMasked-v0"), seed=0)
+    assert set(trace.actions.tolist()) <= {0, 2}

@@ -1,0 +1,59 @@
+"""The hooks of an ``EpisodeCallback``, and the functions that stand behind them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+Hook = Callable[..., Any]
+
+EPISODE = ("episode", "env_runner", "metrics_logger", "env", "env_index", "rl_module", "algorithm")
+EVALUATION = ("algorithm", "metrics_logger", "evaluation")
+# The hooks in the order in which they come first, and the arguments of each, all by keyword.
+HOOKS = {
+    "on_algorithm_init": ("algorithm", "metrics_logger"),
+    "on_environment_created": ("env_runner", "metrics_logger", "env", "env_context", "algorithm"),
+    "on_checkpoint_loaded": ("algorithm", "metrics_logger"),
+    "on_episode_created": EPISODE,
+    "on_episode_start": EPISODE,
+    "on_episode_step": EPISODE,
+    "on_episode_end": (*EPISODE, "prev_episode_chunks"),
+    "on_sample_end": ("env_runner", "metrics_logger", "samples", "algorithm"),
+    "on_train_result": ("algorithm", "metrics_logger", "result"),
+    "on_evaluate_start": EVALUATION,
+    "on_evaluate_end": (*EVALUATION, "evaluation_metrics"),
+}
+EPISODE_HOOKS = tuple(name for name in HOOKS if name.startswith("on_episode"))
+EVALUATION_HOOKS = ("on_evaluate_start", "on_evaluate_end")
+
+
+def fit(hook: str, function: Hook) -> Hook:
+    """A function that can be called with all arguments of a hook.
+
+    Args:
+        hook: Name of the hook.
+        function: Takes some of them, or all with ``**kwargs``.
+
+    Returns:
+        The function, or one that passes on what it takes.
+
+    Raises:
+        TypeError: If it needs an argument that the hook does not have.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # some functions written in C do not tell
+        return function
+    by_name = [one for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    needed = [one.name for one in by_name if one.default is one.empty]
+    needed += [one.name for one in parameters if one.kind is one.POSITIONAL_ONLY and one.default is one.empty]
+    names = {one.name for one in by_name} & set(HOOKS[hook])
+    if missing := [name for name in needed if name not in names]:
+        raise TypeError(
+            f"{hook} cannot call {function!r}: it asks for {', '.join(missing)}, and gets, by keyword, "
+            f"{', '.join(HOOKS[hook])}"
+        )
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return function
+    return lambda **kwargs: function(**{name: kwargs[name] for name in names if name in kwargs})

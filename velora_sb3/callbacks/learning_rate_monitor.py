@@ -1,0 +1,60 @@
+"""The learning rates that the optimizers really have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+
+from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3.callbacks.optimizers import optimizers_of
+
+
+class LearningRateMonitor(VeloraCallback):
+    """Logs the learning rate of every optimizer and parameter group, as ``learning_rate/<optimizer>``.
+
+    Optimizers are called ``policy``, or ``actor``, ``critic`` and ``ent_coef``; of several groups each has its name or
+    number behind that. SB3's own ``train/learning_rate`` is what the schedule says; this is what the optimizer was
+    last used with. Rates are taken at the start and end of each rollout, as SB3 sets them before updates.
+
+    Args:
+        log_momentum: Whether to log the momentum, too, as ``momentum/<optimizer>``: ``momentum`` of SGD and RMSprop,
+            the first of Adam's betas.
+        verbose: 0 for silence, 1 to print what it does.
+
+    Attributes:
+        latest: The numbers that were logged last, by key.
+    """
+
+    def __init__(self, log_momentum: bool = False, *, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        self.log_momentum = log_momentum
+        self.latest: dict[str, float] = {}
+
+    def config(self) -> tuple[str, dict[str, Any]]:
+        """Name and settings."""
+        return type(self).__name__, {"log_momentum": self.log_momentum}
+
+    def _on_rollout_start(self) -> None:
+        self._record()
+
+    def _on_rollout_end(self) -> None:  # an evaluation in between has emptied the logger
+        self._record()
+
+    def _record(self) -> None:
+        self.latest = {}
+        for name, optimizer in optimizers_of(self.model).items():
+            self.latest |= _rates(name, optimizer, self.log_momentum)
+        for key, value in self.latest.items():
+            self.logger.record(key, value)
+
+
+def _rates(name: str, optimizer: Optimizer, with_momentum: bool) -> dict[str, float]:
+    rates = {}
+    for index, group in enumerate(optimizer.param_groups):
+        where = name if len(optimizer.param_groups) == 1 else f"{name}/{group.get('name', index)}"
+        rates[f"learning_rate/{where}"] = float(group["lr"])
+        momentum = group["betas"][0] if "betas" in group else group.get("momentum")
+        if with_momentum and momentum is not None:
+            rates[f"momentum/{where}"] = float(momentum)
+    return rates

@@ -1,0 +1,57 @@
+"""Rows of SB3's logger at intervals of one's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from velora_sb3.callbacks.arguments import whole_number
+from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3.callbacks.episodes import Episode
+from velora_sb3.callbacks.every_timesteps import EveryTimesteps
+
+
+class LogMetrics(VeloraCallback):
+    """Lets SB3 log what it would log, every so many timesteps or episodes.
+
+    SB3 logs every ``log_interval`` rollouts, or episodes with off-policy algorithms, and goes on doing so; with
+    ``learn(log_interval=None)`` this callback alone decides.
+
+    Args:
+        every_n_timesteps: Log when a multiple is reached, over all environments.
+        every_n_episodes: Log when a multiple is reached.
+        verbose: 0 for silence, 1 to print what it does.
+
+    Raises:
+        ValueError: If neither is given, or one is no whole number of at least 1.
+    """
+
+    def __init__(
+        self, every_n_timesteps: int | None = None, every_n_episodes: int | None = None, *, verbose: int = 0
+    ) -> None:
+        super().__init__(verbose)
+        if every_n_timesteps is None and every_n_episodes is None:
+            raise ValueError("pass every_n_timesteps or every_n_episodes")
+        self._every = None if every_n_timesteps is None else EveryTimesteps(every_n_timesteps)
+        self.every_n_episodes = None if every_n_episodes is None else whole_number("every_n_episodes", every_n_episodes)
+        self._is_due = False
+
+    def config(self) -> tuple[str, dict[str, Any]]:
+        """Name and settings."""
+        period = None if self._every is None else self._every.period
+        return type(self).__name__, {"every_n_timesteps": period, "every_n_episodes": self.every_n_episodes}
+
+    def _on_start(self) -> None:
+        if self._every is not None:
+            self._every.start(self.model.num_timesteps)
+
+    def _on_episode(self, episode: Episode) -> bool:
+        if self.every_n_episodes is not None and episode.number % self.every_n_episodes == 0:
+            self._is_due = True
+        return True
+
+    def _on_every_step(self) -> bool:
+        crossed = self._every is not None and self._every.crossed(self.model.num_timesteps)
+        if crossed or self._is_due:
+            self._is_due = False
+            self.model.dump_logs()
+        return True

@@ -1,0 +1,156 @@
+"""Stop when a logged number gets no better."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import deque
+from typing import Any
+
+from sb3_contrib import ARS
+from stable_baselines3.common.callbacks import EvalCallback
+
+from velora_sb3.callbacks.arguments import number, whole_number
+from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3.callbacks.logged_values import LoggedValues, numbers_in
+
+
+class StopOnPlateau(VeloraCallback):
+    """Stops training when a number in SB3's log has not got better several times in a row.
+
+    It judges each row of the log in which the number stands. SB3 logs between two rollouts, so training stops with the
+    step after. NaN and infinity are no improvement, and never the best.
+
+    ARS ignores callbacks that want to stop. There it warns, and training goes on.
+
+    Args:
+        monitor: The key in SB3's logger, such as ``eval/mean_reward`` or ``train/loss``.
+        mode: ``"max"`` if higher is better, ``"min"`` if lower is.
+        patience: How many times in a row it may fail to get better.
+        min_delta: By how much it must exceed the best so far to count as better.
+        wait: After how many rows without the key it is an error that it has not come. Once other keys of its group
+            have come (``eval/...``), only rows with some of them count; before the first evaluation of an
+            ``EvalCallback`` none do for ``eval/...``.
+        verbose: 0 for silence, 1 to print what it does.
+
+    Attributes:
+        best: The best number so far; None before the first.
+        failures: How many times in a row it has not got better.
+        stopped_early: Whether it has stopped training.
+        reason: Why, in a sentence; None as long as it has not.
+
+    Raises:
+        ValueError: If an argument is out of its range; in training, if the key has not come in ``wait`` rows.
+    """
+
+    def __init__(
+        self,
+        monitor: str,
+        mode: str = "max",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        *,
+        wait: int = 10,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        if not isinstance(monitor, str) or not monitor:
+            raise ValueError(f"monitor must be a key of SB3's logger, such as 'eval/mean_reward', got {monitor!r}")
+        if mode not in ("min", "max"):
+            raise ValueError(f'mode must be "min" or "max", got {mode!r}')
+        self.monitor, self.mode = monitor, mode
+        self.patience, self.wait = whole_number("patience", patience), whole_number("wait", wait)
+        self.min_delta = number("min_delta", min_delta, least=0)
+        self.best: float | None = None
+        self.failures = 0
+        self.stopped_early = False
+        self.reason: str | None = None
+        self._log = _Rows()
+        self._missed, self._has_come, self._group_has_come = 0, False, False
+
+    def config(self) -> tuple[str, dict[str, Any]]:
+        """Name and settings."""
+        names = ("monitor", "mode", "patience", "min_delta", "wait")
+        return type(self).__name__, {name: getattr(self, name) for name in names}
+
+    def info(self) -> str:
+        """What it waits for."""
+        better = "higher" if self.mode == "max" else "lower"
+        return f"StopOnPlateau: stops when {self.monitor} gets no {better} {self.patience} times in a row"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds the best number, and how often it was not reached."""
+        own = {name: getattr(self, name) for name in ("best", "failures", "stopped_early", "reason")}
+        return {**super().state_dict(), **own, "has_come": self._has_come}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        super().load_state_dict(state)
+        self.best, self.failures = state["best"], int(state["failures"])
+        self.stopped_early, self.reason = bool(state["stopped_early"]), state["reason"]
+        self._has_come = bool(state["has_come"])
+
+    def _on_start(self) -> None:
+        if self.is_new_run:
+            self.best, self._has_come = None, False
+        if self.is_new_run or self.reason is not None:  # learn() after a stop is a wish to go on
+            self.failures, self.stopped_early, self.reason = 0, False, None
+        self._missed, self._group_has_come = 0, False
+        if isinstance(self.model, ARS):
+            warnings.warn("ARS ignores callbacks that want to stop: StopOnPlateau only reports", stacklevel=2)
+        self._log.rows.clear()
+        self._log.follow(self.logger)
+
+    def _on_every_step(self) -> bool:
+        while self._log.rows and self.reason is None:
+            timestep, row = self._log.rows.popleft()
+            if self.monitor in row:
+                self._has_come = True
+                self._judge(row[self.monitor], timestep)
+            elif not self._has_come:
+                self._miss(row)
+        return self.reason is None
+
+    def _on_end(self) -> None:
+        self._log.leave()
+        if not self._has_come and not self.cut_short:
+            warnings.warn(f"StopOnPlateau had nothing to judge: {self._log.unknown(self.monitor)}", stacklevel=2)
+
+    def _judge(self, value: float, timestep: int) -> None:
+        sign = 1.0 if self.mode == "max" else -1.0
+        if math.isfinite(value) and (self.best is None or sign * (value - self.best) > self.min_delta):
+            self.best, self.failures = value, 0
+            return
+        self.failures += 1
+        if self.failures < self.patience:
+            return
+        times = "once" if self.patience == 1 else f"{self.patience} times in a row"
+        best = "there was no finite one" if self.best is None else f"the best was {self.best:g}"
+        self.reason = f"{self.monitor} got no better {times}: {value:g} at {timestep} timesteps, {best}"
+        self.stopped_early = not isinstance(self.model, ARS)
+        if self.verbose >= 1:
+            print(f"StopOnPlateau: {self.reason}")
+
+    def _miss(self, row: dict[str, float]) -> None:
+        """A row came without the key, which has never come yet."""
+        group = self.monitor.rpartition("/")[0] + "/"
+        has_group = any(key.startswith(group) for key in row)
+        if has_group and not self._group_has_come:
+            self._missed, self._group_has_come = 0, True
+        evaluated = group == "eval/" and any(isinstance(one, EvalCallback) for one in self.siblings())
+        if has_group or not (self._group_has_come or evaluated):
+            self._missed += 1
+        if self._missed >= self.wait:
+            raise ValueError(f"nothing to judge in {self._missed} rows: {self._log.unknown(self.monitor)}")
+
+
+class _Rows(LoggedValues):
+    """Every row until it is judged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: deque[tuple[int, dict[str, float]]] = deque()
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        super().write(key_values, key_excluded, step)
+        self.rows.append((step, numbers_in(key_values)))

@@ -1,0 +1,109 @@
+"""What the subcommands print: rich tables that fit in 80 columns."""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from velora_sb3.cli.run_config import RunConfig
+from velora_sb3.cli.training import Outcome
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without lines, its columns as wide as they need to be.
+
+    Args:
+        *columns: The headers.
+
+    Returns:
+        The table, empty.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def add_returns(table: Table, returns: list[float], lengths: list[int]) -> None:
+    """Rows with return and length of episodes.
+
+    Args:
+        table: A table with two columns.
+        returns: The returns.
+        lengths: The lengths in steps.
+    """
+    table.add_row("return", f"{np.mean(returns):,.1f} ± {np.std(returns):,.1f} ({len(returns)} episodes)", style="bold")
+    table.add_row("lowest, highest", f"{np.min(returns):,.1f}, {np.max(returns):,.1f}")
+    table.add_row("episode length", f"{np.mean(lengths):,.1f} ± {np.std(lengths):,.1f} steps")
+
+
+def print_summary(console: Console, config: RunConfig, directory: Path, outcome: Outcome) -> None:
+    """The table at the end of a training run.
+
+    Args:
+        console: Where to print.
+        config: The run.
+        directory: Its directory.
+        outcome: What came of it.
+    """
+    table = plain_table("", "")
+    table.show_header = False
+    heading = f"{config.algo} on {config.env}"
+    console.print()
+    if outcome.interrupted:
+        console.print(f"[bold yellow]interrupted[/]: {heading}, the model so far is saved")
+    else:
+        console.print(f"[bold green]done[/]: {heading}")
+    if outcome.returns:
+        add_returns(table, outcome.returns, outcome.lengths)
+    speed = (outcome.steps - outcome.first_step) / max(outcome.seconds, 1e-9)
+    table.add_row("steps", f"{outcome.steps:,}" + (f" of {config.steps:,}" if outcome.interrupted else ""))
+    table.add_row("time", f"{outcome.seconds:,.1f} s, {speed:,.0f} steps/s")
+    table.add_row("seed", str(config.seed))
+    table.add_row("run directory", str(directory))
+    table.add_row("", ", ".join(outcome.files))
+    console.print(table)
+    for note in outcome.notes:
+        console.print(note, style="yellow", markup=False, highlight=False)
+    if outcome.interrupted:
+        print_line(console, f"go on:       velora-sb3 resume {shlex.quote(str(directory))}")
+    else:
+        print_line(console, f"evaluate it: velora-sb3 evaluate {shlex.quote(str(directory))}")
+    print_line(console, f"repeat it:   velora-sb3 train --config {shlex.quote(str(directory / 'config.json'))}")
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print text as it is: no markup, no colours, and no line breaks that would spoil a path to copy.
+
+    Args:
+        console: Where to print.
+        text: The text.
+    """
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def warnings_as_lines(console: Console) -> Iterator[None]:
+    """Print warnings as people read them, without the places in the code that they come from.
+
+    Args:
+        console: Where to print.
+
+    Yields:
+        Nothing.
+    """
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print_line(console, " ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,98 @@
+"""The liquid cell with which a model acts, and what goes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import nn
+
+from velora_sb3.cells import LiquidCell
+from velora_sb3.cells.sequence_module import SequenceModule
+
+# Where SB3's and sb3-contrib's policies keep the network that chooses actions; the whole policy if in none of them.
+ACTING_NETWORKS = ("lstm_actor", "actor", "q_net", "quantile_net", "pi_features_extractor")
+
+
+@dataclass
+class CellStep:
+    """One step of a cell, of one environment.
+
+    Attributes:
+        inputs: What the cell saw ``(1, F)``.
+        before: Its state before ``(1, S)``; None for the zero state.
+        after: Its state after ``(1, S)``.
+        timespans: Time since the last step ``(1,)``; None if the cell is not told.
+    """
+
+    inputs: torch.Tensor
+    before: torch.Tensor | None
+    after: torch.Tensor
+    timespans: torch.Tensor | None
+
+
+def find_cell(model: BaseAlgorithm | nn.Module) -> LiquidCell | None:
+    """The cell of the network that chooses the actions.
+
+    Args:
+        model: A model, a policy, a ``CfC`` or ``LTC``, or a cell.
+
+    Returns:
+        The cell; None if there is none.
+    """
+    policy: Any = model.policy if isinstance(model, BaseAlgorithm) else model
+    if isinstance(policy, LiquidCell):
+        return policy
+    if isinstance(policy, SequenceModule):
+        return policy.cell
+    for name in ACTING_NETWORKS:
+        network = getattr(policy, name, None)
+        if isinstance(network, nn.Module) and (cell := _first_cell(network)) is not None:
+            return cell
+    return _first_cell(policy)
+
+
+@contextmanager
+def recorded_steps(cell: LiquidCell | None) -> Iterator[list[CellStep]]:
+    """Note every step that a cell takes; of a history, which a windowed policy unrolls, the last one.
+
+    Args:
+        cell: The cell; None takes none.
+
+    Yields:
+        The steps, of the first environment.
+    """
+    steps: list[CellStep] = []
+    if cell is None:
+        yield steps
+        return
+    step, sequence = cell.step, cell.sequence
+
+    def noted_step(prepared: Any, inputs: Any, state: Any, timespans: Any) -> Any:
+        outputs, after = step(prepared, inputs, state, timespans)
+        before = None if state is None else state[:1]
+        steps.append(CellStep(inputs[:1], before, after[:1], None if timespans is None else timespans[:1, 0]))
+        return outputs, after
+
+    def noted_sequence(inputs: Any, state: Any, keep: Any, timespans: Any) -> Any:
+        already = len(steps)
+        outputs, states = sequence(inputs, state, keep, timespans)
+        del steps[already:]  # a cell without a kernel of its own goes step by step
+        before = None if len(states) < 2 else states[-2, :1] * (1 if keep is None else keep[-1, :1])
+        last_timespans = None if timespans is None else timespans[-1, :1, 0]
+        steps.append(CellStep(inputs[-1, :1], before, states[-1, :1], last_timespans))
+        return outputs, states
+
+    cell.__dict__.update(step=noted_step, sequence=noted_sequence)
+    try:
+        yield steps
+    finally:
+        del cell.__dict__["step"], cell.__dict__["sequence"]
+
+
+def _first_cell(network: nn.Module) -> LiquidCell | None:
+    return next((module for module in network.modules() if isinstance(module, LiquidCell)), None)

@@ -1,0 +1,31 @@
+"""The episodes of several training runs in one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+
+def read_runs(directories: Sequence[Path | str]) -> pd.DataFrame:
+    """Read what ``velora-sb3 train`` left in its run directories, for :func:`velora_sb3.plotting.learning_curves`.
+
+    Args:
+        directories: The run directories, such as those of several seeds.
+
+    Returns:
+        One row for each episode: ``run``, ``run_id``, ``algorithm``, ``env``, ``seed``, ``episode``, ``return``,
+        ``timesteps``, ``seconds``.
+
+    Raises:
+        FileNotFoundError: If a directory holds no ``config.json`` or no ``episodes.csv``.
+    """
+    tables = []
+    for number, path in enumerate(map(Path, directories), start=1):
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        table = pd.read_csv(path / "episodes.csv")
+        named = {"run": path.name, "run_id": number, "algorithm": config["algo"], "env": config["env"]}
+        tables.append(table.assign(**named, seed=config["seed"], episode=range(1, len(table) + 1)))
+    return pd.concat(tables, ignore_index=True)

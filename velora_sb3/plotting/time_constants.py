@@ -1,0 +1,72 @@
+"""How fast the units of a network move over an episode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from velora_sb3.plotting.episode_trace import EpisodeTrace
+from velora_sb3.plotting.figures import BLUE, ORANGE, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = (0.5, 99.5)  # percentiles: a gate that hardly opens has a time constant without bounds
+
+
+def time_constants(trace: EpisodeTrace, title: str = "") -> Figure:
+    r"""Draw the distribution of the units' time constants over the steps of an episode.
+
+    On the left unit by unit, sorted by the median, with the middle half and the middle nine tenths of the steps; on the
+    right all units and steps together. The formulas, in :mod:`velora_sb3.cells.time_constants`: an LTC's liquid
+    time constant :math:`\tau_i = c_i / B_i`, a CfC's effective time of its gate,
+    :math:`\tau_i = t / \mathrm{softplus}(s_i + a_i (t - 1))`, and :math:`1 / (|w_{\tau,i}| + |f_i|)` in ``pure`` mode.
+
+    Args:
+        trace: What :func:`velora_sb3.plotting.trace_episode` returned.
+        title: Stands above the picture.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: If the model has no liquid cell.
+        ImportError: If matplotlib is not installed.
+
+    References:
+        Hasani et al. (2021), "Liquid Time-constant Networks", https://arxiv.org/abs/2006.04439, equation 3.
+        Hasani et al. (2022), "Closed-form continuous-time neural networks", https://arxiv.org/abs/2106.13898,
+        equations 2 and 10.
+    """
+    values = trace.time_constants
+    if values.size == 0:
+        raise ValueError("the model has no liquid cell: there are no time constants to show")
+    values = np.clip(values.astype(float), *np.percentile(values, SHOWN))
+    values = values[:, np.argsort(np.median(values, axis=0), kind="stable")]
+    low, first, middle, third, high = np.percentile(values, [5, 25, 50, 75, 95], axis=0)
+    figure = new_figure(8, 3.4)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
+    units = np.arange(1, values.shape[1] + 1)
+    left.vlines(units, low, high, color=BLUE, linewidth=1, alpha=0.6, label="middle 90 % of the steps")
+    left.vlines(units, first, third, color=BLUE, linewidth=3, alpha=0.6, label="middle 50 %")
+    left.plot(units, middle, "o", color=ORANGE, markersize=3, label="median")
+    left.set_yscale("log")
+    unit = "the environment's time unit" if trace.timed else "steps"
+    tidy(left, "units, from the fastest to the slowest", f"time constant in {unit}")
+    left.legend(frameon=False, loc="upper left", fontsize="small")
+    bins = np.geomspace(values.min(), values.max(), 31) if values.min() < values.max() else 1
+    weights = np.full(values.size, 100 / values.size)
+    right.hist(values.ravel(), bins=bins, weights=weights, orientation="horizontal", color=BLUE, alpha=0.6)
+    tidy(right, "% of units and steps", "")
+    few = values.max() / values.min() < 10  # or the labels between the powers of ten would not fit
+    for axes in (left, right):
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:,.6g}" if few else "")
+        axes.tick_params(which="minor", labelsize="small")
+    if not trace.timed and values.min() < 1 < values.max():
+        for axes in (left, right):
+            axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
+    if title:
+        figure.suptitle(title)
+    return figure
