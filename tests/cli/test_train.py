@@ -123,11 +123,11 @@ def test_masks_are_kept_in_the_video_too(algo, run, tmp_path):
 
 
 def test_an_existing_directory_is_not_touched(trained, run):
-    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     code, _, err = run("train", "--algo", "ddpg", "--env", "Pendulum-v1", "--run-dir", trained)
     assert code == 2
     assert "exists already and is not written over" in err
-    assert before == {path.name: path.read_bytes() for path in trained.iterdir()}
+    assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
 
 
 def test_missing_extras_are_told_before_training_and_training_goes_on(run, monkeypatch, tmp_path):
