@@ -44,7 +44,7 @@ def test_a_run_stops_early_and_is_saved(tmp_path, stop_first):
     saves = tmp_path / "checkpoints" / "ppo" / "saves"
     assert {"CartPole_8", "CartPole_16", "CartPole_final"} >= {path.name for path in saves.iterdir()}
     files = {path.name for path in (saves / "CartPole_final").iterdir()}
-    assert files == {"metadata.json", "model.zip", "vecnormalize.pkl"}
+    assert {"metadata.json", "model.zip", "vecnormalize.pkl", "manifest.json"} < files
     config = json.loads((saves.parent / "model_config.json").read_text())
     assert config["policy_kwargs"]["units"] == 8
     assert {"EarlyStopping", "SaveCheckpoints"} <= {entry["name"] for entry in config["callbacks"]}
