@@ -159,3 +159,17 @@ def test_a_checkpoint_keeps_what_its_callbacks_know(tmp_path):
     assert second[1][0].failures == first[1][0].failures
     assert second[2]._hits == first[2]._hits > 1
     assert second[0].n_calls == 48
+
+
+def test_it_cannot_hold_itself():
+    outer, inner = CallbackCollection(), CallbackCollection()
+    outer.append(inner)
+    for collection, held in ((outer, outer), (inner, outer), (inner, CallbackList([outer]))):
+        with pytest.raises(ValueError, match="a collection cannot hold itself"):
+            collection.append(held)
+
+
+@pytest.mark.parametrize("callbacks", ["LogMetrics", None, 3])
+def test_something_else_than_a_list(callbacks):
+    with pytest.raises(TypeError, match=f"takes a list of callbacks, got {callbacks!r}"):
+        CallbackCollection(callbacks)

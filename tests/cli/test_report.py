@@ -216,7 +216,7 @@ def test_every_piece_escapes(add):
     ("argv", "said"),
     [
         (["nowhere"], "there is no directory nowhere"),
-        (["empty"], "empty is no run directory of velora-sb3 train: it holds none of config.json, model.zip"),
+        (["empty"], "empty is no run directory of velora-sb3 train: it holds none of model.zip"),
         (["RUN", "--out", "x.pdf"], "--out x.pdf: choose a name that ends in .html or .htm"),
         (["RUN", "--out", "missing/x.html"], "--out missing/x.html: there is no directory missing"),
         (["RUN", "--episodes", "0"], "must be at least 1"),

@@ -19,6 +19,7 @@ from tests.cli import dying_env
 from velora_sb3 import RecurrentDQN
 from velora_sb3.checkpoints.files import POLICY
 from velora_sb3.cli import main
+from velora_sb3.cli.run_directory import only_one_at_a_time
 
 ROOT = Path(__file__).parents[2]
 RUNS = {
@@ -216,3 +217,34 @@ def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):
     assert "goes on at step 192 of 320" in out  # the rollout of 64 steps in which it came
     code, _, _ = run(*command("ppo", "whole"))
     assert_equal(*(PPO.load(tmp_path / name / "model.zip").get_parameters() for name in ("run", "whole")))
+
+
+def test_an_environment_whose_wrapper_shows_another_spec_goes_on(run, tmp_path):
+    settings = ("--hyperparams", json.dumps({"n_steps": 32, "batch_size": 32, "n_epochs": 1}), "--no-video")
+    start = (
+        "train",
+        "--algo",
+        "ppo",
+        "--env",
+        "CartPoleNoVel-v1",
+        "--n-envs",
+        "1",
+        "--save-every",
+        "32",
+        "--steps",
+        "64",
+    )
+    assert run(*start, "--run-dir", tmp_path / "r", *settings)[0] == 0
+    code, out, err = run("resume", tmp_path / "r", "--steps", "96", "--no-video")
+    assert (code, err) == (0, "")
+    assert "goes on at step 64 of 96" in out
+
+
+def test_a_run_that_goes_on_in_another_process_is_left_alone(run, tmp_path):
+    assert forked(*command("ppo", tmp_path / "r"), die_at=158) == -signal.SIGKILL
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    with only_one_at_a_time(tmp_path / "r"):
+        code, _, err = run("resume", tmp_path / "r", "--no-video")
+    assert code == 2
+    assert "is going on in another process" in err
+    assert before == {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}

@@ -144,3 +144,11 @@ def test_tensorboard_gets_the_run(tmp_path):
     model = DRLAgent(market()).get_model("a2c", policy_kwargs=SMALL, tensorboard_log=tmp_path, verbose=0)
     DRLAgent.train_model(model, "trading", 10)
     assert list(tmp_path.glob("trading_1/events.*"))
+
+
+def test_arguments_that_the_algorithm_does_not_take():
+    agent = DRLAgent(gym.make("CartPole-v1"))
+    with pytest.raises(TypeError, match="ppo has no argument n_step; it takes .*n_steps"):
+        agent.get_model("ppo", model_kwargs={"n_step": 3})
+    with pytest.raises(TypeError, match="model_kwargs must be a dict of ppo's arguments, got"):
+        agent.get_model("ppo", model_kwargs=[1])

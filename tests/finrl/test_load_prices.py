@@ -113,3 +113,26 @@ def test_data_split():
         assert part.index.tolist() == np.repeat(range(len(part) // 2), 2).tolist()
     with pytest.raises(ValueError, match="no prices from 2030-01-01 up to 2031-01-01: they reach from 2024-01-01"):
         data_split(made, "2030-01-01", "2031-01-01")
+
+
+def test_dates_that_are_numbers():
+    frame = pd.DataFrame({"date": [20240131, 20240201], "tic": "A", "close": [1.0, 2.0]})
+    assert list(load_prices(frame)["date"]) == ["2024-01-31", "2024-02-01"]
+    with pytest.raises(ValueError, match="a date cannot be read .*: write dates as 2024-01-31"):
+        load_prices(frame.assign(date=[1, 2]))
+
+
+def test_a_split_at_something_else():
+    prices = load_prices(pd.DataFrame({"date": ["2024-01-31"], "tic": "A", "close": [1.0]}))
+    with pytest.raises(ValueError, match="a date cannot be read .*foo"):
+        data_split(prices, "foo", "2025-01-01")
+
+
+def test_what_is_no_csv(tmp_path):
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x81")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    for name in ("binary.csv", "empty.csv"):
+        with pytest.raises(ValueError, match=f"{name} cannot be read as a CSV file"):
+            load_prices(tmp_path / name)
+    with pytest.raises(ValueError, match="prices come from a file or a data frame, got None"):
+        load_prices(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableSequence
 from typing import Any, overload
 
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from velora_sb3.callbacks.live_callbacks import LiveCallbacks, class_name
 
@@ -43,6 +43,9 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
 
     def __init__(self, callbacks: Iterable[BaseCallback] = (), *, on_error: str = "raise", max_errors: int = 3) -> None:
         super().__init__(on_error, max_errors)
+        given: object = callbacks
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise TypeError(f"CallbackCollection takes a list of callbacks, got {given!r}")
         self.extend(callbacks)
 
     def __len__(self) -> int:
@@ -62,7 +65,7 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
     def __setitem__(self, index: Any, callback: Any) -> None:
         """Replace the callback at an index, or a slice."""
         for one in callback if isinstance(index, slice) else [callback]:
-            _check(one)
+            self._check(one)
         changed = list(self.callbacks)
         changed[index] = callback
         self._change(changed)
@@ -165,9 +168,22 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
         raise ValueError(f"there is no {class_name(which)} in {self!r}")
 
     def _check_new(self, callback: BaseCallback) -> None:
-        _check(callback)
+        self._check(callback)
         if self._found(callback):
             raise ValueError(f"this {class_name(callback)} is already in the collection: make another one")
+
+    def _check(self, callback: object) -> None:
+        if not isinstance(callback, BaseCallback):
+            made = f": make one of it, {class_name(callback)}(...)" if isinstance(callback, type) else ""
+            raise TypeError(f"a collection holds SB3 callbacks, got {callback!r}{made}")
+        if self is callback or (isinstance(callback, CallbackList) and _holds(callback, self)):
+            raise ValueError("a collection cannot hold itself, nor a list that holds it")
+        priority_of(callback)
+
+
+def _holds(outer: CallbackList, callback: BaseCallback) -> bool:
+    """Whether a list holds a callback, at any depth."""
+    return any(one is callback or (isinstance(one, CallbackList) and _holds(one, callback)) for one in outer.callbacks)
 
 
 def priority_of(callback: BaseCallback) -> float:
@@ -186,10 +202,3 @@ def priority_of(callback: BaseCallback) -> float:
     if isinstance(priority, bool) or not isinstance(priority, int | float):
         raise TypeError(f"the priority of {class_name(callback)} must be a number, got {priority!r}")
     return priority
-
-
-def _check(callback: object) -> None:
-    if not isinstance(callback, BaseCallback):
-        made = f": make one of it, {class_name(callback)}(...)" if isinstance(callback, type) else ""
-        raise TypeError(f"a collection holds SB3 callbacks, got {callback!r}{made}")
-    priority_of(callback)

@@ -14,7 +14,7 @@ video, configuration and versions. The page needs neither a network nor another 
 is named on the page.
 model.zip contains a pickle, which can run any code when it is loaded: only report on runs of people you trust.
 """
-RUN_FILES = ("config.json", "model.zip", "episodes.csv", "evaluations.csv")
+RUN_FILES = ("model.zip", "episodes.csv", "evaluations.csv")  # many programs write a config.json
 FORMATS = (".html", ".htm")
 
 

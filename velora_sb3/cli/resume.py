@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.build_model import check_device
     from velora_sb3.cli.environments import import_packages, open_env, open_vec_env, renders_frames
     from velora_sb3.cli.errors import UserError
+    from velora_sb3.cli.run_directory import only_one_at_a_time
     from velora_sb3.cli.tables import print_line, print_summary, warnings_as_lines
     from velora_sb3.cli.training import train_model
     from velora_sb3.cli.watching import make_recorders, make_trackers
@@ -72,10 +73,11 @@ def run(args: argparse.Namespace) -> int:
     import_packages(config.gym_packages)
     env = open_env(config.env)
     video = args.video and renders_frames(env)
-    env_id = env.spec.id if env.spec is not None else config.env
+    spec = env.unwrapped.spec  # as checkpoints have it; a wrapper may show the spec of what it was made of
+    env_id = spec.id if spec is not None else config.env
     env.close()
     no_curves, no_video = why_no_curves(), why_no_video(config.env) if video else None
-    with warnings_as_lines(console):
+    with only_one_at_a_time(directory), warnings_as_lines(console):
         checkpoint, timesteps = find_checkpoint(directory, config, env_id)
         watching = [*make_recorders(config, directory, going_on=True), *make_trackers(config)]
         config.save(directory)

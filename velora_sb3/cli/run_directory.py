@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,38 @@ def _next_free(parent: Path, stem: str) -> Path:
             number += 1
         else:
             return directory
+
+
+@contextmanager
+def only_one_at_a_time(directory: Path) -> Iterator[None]:
+    """Keep other processes from writing into a run while this one does.
+
+    Args:
+        directory: The run directory.
+
+    Yields:
+        Nothing. The lock goes with the process, however that ends. Windows has none.
+
+    Raises:
+        UserError: If another process has the run.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"the run in {directory} is going on in another process: wait for its end, or stop it"
+                ) from error
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:

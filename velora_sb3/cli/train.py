@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.build_model import build_model
     from velora_sb3.cli.environments import import_packages, open_env, renders_frames
     from velora_sb3.cli.errors import UserError
-    from velora_sb3.cli.run_directory import create_run_directory
+    from velora_sb3.cli.run_directory import create_run_directory, only_one_at_a_time
     from velora_sb3.cli.tables import print_line, print_summary
     from velora_sb3.cli.training import train_model
     from velora_sb3.cli.watching import make_early_stopping, make_recorders, make_trackers
@@ -135,7 +135,8 @@ def run(args: argparse.Namespace) -> int:
         model.learn(config.steps, callback=callback)
 
     config.save(directory)
-    outcome = train_model(learn, config, directory, no_curves is None, video and no_video is None, watching)
+    with only_one_at_a_time(directory):
+        outcome = train_model(learn, config, directory, no_curves is None, video and no_video is None, watching)
     print_summary(console, config, directory, outcome)
     return 130 if outcome.interrupted else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,15 +64,20 @@ class DRLAgent:
 
         Raises:
             ValueError: If there is no model, or no action noise, of that name.
+            TypeError: If ``model_kwargs`` is no dict, or holds what the algorithm does not take.
             ImportError: If TensorBoard's files are wanted and it is not installed.
         """
         algorithm = find_model(model_name)
+        if not isinstance(model_kwargs, Mapping | None):
+            raise TypeError(f"model_kwargs must be a dict of {model_name}'s arguments, got {model_kwargs!r}")
         log = None if tensorboard_log is None else str(tensorboard_log)
         arguments = {"verbose": verbose, "seed": seed, "tensorboard_log": log, **(model_kwargs or {})}
         if "action_noise" in arguments:
             arguments["action_noise"] = _noise(arguments["action_noise"], self.env.action_space)
         if arguments["tensorboard_log"] is not None and find_spec("tensorboard") is None:
             raise ImportError("tensorboard_log needs TensorBoard: pip install tensorboard, or leave it out")
+        if unknown := sorted(set(arguments) - set(known := inspect.signature(algorithm).parameters)):
+            raise TypeError(f"{model_name} has no argument {', '.join(unknown)}; it takes {', '.join(known)}")
         kwargs = None if policy_kwargs is None else copy.deepcopy(dict(policy_kwargs))  # SB3 writes into it
         return algorithm(policy, self.env, policy_kwargs=kwargs, **arguments)
 

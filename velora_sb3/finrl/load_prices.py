@@ -29,6 +29,8 @@ def load_prices(source: str | Path | pd.DataFrame) -> pd.DataFrame:
             name; a number is missing or infinite, or a price is not positive. The message names the first such row.
         ImportError: If it is a Parquet file and pandas has nothing to read it with.
     """
+    if not isinstance(source, str | Path | pd.DataFrame):
+        raise ValueError(f"prices come from a file or a data frame, got {source!r}")
     frame = source.copy() if isinstance(source, pd.DataFrame) else _read(Path(source))
     frame = frame.loc[:, [not str(name).startswith("Unnamed:") for name in frame.columns]]  # an index of to_csv()
     if missing := [name for name in NEEDED if name not in frame.columns]:
@@ -39,10 +41,7 @@ def load_prices(source: str | Path | pd.DataFrame) -> pd.DataFrame:
     if frame.empty:
         raise ValueError("prices have no rows")
     frame = frame.reset_index(drop=True)
-    try:
-        dates = pd.to_datetime(frame["date"])
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"a date cannot be read: {error}") from error
+    dates = _read_dates(frame["date"])
     nameless = frame["tic"].isna() | (frame["tic"].astype(str) == "")
     _refuse(frame, nameless.to_numpy(), "tic is missing", "name the ticker")
     frame["tic"] = frame["tic"].astype(str)
@@ -67,13 +66,26 @@ def data_split(prices: pd.DataFrame, start: str, end: str) -> pd.DataFrame:
         A new frame.
 
     Raises:
-        ValueError: If there is no day between.
+        ValueError: If a date cannot be read, or there is no day between.
     """
     dates = pd.to_datetime(prices["date"])
-    chosen = prices[(dates >= pd.Timestamp(start)) & (dates < pd.Timestamp(end))]
+    first, after = (_read_dates(pd.Series([date])).iloc[0] for date in (start, end))
+    chosen = prices[(dates >= first) & (dates < after)]
     if chosen.empty:
         raise ValueError(f"no prices from {start} up to {end}: they reach from {dates.min()} to {dates.max()}")
     return number_days(chosen.sort_values(["date", "tic"]))
+
+
+def _read_dates(column: pd.Series) -> pd.Series:
+    """Dates as text, as dates, or as numbers such as 20240131."""
+    numbers = pd.api.types.is_numeric_dtype(column)  # pandas would count nanoseconds since 1970
+    try:
+        return pd.to_datetime(
+            column.astype("Int64").astype("string") if numbers else column, format="%Y%m%d" if numbers else None
+        )
+    except (ValueError, TypeError) as error:
+        first = str(error).partition(". ")[0].partition("\n")[0]
+        raise ValueError(f"a date cannot be read ({first}): write dates as 2024-01-31") from error
 
 
 def number_days(prices: pd.DataFrame) -> pd.DataFrame:
@@ -108,7 +120,7 @@ def check_numbers(prices: pd.DataFrame) -> None:
 
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path} to load prices from")
+        raise FileNotFoundError(f"{path} is no file to load prices from{', but a directory' if path.is_dir() else ''}")
     if path.suffix.lower() in (".parquet", ".pq"):
         try:
             return pd.read_parquet(path)
@@ -116,7 +128,10 @@ def _read(path: Path) -> pd.DataFrame:
             raise ImportError("pandas reads Parquet files with pyarrow: pip install pyarrow") from error
     if path.suffix.lower() != ".csv":
         raise ValueError(f"{path.name} is neither .csv nor .parquet: read it with pandas and pass the frame")
-    names = pd.read_csv(path, nrows=0).columns
+    try:
+        names = pd.read_csv(path, nrows=0).columns
+    except (ValueError, pd.errors.ParserError) as error:  # empty, or no text
+        raise ValueError(f"{path} cannot be read as a CSV file: {error}") from error
     missing = {name: ["", "NA", "N/A", "NaN", "nan", "null"] for name in names if name != "tic"}  # NA is a ticker
     return pd.read_csv(path, dtype={"tic": str}, na_values=missing, keep_default_na=False)
 
