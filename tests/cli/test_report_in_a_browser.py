@@ -99,6 +99,7 @@ def test_text_of_a_file_is_text(tab, tmp_path):
     (tmp_path / "config.json").write_text(
         '{"algo": "ppo", "env": "<img src=x onerror=alert(1)>", "steps": 1, "seed": 0, "policy": "</style><b>bold</b>"}'
     )
+    (tmp_path / "episodes.csv").write_text("timesteps,return\n")
     assert main(["report", str(tmp_path)]) == 0
     tab.open(tmp_path / "report.html")
     assert tab.evaluate("document.querySelectorAll('img, b, script').length") == 0
