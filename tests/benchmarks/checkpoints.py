@@ -20,8 +20,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import SAC
 
-from tests.benchmarks.timing import time_in_turns, verdict
 from velora_sb3 import load_checkpoint, save_checkpoint
+from velora_sb3.benchmarks.timing import time_in_turns, verdict
 from velora_sb3.checkpoints import finish_saving
 
 TRANSITIONS, EPISODE = 100_000, 200
