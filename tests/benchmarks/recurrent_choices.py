@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.noise import NormalActionNoise
 
-from velora_sb3 import RecurrentDQN, RecurrentSAC
+from velora_sb3 import RecurrentDQN, RecurrentSAC, RecurrentTD3
 from velora_sb3.benchmarks.runs import Job, parse_arguments, run_missing, table
 from velora_sb3.memory import LiquidExtractor
 
 FIRST_SEED = 100
 SAC_TASK, DQN_TASK = "RecurrentSAC PendulumNoVel", "RecurrentDQN CartPoleNoVel"
+TD3_TASK = "RecurrentTD3 PendulumNoVel"
 TASKS: dict[str, tuple[type[BaseAlgorithm], str, int]] = {
     SAC_TASK: (RecurrentSAC, "PendulumNoVel-v1", 8_000),
     DQN_TASK: (RecurrentDQN, "CartPoleNoVel-v1", 50_000),
+    TD3_TASK: (RecurrentTD3, "PendulumNoVel-v1", 20_000),
 }
 NCPS = {"initialization": "ncps"}
+NOISE = {"action_noise": NormalActionNoise(np.zeros(1), 0.1 * np.ones(1))}
 
 
 def falling(start: float) -> Any:
@@ -46,23 +51,21 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, float
     "ncps's, no_gate": (SAC_TASK, {}, {**NCPS, "mode": "no_gate"}, {}),
     "ncps's, encoder 64": (SAC_TASK, {}, {**NCPS, "encoder_units": 64}, {}),
     "ncps's, one memory for actor and critics": (SAC_TASK, {}, {**NCPS, "share_features_extractor": True}, {}),
-    "orthogonal": (DQN_TASK, {}, {"initialization": "orthogonal"}, {}),
+    "the default": (DQN_TASK, {}, {}, {}),
     "ncps's": (DQN_TASK, {}, NCPS, {}),
+    "no burn-in": (DQN_TASK, {"burn_in_length": 0}, {}, {}),
+    "no burn-in, stored states": (DQN_TASK, {"burn_in_length": 0, "stored_state": True}, {}, {}),
+    "learning rate 1e-3": (DQN_TASK, {"learning_rate": 1e-3}, {}, {}),
+    "learning rate falling from 1e-3": (DQN_TASK, {"learning_rate": falling(1e-3)}, {}, {}),
+    "an update every 2 steps": (DQN_TASK, {"train_freq": 2}, {}, {}),
+    "8 windows at every step": (DQN_TASK, {"train_freq": 1, "batch_size": 8}, {}, {}),
+    "gamma 0.98": (DQN_TASK, {"gamma": 0.98}, {}, {}),
+    "DQN's tau 0.01": (DQN_TASK, {"tau": 0.01}, {}, {}),
+    "DQN's tau 0.00125": (DQN_TASK, {"tau": 0.00125}, {}, {}),
     "target copied every 500 steps": (DQN_TASK, {"tau": 1.0, "target_update_interval": 500}, {}, {}),
-    "falling learning rate 1e-3": (DQN_TASK, {"learning_rate": falling(1e-3)}, {}, {}),
-    "falling, an update every 2 steps": (DQN_TASK, {"learning_rate": falling(1e-3), "train_freq": 2}, {}, {}),
-    "falling, 8 windows every step": (
-        DQN_TASK,
-        {"learning_rate": falling(1e-3), "train_freq": 1, "batch_size": 8},
-        {},
-        {},
-    ),
-    "falling, an update every 2 steps, gamma 0.98": (
-        DQN_TASK,
-        {"learning_rate": falling(1e-3), "train_freq": 2, "gamma": 0.98},
-        {},
-        {},
-    ),
+    "TD3's default": (TD3_TASK, NOISE, {}, {}),
+    "learning after 100 steps": (TD3_TASK, {**NOISE, "learning_starts": 100}, {}, {}),
+    "an update of the actor for each of the critics": (TD3_TASK, {**NOISE, "policy_delay": 1}, {}, {}),
 }
 
 

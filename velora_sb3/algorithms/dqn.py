@@ -2,11 +2,11 @@
 
 from stable_baselines3 import DQN
 
-from velora_sb3.algorithms.recurrent_off_policy import EpsilonGreedyMixin
+from velora_sb3.algorithms.exploration import EpsilonGreedyMixin
 
 
 class RecurrentDQN(EpsilonGreedyMixin, DQN):  # type: ignore[misc]  # SB3 has defaults in train() that are never used
     """DQN whose agent remembers.
 
-    Arguments as in :class:`~velora_sb3.algorithms.recurrent_off_policy.EpsilonGreedyMixin`.
+    Arguments as in :class:`~velora_sb3.algorithms.exploration.EpsilonGreedyMixin`.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from typing import Any
 
 import numpy as np
@@ -246,69 +245,3 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         """
         if self.replay_buffer.can_sample():
             super().train(gradient_steps, batch_size * self.sequence_length)
-
-
-class DeterministicActorMixin(RecurrentOffPolicyMixin):
-    """For DDPG and TD3, which explore around one action: they begin with more random steps.
-
-    Args:
-        policy: As above.
-        env: As above.
-        learning_rate: As SB3's.
-        learning_starts: Random steps before learning.
-        **kwargs: As above.
-    """
-
-    def __init__(
-        self, policy: Any, env: Any, learning_rate: Any = 1e-3, *, learning_starts: int = 1000, **kwargs: Any
-    ) -> None:
-        super().__init__(policy, env, learning_rate, learning_starts=learning_starts, **kwargs)
-
-
-class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
-    """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one.
-
-    Windows are warmed up, and the target network follows slowly at every step; SB3's own default copies it every
-    10,000.
-
-    Args:
-        policy: As above.
-        env: As above.
-        learning_rate: As SB3's.
-        burn_in_length: Steps before a window's own that only warm up the memory.
-        tau: Share of the way that the target network goes at each update of it.
-        target_update_interval: Steps between those updates, at least one step of all environments.
-        **kwargs: As above.
-    """
-
-    exploration_rate: float
-
-    def __init__(
-        self,
-        policy: Any,
-        env: Any,
-        learning_rate: Any = 5e-4,
-        *,
-        burn_in_length: int = 16,
-        tau: float = 0.005,
-        target_update_interval: int = 1,
-        **kwargs: Any,
-    ) -> None:
-        kwargs |= {"burn_in_length": burn_in_length, "tau": tau, "target_update_interval": target_update_interval}
-        super().__init__(policy, env, learning_rate, **kwargs)
-
-    def _setup_model(self) -> None:
-        with warnings.catch_warnings():  # one soft update for each step of all environments is what is meant
-            warnings.filterwarnings("ignore", message="The number of environments used is greater than the target")
-            super()._setup_model()
-
-    def _choose(
-        self, observation: Any, state: State | None, episode_start: np.ndarray | None, deterministic: bool
-    ) -> tuple[np.ndarray, State | None]:
-        action, next_state = super()._choose(observation, state, episode_start, deterministic)
-        if not deterministic and np.random.rand() < self.exploration_rate:
-            assert next_state is not None
-            random = np.array([self.action_space.sample() for _ in range(action.size)])
-            action = random.reshape(action.shape)
-            next_state = (next_state[0], encode_actions(torch.as_tensor(random), self.action_space).numpy())
-        return action, next_state

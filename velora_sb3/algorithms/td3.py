@@ -2,11 +2,11 @@
 
 from stable_baselines3 import TD3
 
-from velora_sb3.algorithms.recurrent_off_policy import DeterministicActorMixin
+from velora_sb3.algorithms.exploration import DeterministicActorMixin
 
 
 class RecurrentTD3(DeterministicActorMixin, TD3):  # type: ignore[misc]  # SB3 has defaults in train() that are never used
     """TD3 whose agent remembers.
 
-    Arguments as in :class:`~velora_sb3.algorithms.recurrent_off_policy.DeterministicActorMixin`.
+    Arguments as in :class:`~velora_sb3.algorithms.exploration.DeterministicActorMixin`.
     """
