@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import importlib
 import inspect
 import re
 import shlex
@@ -129,3 +130,12 @@ def test_arguments_on_the_callbacks_pages_are_the_constructors(page, callback):
     parameters = inspect.signature(getattr(velora_sb3.callbacks, callback)).parameters.values()
     expected = {p.name: "" if p.default is p.empty else repr(p.default).replace("'", '"') for p in parameters}
     assert documented == expected
+
+
+def test_benchmarks_that_pages_name_can_be_started():
+    modules = {
+        module for page in PAGES for module in re.findall(r"python -m (tests\.benchmarks\.\w+)", page.read_text())
+    }
+    assert modules == {f"tests.benchmarks.{path.stem}" for path in (ROOT / "tests" / "benchmarks").glob("[!_]*.py")}
+    for module in modules:
+        importlib.import_module(module)
