@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize, sync_envs_normalization
 
 from velora_sb3.algorithms import RecurrentSAC
-from velora_sb3.benchmarks.memory_tasks import CARTPOLE, PENDULUM, TASKS, Candidate, Task
+from velora_sb3.benchmarks.memory_tasks import CARTPOLE, LIQUID, LSTM, PENDULUM, TASKS, Candidate, Task
 from velora_sb3.benchmarks.runs import Job
 from velora_sb3.benchmarks.timing import time_in_turns
 
@@ -113,7 +114,8 @@ def evaluate(model: BaseAlgorithm, task: Task, candidate: Candidate, seed: int) 
 def speeds(rounds: int) -> dict[str, float]:
     """Training steps per second, in turns in one process.
 
-    RecurrentPPO with liquid cells and with LSTMs of the same width, RL Zoo's settings for CartPoleNoVel; RecurrentSAC
+    RecurrentPPO with liquid cells and with LSTMs of the same width, RL Zoo's settings for CartPoleNoVel, sb3-contrib's
+    own policy and the one without its loop over time that learning curves are made with; RecurrentSAC
     with its defaults and SAC with its default ``MlpPolicy`` on PendulumNoVel.
 
     Args:
@@ -123,9 +125,10 @@ def speeds(rounds: int) -> dict[str, float]:
         Steps per second by candidate.
     """
     on_policy = TASKS["CartPoleNoVel, on policy"]
+    liquid, lstm = on_policy.candidates[LIQUID], on_policy.candidates[LSTM]
+    candidates = {LIQUID: liquid, LSTM: replace(lstm, policy="MlpLstmPolicy"), f"{LSTM} without its loop": lstm}
     models: dict[str, tuple[BaseAlgorithm, int]] = {
-        f"{name}, {CARTPOLE}": (make_model(on_policy, on_policy.candidates[name], 0), 2_048)
-        for name in ("RecurrentPPO, liquid", "RecurrentPPO, LSTM")
+        f"{name}, {CARTPOLE}": (make_model(on_policy, candidate, 0), 2_048) for name, candidate in candidates.items()
     }
     models[f"RecurrentSAC, {PENDULUM}"] = (RecurrentSAC("LiquidPolicy", PENDULUM, seed=0, device="cpu"), 300)
     models[f"SAC, MlpPolicy, {PENDULUM}"] = (SAC("MlpPolicy", PENDULUM, seed=0, device="cpu"), 300)

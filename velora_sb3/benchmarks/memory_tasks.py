@@ -20,6 +20,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from torch import nn
 
 from velora_sb3.algorithms import RecurrentDDPG, RecurrentDQN, RecurrentQRDQN, RecurrentSAC, RecurrentTD3, RecurrentTQC
+from velora_sb3.benchmarks.lstm import LstmPolicy
 from velora_sb3.envs import IrregularSampling  # and registers the ids
 
 MLP = {"net_arch": [64, 64]}
@@ -41,7 +42,7 @@ class Candidate:
     """An algorithm with its policy and settings, and what it sees of the environment."""
 
     algorithm: Any
-    policy: str
+    policy: str | type
     settings: Mapping[str, Any] = field(default_factory=dict)
     policy_kwargs: Mapping[str, Any] = field(default_factory=dict)
     frames: int = 1  # stacked by VecFrameStack
@@ -83,7 +84,7 @@ def _on_policy(zoo: Mapping[str, Any], width: int) -> dict[str, Candidate]:
     common = {"settings": zoo["settings"], "n_envs": zoo["n_envs"], "normalize": True}
     return {
         LIQUID: Candidate(RecurrentPPO, "LiquidPolicy", policy_kwargs={**heads, "units": width}, **common),
-        LSTM: Candidate(RecurrentPPO, "MlpLstmPolicy", policy_kwargs={**heads, "lstm_hidden_size": width}, **common),
+        LSTM: Candidate(RecurrentPPO, LstmPolicy, policy_kwargs={**heads, "lstm_hidden_size": width}, **common),
     }
 
 
@@ -92,7 +93,7 @@ def _irregular(env_id: str, zoo: Mapping[str, Any], **sampling: Any) -> Task:
     regular = _on_policy(zoo, 64)
     liquid = replace(regular[LIQUID], normalized_keys=["observation"])
     lstm = replace(regular[LSTM], wrapper=FlattenObservation)
-    return Task(_masked(env_id, **sampling), (100_000,), {LIQUID: liquid, LSTM: lstm})
+    return Task(_masked(env_id, **sampling), (50_000,), {LIQUID: liquid, LSTM: lstm})  # decisions, not steps
 
 
 ZOO_PENDULUM: dict[str, Any] = {
