@@ -3,12 +3,15 @@ import warnings
 import numpy as np
 import pytest
 from gymnasium import spaces
+from sb3_contrib import CrossQ, RecurrentPPO
 from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.buffers import NStepReplayBuffer
+from stable_baselines3.common.evaluation import evaluate_policy
 
 from tests.algorithms.recurrent import ALGORITHMS, make_env, make_model
 from tests.compat.algorithms import OBSERVATIONS, RandomEnv
-from velora_sb3 import RecurrentDQN, RecurrentSAC, RecurrentTQC, StatefulPredictor
+from tests.compat.algorithms import make_model as make_any_model
+from velora_sb3 import RecurrentDQN, RecurrentMaskablePPO, RecurrentSAC, RecurrentTQC, StatefulPredictor
 from velora_sb3.memory import SequenceReplayBuffer
 
 
@@ -96,9 +99,11 @@ def test_batch_size_counts_windows(monkeypatch):
     assert set(rows) == {20}
 
 
-def test_calls_that_forget_the_state_are_warned_of_once():
-    model = make_model(RecurrentSAC)
-    observation = np.zeros((1, 4), dtype=np.float32)
+@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentDQN, RecurrentPPO, RecurrentMaskablePPO])
+def test_calls_that_forget_the_state_are_warned_of_once(algorithm):
+    small = make_model if algorithm in ALGORITHMS else make_any_model
+    model = small(algorithm)
+    observation = model.observation_space.sample()[None]
     model.predict(observation)
     with pytest.warns(UserWarning, match="this policy remembers.*StatefulPredictor"):
         model.predict(observation)
@@ -108,6 +113,39 @@ def test_calls_that_forget_the_state_are_warned_of_once():
         predictor = StatefulPredictor(model)
         for _ in range(3):
             predictor.predict(observation)
+        for _ in range(3):
+            model.predict(observation)
+        evaluating = small(algorithm)
+        evaluate_policy(evaluating, evaluating.get_env(), 3)
+
+
+def test_what_reset_returns_is_no_observation():
+    model = make_model(RecurrentSAC)
+    with pytest.raises(ValueError, match="takes an observation, got a tuple"):
+        model.predict(make_env(RecurrentSAC).reset())
+
+
+def test_crossq_says_why_it_cannot_remember():
+    with pytest.raises(ValueError, match="CrossQ has no recurrent form: it normalizes over batches"):
+        CrossQ("LiquidPolicy", "Pendulum-v1", policy_kwargs={"recurrent": True})
+
+
+def test_a_loaded_buffer_s_last_episodes_do_not_go_on_unless_told_so(tmp_path):
+    model = make_model(RecurrentSAC).learn(16)  # episodes of 7 steps, two more into the third
+    model.save_replay_buffer(tmp_path / "buffer")
+    model.load_replay_buffer(tmp_path / "buffer")
+    last = model.replay_buffer.pos - 1
+    assert model.replay_buffer.dones[last] == model.replay_buffer.timeouts[last] == 1
+    model.load_replay_buffer(tmp_path / "buffer", truncate_last_traj=False)
+    assert model.replay_buffer.dones[last] == model.replay_buffer.timeouts[last] == 0
+
+
+def test_a_buffer_of_single_transitions_is_refused(tmp_path):
+    SAC("MlpPolicy", make_env(RecurrentSAC), buffer_size=300).save_replay_buffer(tmp_path / "buffer")
+    model = make_model(RecurrentSAC)
+    with pytest.raises(ValueError, match="RecurrentSAC samples windows, .* holds a ReplayBuffer"):
+        model.load_replay_buffer(tmp_path / "buffer")
+    model.learn(20)  # nothing is lost
 
 
 def test_a_state_of_another_policy_is_explained():

@@ -151,3 +151,29 @@ def test_what_is_no_probability_is_explained(arguments, message):
 def test_a_frame_stack_belongs_around_it():
     with pytest.raises(ValueError, match="put this wrapper inside a frame stack, not around it"):
         IrregularSampling(FrameStackObservation(TimeDeltaObservation(ClockEnv()), 3))
+
+
+def test_summed_timespans_are_within_the_space_also_if_single_ones_are_bounded_or_whole():
+    class Timed(gym.Wrapper):
+        def __init__(self, env):
+            super().__init__(env)
+            entries = {"clock": env.observation_space, "timespans": gym.spaces.Box(0, 1, (1,), np.int64)}
+            self.observation_space = gym.spaces.Dict(entries)
+
+        def timed(self, observation):
+            return {"clock": observation, "timespans": np.ones(1, np.int64)}
+
+        def reset(self, **kwargs):
+            observation, info = self.env.reset(**kwargs)
+            return self.timed(observation), info
+
+        def step(self, action):
+            observation, *rest = self.env.step(action)
+            return self.timed(observation), *rest
+
+    env = IrregularSampling(Timed(ClockEnv()), [0, 0, 1])
+    observation, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observation)
+    observation, *_ = act(env)
+    assert observation["timespans"] == 3
+    assert env.observation_space.contains(observation)

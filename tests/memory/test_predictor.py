@@ -1,10 +1,12 @@
 import cloudpickle
+import gymnasium as gym
 import numpy as np
 import pytest
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO
 
 from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC, StatefulPredictor
+from velora_sb3.envs import IrregularSampling
 
 OBSERVATION = np.array([0.1, -0.2, 0.0], dtype=np.float32)
 
@@ -27,6 +29,19 @@ def test_the_state_goes_on_without_being_passed(model):
         starts = np.zeros(1)
         np.testing.assert_array_equal(action, expected)
         np.testing.assert_array_equal(kept[0], state[0])
+
+
+def test_observations_with_timespans():
+    env = IrregularSampling(gym.make("PendulumNoVel-v1"), drop_probability=0.5)
+    model = RecurrentSAC("LiquidPolicy", env, buffer_size=64, seed=0)
+    predictor, state, starts = StatefulPredictor(model), None, np.ones(1)
+    observation, _ = env.reset(seed=0)
+    for _ in range(4):
+        action, _ = predictor.predict(observation, deterministic=True)
+        expected, state = model.predict(observation, state, starts, deterministic=True)
+        starts = np.zeros(1)
+        np.testing.assert_array_equal(action, expected)
+        observation = env.step(action)[0]
 
 
 def test_reset_starts_an_episode(model):

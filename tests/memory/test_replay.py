@@ -1,8 +1,10 @@
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
 
@@ -148,15 +150,51 @@ def test_dict_observations():
     assert sample.observations.next_observations["vector"].shape == (200, 3)
 
 
-def test_memory_is_that_of_sb3_s_buffer():
-    def held(buffer):
-        return sum(value.nbytes for value in vars(buffer).values() if isinstance(value, np.ndarray))
+@pytest.mark.parametrize("n_envs", [1, 4])
+@pytest.mark.parametrize(
+    ("theirs", "ours", "space"),
+    [
+        (ReplayBuffer, SequenceReplayBuffer, VECTOR),
+        (DictReplayBuffer, SequenceDictReplayBuffer, spaces.Dict({"vector": VECTOR})),
+    ],
+    ids=["box", "dict"],
+)
+def test_memory_is_that_of_sb3_s_buffer(theirs, ours, space, n_envs):
+    def held(value):
+        if isinstance(value, np.ndarray):
+            return value.nbytes
+        return sum(map(held, value.values())) if isinstance(value, dict) else 0
 
-    plain = ReplayBuffer(10_000, VECTOR, ACTIONS, "cpu")
-    ours = SequenceReplayBuffer(10_000, VECTOR, ACTIONS, "cpu")
-    assert held(ours) <= 1.01 * held(plain)
-    ours.store_states(64)
-    assert held(ours) <= 1.01 * (held(plain) + 10_000 * 64 * 4)
+    plain = theirs(10_000, space, ACTIONS, "cpu", n_envs=n_envs)
+    sequences = ours(10_000, space, ACTIONS, "cpu", n_envs=n_envs)
+    assert held(vars(plain)) > 10_000 * 2 * 3 * 4  # observations are counted
+    assert held(vars(sequences)) <= 1.01 * held(vars(plain))
+    sequences.store_states(64)
+    assert held(vars(sequences)) <= 1.01 * (held(vars(plain)) + 10_000 * 64 * 4)
+
+
+def test_windows_are_normalized_as_sb3_normalizes():
+    env = VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")]))
+    env.reset()
+    for _ in range(20):
+        env.step(np.array([env.action_space.sample()]))
+    buffers = [kind(30, VECTOR, ACTIONS, "cpu") for kind in (SequenceReplayBuffer, ReplayBuffer)]
+    ours, plain = buffers
+    ours.sequence_length = 4
+    random = np.random.default_rng(0)
+    for step in range(30):
+        row = [random.normal(size=(1, 3)), random.normal(size=(1, 3)), random.normal(size=(1, 1)), np.array([step])]
+        for buffer in buffers:
+            buffer.add(*row, np.zeros(1), [{}])
+    np.random.seed(0)
+    raw = ours.sample(4 * 20).rewards.flatten().long().numpy()  # a step is known by its reward
+    np.random.seed(0)
+    sample = ours.sample(4 * 20, env)
+    expected = plain._get_samples(raw, env)
+    torch.testing.assert_close(sample.observations.observations, expected.observations)
+    torch.testing.assert_close(sample.observations.next_observations, expected.next_observations)
+    torch.testing.assert_close(sample.rewards, expected.rewards)
+    assert not torch.allclose(expected.rewards.flatten(), torch.as_tensor(raw, dtype=torch.float32))
 
 
 @pytest.mark.parametrize(

@@ -151,12 +151,26 @@ def test_timespans_reach_the_cell_in_windows_and_steps():
         0,
     )
     features = extractor(batch).view(T, B, -1)
-    state = torch.zeros(B, 6)
+    state, states = torch.zeros(B, 6), []
     for t in range(T):
         here = {key: values.view(T, B, -1)[t] for key, values in batch.observations.items()}
         step = StepInput(here, state, batch.previous_actions[t])
         torch.testing.assert_close(extractor(step), features[t])
         state = step.next_state
+        states.append(state)
+    step_states = torch.stack(states)
+    timed_ahead = StepInput(batch.next_observations, step_states.flatten(0, 1), batch.actions)
+    torch.testing.assert_close(extractor(batch.looking_ahead()), extractor(timed_ahead))
+    warm = SequenceBatch(
+        batch.observations,
+        batch.previous_actions,
+        batch.episode_starts,
+        {key: values[2 * B :] for key, values in batch.next_observations.items()},
+        batch.actions[2 * B :],
+        2,
+    )
+    torch.testing.assert_close(extractor(warm).view(T - 2, B, -1), features[2:])
+    torch.testing.assert_close(extractor(warm.looking_ahead()), extractor(timed_ahead)[2 * B :])
     slower = {**batch.observations, "timespans": 2 * batch.observations["timespans"]}
     changed = SequenceBatch(
         slower, batch.previous_actions, batch.episode_starts, batch.next_observations, batch.actions, 0

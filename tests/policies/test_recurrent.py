@@ -5,10 +5,12 @@ import pytest
 import torch
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
+from stable_baselines3 import PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.compat.algorithms import make_env
+from tests.compat.algorithms import make_model as make_any_model
 from velora_sb3.cells import CfCCell, unroll
 from velora_sb3.policies.recurrent import CellSlot
 
@@ -209,3 +211,27 @@ def test_the_lstm_s_hidden_size_is_understood_as_units(tmp_path):
 def test_what_a_cell_cannot_be_is_refused(arguments):
     with pytest.raises(ValueError, match="a liquid policy has one cell: leave out n_lstm_layers and lstm_kwargs"):
         make_model(**arguments)
+
+
+def test_a_critic_without_memory_is_not_shown_the_time(tmp_path):
+    model = make_model(make_env(RecurrentPPO, "timespans"), enable_critic_lstm=False).learn(32)
+    assert model.policy.critic.in_features == 3
+    observation = {"vector": np.ones((1, 3), np.float32), "timespans": np.ones((1, 1), np.float32)}
+    later = {**observation, "timespans": 3 * observation["timespans"]}
+    states = (torch.zeros(1, 1, model.policy.lstm_actor.hidden_size),) * 2
+    values = [
+        model.policy.predict_values(model.policy.obs_to_tensor(each)[0], states, torch.zeros(1))
+        for each in (observation, later)
+    ]
+    assert torch.equal(*values)
+    assert_policy_is_saved(model, tmp_path / "policy")
+
+
+@pytest.mark.parametrize("algorithm", [PPO, RecurrentPPO])
+def test_sb3_s_own_extractor_takes_its_arguments(algorithm):
+    model = make_any_model(
+        algorithm, make_env(algorithm, "image"), policy_kwargs={"features_extractor_kwargs": {"features_dim": 24}}
+    )
+    assert model.policy.features_extractor.encoder.features_dim == 24
+    with pytest.raises(TypeError, match="FlattenExtractor has no argument features_dim; it takes none"):
+        make_any_model(algorithm, policy_kwargs={"features_extractor_kwargs": {"features_dim": 24}})

@@ -70,12 +70,12 @@ def test_masks_are_forgotten_after_an_error_too():
 
 
 def test_all_allowed_is_no_masks_at_all():
-    policy = make_policy()
+    policy, starts = make_policy(), np.ones(len(PLACES))
     for seed in range(5):
         torch.manual_seed(seed)
-        masked, _ = policy.predict(PLACES, action_masks=np.ones((5, 4), dtype=bool))
+        masked, _ = policy.predict(PLACES, None, starts, action_masks=np.ones((5, 4), dtype=bool))
         torch.manual_seed(seed)
-        np.testing.assert_array_equal(masked, policy.predict(PLACES)[0])
+        np.testing.assert_array_equal(masked, policy.predict(PLACES, None, starts)[0])
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,27 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             self.replay_buffer.store_states(self.policy.stored_state_size)
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
-        """As SB3's; windows are as long and start as this model's, whatever the buffer was saved with."""
+        """As SB3's; windows are as long and start as this model's, whatever the buffer was saved with.
+
+        Args:
+            path: The file.
+            truncate_last_traj: Whether the last episodes in the file have ended: what is collected next does not go on
+                with them.
+
+        Raises:
+            ValueError: If the buffer is none of sequences, or does not fit the model.
+        """
+        before = self.replay_buffer
         super().load_replay_buffer(path, truncate_last_traj)
+        loaded: Any = self.replay_buffer
+        if not isinstance(loaded, SequenceReplayBuffer):
+            self.replay_buffer = before
+            raise ValueError(
+                f"{type(self).__name__} samples windows, {path} holds a {type(loaded).__name__}: load one that a "
+                "recurrent algorithm has saved"
+            )
+        if truncate_last_traj:
+            loaded.cut_episodes()
         self.replay_buffer.sequence_length = self.sequence_length
         self.replay_buffer.burn_in_length = self.burn_in_length
         if not self.stored_state:

@@ -62,6 +62,9 @@ class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.Re
                 "put this wrapper inside a frame stack, not around it"
             )
         super().__init__(env)
+        entries: Any = env.observation_space  # a Dict, and a sum may be more than a single timespan may
+        time = spaces.Box(0, np.inf, entries[timespans_key].shape, np.float32)
+        self.observation_space = spaces.Dict({**entries.spaces, timespans_key: time})
         self._probabilities = np.array(hold) / sum(hold)
         self._drop_probability = drop_probability
         self._timespans_key = timespans_key
@@ -71,7 +74,8 @@ class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.Re
         """As the environment's; the observation always arrives."""
         if seed is not None:  # spawn_key: a stream of its own, not the environment's
             self._random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
-        return self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._with_time(observation, observation[self._timespans_key].item()), info
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Hold the action until an observation arrives.
@@ -92,5 +96,8 @@ class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.Re
                 if terminated or truncated:
                     break
             arrived = terminated or truncated or self._random.random() >= self._drop_probability
-        timespan = np.full_like(observation[self._timespans_key], passed)
-        return {**observation, self._timespans_key: timespan}, total, terminated, truncated, info
+        return self._with_time(observation, passed), total, terminated, truncated, info
+
+    def _with_time(self, observation: dict[str, Any], passed: float) -> dict[str, Any]:
+        shape = np.shape(observation[self._timespans_key])
+        return {**observation, self._timespans_key: np.full(shape, passed, np.float32)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -33,15 +34,25 @@ def make_encoder(
 
     Returns:
         The features extractor.
+
+    Raises:
+        TypeError: If it takes no argument of such a name.
     """
-    if encoder_class is not None:
-        known = normalized_image and issubclass(encoder_class, NatureCNN | CombinedExtractor)
-        return encoder_class(space, **({"normalized_image": True} if known else {}), **(encoder_kwargs or {}))
-    if isinstance(space, spaces.Dict):
-        return CombinedExtractor(space, normalized_image=normalized_image)
-    if isinstance(space, spaces.Box) and is_image_space(space, normalized_image=normalized_image):
-        return NatureCNN(space, normalized_image=normalized_image)
-    return FlattenExtractor(space)
+    if encoder_class is None:
+        encoder_class = FlattenExtractor
+        if isinstance(space, spaces.Dict):
+            encoder_class = CombinedExtractor
+        elif isinstance(space, spaces.Box) and is_image_space(space, normalized_image=normalized_image):
+            encoder_class = NatureCNN
+    arguments = dict(encoder_kwargs or {})
+    if normalized_image and issubclass(encoder_class, NatureCNN | CombinedExtractor):
+        arguments = {"normalized_image": True, **arguments}
+    known = inspect.signature(encoder_class).parameters
+    unknown = [name for name in arguments if name not in known]
+    if unknown and not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
+        taken = ", ".join(list(known)[1:]) or "none"
+        raise TypeError(f"{encoder_class.__name__} has no argument {', '.join(unknown)}; it takes {taken}")
+    return encoder_class(space, **arguments)
 
 
 class TimedEncoder(BaseFeaturesExtractor):

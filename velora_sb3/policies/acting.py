@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 
 from velora_sb3.memory import LiquidExtractor, SequenceBatch, StepInput
 from velora_sb3.memory.actions import action_size, encode_actions
-from velora_sb3.policies.mixin import LiquidPolicyMixin
+from velora_sb3.policies.remembering import RememberingPolicyMixin
 
 State = tuple[np.ndarray, ...]
 
@@ -34,7 +33,7 @@ class SequenceFeatures:
         return plain
 
 
-class RecurrentPolicyMixin(LiquidPolicyMixin):
+class RecurrentPolicyMixin(RememberingPolicyMixin):
     """A liquid policy of an off-policy family, which remembers if a recurrent algorithm builds it.
 
     ``recurrent=True`` gives the cell the previous action beside the observation, and ``predict`` a state: a tuple of
@@ -49,7 +48,6 @@ class RecurrentPolicyMixin(LiquidPolicyMixin):
         if self.recurrent:
             self.defaults = self.recurrent_defaults
         self._action_size = action_size(action_space) if self.recurrent else 0
-        self._forgetful_calls = 0
         super().__init__(observation_space, action_space, *args, **kwargs)
         if self.recurrent:
             self.stored_state_size = self._divide_stored_states()
@@ -133,6 +131,12 @@ class RecurrentPolicyMixin(LiquidPolicyMixin):
             return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]
         self._warn_if_forgetful(state, episode_start)
         policy: Any = self
+        given: Any = observation
+        if isinstance(given, tuple):
+            raise ValueError(
+                "predict() takes an observation, got a tuple: of what gymnasium's reset() and step() return, the "
+                "observation is the first"
+            )
         policy.set_training_mode(False)
         tensors, vectorized = policy.obs_to_tensor(observation)
         batch = len(next(iter(tensors.values())) if isinstance(tensors, dict) else tensors)
@@ -166,16 +170,3 @@ class RecurrentPolicyMixin(LiquidPolicyMixin):
             keep = 1 - torch.as_tensor(episode_start, dtype=torch.float32, device=policy.device).reshape(-1, 1)
             memory, previous = memory * keep, previous * keep
         return StepInput(observations, memory, previous)
-
-    def _warn_if_forgetful(self, state: State | None, episode_start: np.ndarray | None) -> None:
-        if state is not None or episode_start is not None:
-            self._forgetful_calls = 0
-            return
-        self._forgetful_calls += 1
-        if self._forgetful_calls == 2:
-            warnings.warn(
-                "predict() is called again with neither state nor episode_start: this policy remembers, and each such "
-                "call starts from nothing. Pass on the state that predict() returns, or use "
-                "velora_sb3.StatefulPredictor(model)",
-                stacklevel=3,
-            )

@@ -17,12 +17,17 @@ class LiquidCrossQPolicy(LiquidPolicyMixin, CrossQPolicy):
 
     Raises:
         ValueError: For Dict observations: sb3-contrib's CrossQ concatenates observations and next observations as
-            tensors.
+            tensors. For ``recurrent``, which CrossQ cannot be.
     """
 
     def __init__(
         self, observation_space: spaces.Space[Any], action_space: spaces.Box, *args: Any, **kwargs: Any
     ) -> None:
+        if "recurrent" in kwargs:
+            raise ValueError(
+                "CrossQ has no recurrent form: it normalizes over batches of independent transitions, which "
+                "the steps of a window are not; use RecurrentSAC or RecurrentTQC"
+            )
         if isinstance(observation_space, spaces.Dict):
             raise ValueError(
                 "sb3-contrib's CrossQ takes no Dict observations; use SAC or TQC, or gymnasium's FlattenObservation"

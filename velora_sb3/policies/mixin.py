@@ -72,6 +72,7 @@ class LiquidPolicyMixin:
         if not issubclass(extractor_class, LiquidExtractor):  # the user's own becomes the encoder before the cell
             extractor_kwargs = {"encoder_class": extractor_class, "encoder_kwargs": extractor_kwargs}
             extractor_class = LiquidExtractor
+        pass_on_to_encoder(extractor_class, extractor_kwargs)
         for name in LIQUID_ARGUMENTS:
             if name in arguments:
                 value = arguments.pop(name)
@@ -89,6 +90,16 @@ class LiquidPolicyMixin:
         """All that ``policy.load`` needs: SB3's own list forgets some (a separate features extractor, LSTM sizes)."""
         parameters: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
         return {**self._given, **parameters}
+
+
+def pass_on_to_encoder(extractor_class: type, extractor_kwargs: dict[str, Any]) -> None:
+    """What an extractor of ours does not know is for SB3's own before the cell: NatureCNN's ``features_dim``, say."""
+    known = inspect.signature(extractor_class).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    unknown = {name: extractor_kwargs.pop(name) for name in list(extractor_kwargs) if name not in known}
+    if unknown:
+        extractor_kwargs["encoder_kwargs"] = {**(extractor_kwargs.get("encoder_kwargs") or {}), **unknown}
 
 
 def use_fused_adam(policy: BasePolicy) -> None:

@@ -12,8 +12,9 @@ from torch import nn
 from velora_sb3.cells import LiquidCell, unroll
 from velora_sb3.memory import make_cell
 from velora_sb3.memory.encoder import TimedEncoder
-from velora_sb3.policies.mixin import LiquidPolicyMixin, use_fused_adam
+from velora_sb3.policies.mixin import pass_on_to_encoder, use_fused_adam
 from velora_sb3.policies.recurrent_maskable import RecurrentMaskableActorCriticPolicy
+from velora_sb3.policies.remembering import RememberingPolicyMixin
 
 CELL_ARGUMENTS = tuple(name for name in inspect.signature(make_cell).parameters if name != "input_size")
 
@@ -62,7 +63,18 @@ class CellSlot(nn.Module):
         return outputs, (first.contiguous(), second.contiguous())
 
 
-class LiquidRecurrentMixin(LiquidPolicyMixin, RecurrentActorCriticPolicy):
+class TimelessLinear(nn.Linear):
+    """A critic without a memory has no clock either: it leaves out the time since the last observation.
+
+    Differs from torch's: what stands behind the first ``in_features`` features is not looked at.
+    """
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(N, in_features)`` or with the timespan behind them, to ``(N, out_features)``."""
+        return super().forward(features[..., : self.in_features])
+
+
+class LiquidRecurrentMixin(RememberingPolicyMixin, RecurrentActorCriticPolicy):
     """Put in front of a recurrent policy class of sb3-contrib's kind, it replaces the LSTMs by liquid cells."""
 
     liquid_arguments = (*CELL_ARGUMENTS, "timespans_key")
@@ -75,7 +87,7 @@ class LiquidRecurrentMixin(LiquidPolicyMixin, RecurrentActorCriticPolicy):
         if self.enable_critic_lstm:
             self.lstm_critic: Any = self._make_slot()
         elif self.critic is not None:
-            self.critic = nn.Linear(self.features_dim, self.lstm_output_dim)
+            self.critic = TimelessLinear(self.lstm_actor.cell.input_size, self.lstm_output_dim)
         self.lstm_hidden_state_shape = (1, 1, self.lstm_actor.hidden_size)
         make_optimizer: Any = self.optimizer_class
         self.optimizer = make_optimizer(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
@@ -90,13 +102,15 @@ class LiquidRecurrentMixin(LiquidPolicyMixin, RecurrentActorCriticPolicy):
         encoder_kwargs = dict(arguments.pop("features_extractor_kwargs", {}))
         if not issubclass(encoder_class, TimedEncoder):
             encoder_kwargs = {"encoder_class": encoder_class, "encoder_kwargs": encoder_kwargs}
+            encoder_class = TimedEncoder
+        pass_on_to_encoder(encoder_class, encoder_kwargs)
         if "timespans_key" in arguments:
             encoder_kwargs["timespans_key"] = arguments.pop("timespans_key")
         if arguments.get("normalize_images") is False:
             encoder_kwargs["normalized_image"] = True
         return {
             **arguments,
-            "features_extractor_class": TimedEncoder,
+            "features_extractor_class": encoder_class,
             "features_extractor_kwargs": encoder_kwargs,
             "lstm_hidden_size": 1,  # of LSTMs that are replaced as soon as sb3-contrib has made them
         }
@@ -109,6 +123,13 @@ class LiquidRecurrentMixin(LiquidPolicyMixin, RecurrentActorCriticPolicy):
         encoder: Any = self.features_extractor
         timed = bool(encoder.timed)
         return CellSlot(make_cell(self.features_dim - int(timed), **self._cell_arguments), timed).to(self.device)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Any]:
+        """As sb3-contrib's; who forgets the state is warned once."""
+        self._warn_if_forgetful(state, episode_start)
+        return super().predict(observation, state, episode_start, *args, **kwargs)
 
     def evaluate_actions(self, obs: Any, actions: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """As sb3-contrib's, which hands on MultiBinary actions as int8, for which torch has no log-likelihood."""
