@@ -21,6 +21,12 @@ STEPS, TRAINING_STEPS = 40_000, 32_000
 WINDOW, WARM_UP = 32, 8
 POSITIONS, VELOCITIES = [0, 2], [1, 3]
 CHECKPOINTS = (1_500, 3_000)
+CELLS = {
+    "CfC": {},
+    "CfC, orthogonal": {"initialization": "orthogonal"},
+    "CfC, no_gate": {"mode": "no_gate"},
+    "CfC, mixed memory": {"mixed_memory": True},
+}
 
 
 def episodes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,8 +62,7 @@ class Network(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.torchs = name in ("LSTM", "GRU")
-        kinds = {"CfC": {}, "CfC, orthogonal": {"initialization": "orthogonal"}, "CfC, no_gate": {"mode": "no_gate"}}
-        self.memory = getattr(nn, name)(4, 64) if self.torchs else make_cell(4, units=64, **kinds[name])
+        self.memory = getattr(nn, name)(4, 64) if self.torchs else make_cell(4, units=64, **CELLS[name])
         self.readout = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -104,7 +109,7 @@ def main() -> None:
     data = episodes()
     print("| unexplained, cart / pole | " + " | ".join(f"{updates:,} updates" for updates in CHECKPOINTS) + " |")
     print("|---" * (len(CHECKPOINTS) + 1) + "|")
-    for name in ("CfC", "CfC, orthogonal", "CfC, no_gate", "LSTM", "GRU"):
+    for name in (*CELLS, "LSTM", "GRU"):
         runs = [learn(name, seed, data) for seed in range(arguments.seeds)]
         means = [np.mean([run[updates] for run in runs], axis=0) for updates in CHECKPOINTS]
         print(f"| {name} | " + " | ".join(f"{cart:.3f} / {pole:.3f}" for cart, pole in means) + " |", flush=True)
