@@ -16,7 +16,7 @@ class LstmPolicy(RecurrentActorCriticPolicy):
 
     sb3-contrib calls its LSTM once for every time step as soon as an episode starts anywhere in a batch. Its rollout
     buffer cuts sequences at episode starts, so in training they stand at a sequence's first step alone. There it is
-    enough to reset the state once. Learning curves take a third of the time; speeds are measured without this.
+    enough to reset the state once. Learning curves are made with this; speeds are measured with both.
     """
 
     @staticmethod
