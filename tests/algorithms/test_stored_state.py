@@ -183,6 +183,7 @@ def test_a_buffer_without_states_or_with_others_is_refused(tmp_path):
     larger = make_model(RecurrentSAC, stored_state=True, policy_kwargs={"units": 9})
     with pytest.raises(ValueError, match="needs 18 numbers .* holds 16: load one saved with stored_state=True"):
         larger.load_replay_buffer(tmp_path / "with")
+    assert larger.replay_buffer.states.shape[-1] == 18  # its own is still there
     plain = make_model(RecurrentSAC)
     plain.load_replay_buffer(tmp_path / "with")
     assert plain.replay_buffer.states is None

@@ -26,11 +26,14 @@ def networks(inputs: int, units: int, with_ltc: bool) -> dict[str, nn.Module]:
     ncp = AutoNCP(units, units // 4)
     ncp.build(inputs)
     dense = ncps.torch.CfC(inputs, units, backbone_layers=0, backbone_units=0, **layout)
+    mixed = ncps.torch.CfC(inputs, units, backbone_layers=0, backbone_units=0, mixed_memory=True, **layout)
     wired = ncps.torch.CfC(inputs, ncp, **layout)
     found: dict[str, nn.Module] = {
         "nn.LSTM": nn.LSTM(inputs, units),
         "ncps CfC": dense,
         "CfC": CfC.from_ncps(dense),
+        "ncps CfC, mixed": mixed,
+        "CfC, mixed": CfC.from_ncps(mixed),
         "ncps CfC, NCP": wired,
         "CfC, NCP": CfC.from_ncps(wired),
     }
@@ -113,6 +116,7 @@ def main() -> None:
     print("\nAt T, B, I, H = 64, 32, 16, 64, forward and backward:")
     print(verdict("ncps CfC / CfC", both["ncps CfC"] / both["CfC"], 1.8, at_least=True))
     print(verdict("CfC / nn.LSTM", both["CfC"] / both["nn.LSTM"], 2.3, at_least=False))
+    print(verdict("ncps CfC, mixed / CfC, mixed", both["ncps CfC, mixed"] / both["CfC, mixed"], 1.8, at_least=True))
     print(verdict("ncps CfC, NCP / CfC, NCP", both["ncps CfC, NCP"] / both["CfC, NCP"], 4, at_least=True))
     print(verdict("ncps LTC, NCP / LTC, NCP", both["ncps LTC, NCP"] / both["LTC, NCP"], 6, at_least=True))
 

@@ -152,19 +152,25 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         """
         before = self.replay_buffer
         super().load_replay_buffer(path, truncate_last_traj)
-        loaded: Any = self.replay_buffer
-        if not isinstance(loaded, SequenceReplayBuffer):
+        try:
+            self._adopt_buffer(path, truncate_last_traj)
+        except ValueError:
             self.replay_buffer = before
+            raise
+
+    def _adopt_buffer(self, path: Any, truncate_last_traj: bool) -> None:
+        buffer: Any = self.replay_buffer
+        if not isinstance(buffer, SequenceReplayBuffer):
             raise ValueError(
-                f"{type(self).__name__} samples windows, {path} holds a {type(loaded).__name__}: load one that a "
+                f"{type(self).__name__} samples windows, {path} holds a {type(buffer).__name__}: load one that a "
                 "recurrent algorithm has saved"
             )
         if truncate_last_traj:
-            loaded.cut_episodes()
-        self.replay_buffer.sequence_length = self.sequence_length
-        self.replay_buffer.burn_in_length = self.burn_in_length
+            buffer.cut_episodes()
+        buffer.sequence_length = self.sequence_length
+        buffer.burn_in_length = self.burn_in_length
         if not self.stored_state:
-            self.replay_buffer.states = None
+            buffer.states = None
         self._check_buffer()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:

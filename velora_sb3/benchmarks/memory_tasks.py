@@ -25,6 +25,7 @@ from velora_sb3.envs import IrregularSampling  # and registers the ids
 
 MLP = {"net_arch": [64, 64]}
 LIQUID, LSTM = "RecurrentPPO, liquid", "RecurrentPPO, LSTM"
+MIXED = {"mixed_memory": True}
 IRREGULAR: dict[str, dict[str, Any]] = {
     "irregular": {"hold_probabilities": [0.25] * 4},  # an observation after one to four steps
     "20 % dropped": {"drop_probability": 0.2},
@@ -127,6 +128,11 @@ def _ppo(zoo: Mapping[str, Any], frames: int) -> Candidate:
     return Candidate(PPO, "MlpPolicy", zoo["settings"], MLP, frames, zoo["n_envs"], normalize=True)
 
 
+def _mixed(liquid: Candidate) -> Candidate:
+    return replace(liquid, policy_kwargs={**liquid.policy_kwargs, **MIXED})
+
+
+CARTPOLE_ON_POLICY = _on_policy(ZOO_CARTPOLE, 64)
 TASKS: dict[str, Task] = {
     "PendulumNoVel": Task(
         _masked(PENDULUM),
@@ -156,6 +162,8 @@ TASKS: dict[str, Task] = {
         {
             "RecurrentDQN": _off_policy(RecurrentDQN, "LiquidPolicy"),
             "RecurrentQRDQN": _off_policy(RecurrentQRDQN, "LiquidPolicy"),
+            "RecurrentDQN, mixed memory": _off_policy(RecurrentDQN, "LiquidPolicy", policy_kwargs=MIXED),
+            "RecurrentQRDQN, mixed memory": _off_policy(RecurrentQRDQN, "LiquidPolicy", policy_kwargs=MIXED),
             "DQN, MLP, 4 frames": _off_policy(DQN, "MlpPolicy", 4, MLP),
             "DQN, MLP": _off_policy(DQN, "MlpPolicy", policy_kwargs=MLP),
             "QRDQN, MLP, 4 frames": _off_policy(QRDQN, "MlpPolicy", 4, MLP),
@@ -165,7 +173,8 @@ TASKS: dict[str, Task] = {
         _masked(CARTPOLE),
         (100_000,),
         {
-            **_on_policy(ZOO_CARTPOLE, 64),
+            **CARTPOLE_ON_POLICY,
+            f"{LIQUID}, mixed memory": _mixed(CARTPOLE_ON_POLICY[LIQUID]),
             "PPO, MLP, 4 frames": _ppo(ZOO_CARTPOLE, 4),
             "PPO, MLP": _ppo(ZOO_CARTPOLE, 1),
         },

@@ -27,7 +27,7 @@ from velora_sb3.cells.cfc_gates import next_state
 Optional = torch.Tensor | None
 
 
-def _blend(gates: torch.Tensor, carried: torch.Tensor, timespans: Optional) -> Callable[[int], None]:
+def blend(gates: torch.Tensor, carried: torch.Tensor, timespans: Optional) -> Callable[[int], None]:
     """``default`` mode, step t: sigmoids of all gates, then ``carried[t] = lerp(p, q, w)``."""
     size = carried.shape[-1]
     active, out = gates[..., : 3 * size].unbind(0), carried.unbind(0)
@@ -42,7 +42,7 @@ def _blend(gates: torch.Tensor, carried: torch.Tensor, timespans: Optional) -> C
     return step
 
 
-def _add(gates: torch.Tensor, carried: torch.Tensor, timespans: Optional) -> Callable[[int], None]:
+def add(gates: torch.Tensor, carried: torch.Tensor, timespans: Optional) -> Callable[[int], None]:
     """``no_gate`` mode, step t: the heads' tanh, then ``carried[t] = tanh f + w tanh g``."""
     size = carried.shape[-1]
     active, out = gates[..., : 3 * size].unbind(0), carried.unbind(0)
@@ -84,7 +84,7 @@ def _solve(
     return step
 
 
-def _derivatives(mode: str, gates: torch.Tensor, timespans: Optional, w_tau: Any, amplitude: Any) -> torch.Tensor:
+def gate_derivatives(mode: str, gates: torch.Tensor, timespans: Optional, w_tau: Any, amplitude: Any) -> torch.Tensor:
     """Derivatives of the next states by the gates, every step at once: (T, B, blocks, H)."""
     if mode == "pure":
         time = 1.0 if timespans is None else timespans
@@ -153,7 +153,7 @@ class _CfCSequence(torch.autograd.Function):
             recurrent = weight_hh.clone()
             recurrent[: 2 * size] *= 2  # tanh x = 2 sigmoid(2 x) - 1
             gates[..., : 2 * size] *= 2
-            step = (_blend if mode == "default" else _add)(gates, carried, timespans)
+            step = (blend if mode == "default" else add)(gates, carried, timespans)
         if mode == "default":  # h = 2 u - 1
             gates -= recurrent.sum(dim=1)
             recurrent, rest = 2 * recurrent, 0.5
@@ -183,7 +183,7 @@ class _CfCSequence(torch.autograd.Function):
         inputs, state, weight_ih, weight_hh, _, keep, timespans, w_tau, amplitude = arguments
         steps, batch, size = outputs.shape
         needs = ctx.needs_input_grad
-        derivatives = _derivatives(ctx.mode, gates, timespans, w_tau, amplitude)
+        derivatives = gate_derivatives(ctx.mode, gates, timespans, w_tau, amplitude)
         grad_gates = derivatives  # in place: each step's derivatives are used once
         grad_hidden = torch.empty_like(outputs)  # of each step's next state, later steps included
         grad_hidden[-1] = grad_outputs[-1]

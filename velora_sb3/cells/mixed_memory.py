@@ -9,6 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.cfc_cell import CfCCell
+from velora_sb3.cells.mixed_memory_kernel import mixed_memory_sequence, write
 
 
 class MixedMemoryCell(LiquidCell):
@@ -67,16 +69,26 @@ class MixedMemoryCell(LiquidCell):
         Returns:
             What the liquid cell starts from and the LSTM's memory, each ``(B, cell.state_size)``.
         """
-        projected = functional.linear(inputs, self.weight_ih, self.bias)
+        products = functional.linear(inputs, self.weight_ih, self.bias)
         if state is None:
-            candidate, input_gate, _, output_gate = projected.chunk(4, dim=-1)
-            memory = torch.sigmoid(input_gate) * torch.tanh(candidate)
-        else:
-            hidden, memory = state.chunk(2, dim=-1)
-            projected = torch.addmm(projected, hidden, self.weight_hh.t())
-            candidate, input_gate, forget_gate, output_gate = projected.chunk(4, dim=-1)
-            memory = torch.sigmoid(forget_gate + 1) * memory + torch.sigmoid(input_gate) * torch.tanh(candidate)
-        return torch.sigmoid(output_gate) * torch.tanh(memory), memory
+            return write(products, None)
+        hidden, memory = state.chunk(2, dim=-1)
+        return write(torch.addmm(products, hidden, self.weight_hh.t()), memory)
+
+    def sequence(
+        self,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        keep: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All steps: one fused kernel around a dense CfC, else step by step."""
+        inner = self.cell
+        if not isinstance(inner, CfCCell) or inner.backbone is not None or inner.mode == "pure":
+            return super().sequence(inputs, state, keep, timespans)
+        lstm, cfc = (self.weight_ih, self.weight_hh, self.bias), inner.prepare(timespans is not None)
+        states = mixed_memory_sequence(inputs, state, *lstm, *cfc, keep, timespans, inner.mode)
+        return states[..., : inner.state_size], states
 
     @torch.no_grad()
     def import_lstm(self, lstm: Any) -> None:
