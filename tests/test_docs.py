@@ -94,16 +94,16 @@ def test_settings_on_the_policies_page_are_the_extractors():
     assert documented == {argument: repr(defaults[argument].default).replace("'", '"') for argument in LIQUID_ARGUMENTS}
 
 
-def test_defaults_on_the_memory_page_are_the_algorithms():
-    from velora_sb3 import RecurrentSAC
+@pytest.mark.parametrize(("algorithm", "column"), [("SAC", 1), ("TQC", 1), ("DQN", 2), ("QRDQN", 2)])
+def test_defaults_on_the_memory_page_are_the_algorithms(algorithm, column):
+    import velora_sb3
 
     section = (ROOT / "docs" / "memory.md").read_text().partition("## Recurrent off-policy")[2].partition("\n### ")[0]
-    documented = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", section, re.M))
-    signature = inspect.signature(RecurrentSAC).parameters
-    assert {"sequence_length", "burn_in_length", "stored_state"} <= set(documented)
-    assert {name: ast.literal_eval(default) for name, default in documented.items()} == {
-        name: signature[name].default for name in documented
-    }
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|", section, re.M)
+    documented = {row[0]: ast.literal_eval(row[column]) for row in rows}
+    signature = inspect.signature(getattr(velora_sb3, f"Recurrent{algorithm}")).parameters
+    assert {"sequence_length", "burn_in_length", "stored_state", "batch_size", "learning_rate"} <= set(documented)
+    assert documented == {name: signature[name].default for name in documented}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize, sync_envs_normalization
 
 from velora_sb3.algorithms import RecurrentSAC
-from velora_sb3.benchmarks.memory_tasks import CARTPOLE, LIQUID, LSTM, PENDULUM, TASKS, Candidate, Task
+from velora_sb3.benchmarks.memory_tasks import CARTPOLE, LIQUID, LSTM, MIXED_LIQUID, PENDULUM, TASKS, Candidate, Task
 from velora_sb3.benchmarks.runs import Job
 from velora_sb3.benchmarks.timing import time_in_turns
 
@@ -114,9 +114,9 @@ def evaluate(model: BaseAlgorithm, task: Task, candidate: Candidate, seed: int) 
 def speeds(rounds: int) -> dict[str, float]:
     """Training steps per second, in turns in one process.
 
-    RecurrentPPO with liquid cells and with LSTMs of the same width, RL Zoo's settings for CartPoleNoVel, sb3-contrib's
-    own policy and the one without its loop over time that learning curves are made with; RecurrentSAC
-    with its defaults and SAC with its default ``MlpPolicy`` on PendulumNoVel.
+    RecurrentPPO with RL Zoo's settings for CartPoleNoVel: liquid cells, with and without mixed memory, and LSTMs of the
+    same width, in sb3-contrib's own policy and in the one without its loop over time that learning curves are made
+    with. RecurrentSAC with its defaults and SAC with its default ``MlpPolicy`` on PendulumNoVel.
 
     Args:
         rounds: Counted rounds.
@@ -125,8 +125,9 @@ def speeds(rounds: int) -> dict[str, float]:
         Steps per second by candidate.
     """
     on_policy = TASKS["CartPoleNoVel, on policy"]
-    liquid, lstm = on_policy.candidates[LIQUID], on_policy.candidates[LSTM]
-    candidates = {LIQUID: liquid, LSTM: replace(lstm, policy="MlpLstmPolicy"), f"{LSTM} without its loop": lstm}
+    lstm = on_policy.candidates[LSTM]
+    candidates = {name: on_policy.candidates[name] for name in (LIQUID, MIXED_LIQUID)}
+    candidates |= {LSTM: replace(lstm, policy="MlpLstmPolicy"), f"{LSTM} without its loop": lstm}
     models: dict[str, tuple[BaseAlgorithm, int]] = {
         f"{name}, {CARTPOLE}": (make_model(on_policy, candidate, 0), 2_048) for name, candidate in candidates.items()
     }

@@ -25,7 +25,7 @@ from velora_sb3.envs import IrregularSampling  # and registers the ids
 
 MLP = {"net_arch": [64, 64]}
 LIQUID, LSTM = "RecurrentPPO, liquid", "RecurrentPPO, LSTM"
-MIXED = {"mixed_memory": True}
+MIXED_LIQUID = f"{LIQUID}, mixed memory"
 IRREGULAR: dict[str, dict[str, Any]] = {
     "irregular": {"hold_probabilities": [0.25] * 4},  # an observation after one to four steps
     "20 % dropped": {"drop_probability": 0.2},
@@ -89,12 +89,17 @@ def _on_policy(zoo: Mapping[str, Any], width: int) -> dict[str, Candidate]:
     }
 
 
+def _mixed(liquid: Candidate) -> Candidate:
+    return replace(liquid, policy_kwargs={**liquid.policy_kwargs, "mixed_memory": True})
+
+
 def _irregular(env_id: str, zoo: Mapping[str, Any], **sampling: Any) -> Task:
     """Liquid cells with timespans beside LSTMs that have the time as one more input."""
     regular = _on_policy(zoo, 64)
     liquid = replace(regular[LIQUID], normalized_keys=["observation"])
     lstm = replace(regular[LSTM], wrapper=FlattenObservation)
-    return Task(_masked(env_id, **sampling), (50_000,), {LIQUID: liquid, LSTM: lstm})  # decisions, not steps
+    candidates = {LIQUID: liquid, MIXED_LIQUID: _mixed(liquid), LSTM: lstm}
+    return Task(_masked(env_id, **sampling), (50_000,), candidates)  # decisions, not steps
 
 
 ZOO_PENDULUM: dict[str, Any] = {
@@ -128,10 +133,6 @@ def _ppo(zoo: Mapping[str, Any], frames: int) -> Candidate:
     return Candidate(PPO, "MlpPolicy", zoo["settings"], MLP, frames, zoo["n_envs"], normalize=True)
 
 
-def _mixed(liquid: Candidate) -> Candidate:
-    return replace(liquid, policy_kwargs={**liquid.policy_kwargs, **MIXED})
-
-
 CARTPOLE_ON_POLICY = _on_policy(ZOO_CARTPOLE, 64)
 TASKS: dict[str, Task] = {
     "PendulumNoVel": Task(
@@ -162,8 +163,6 @@ TASKS: dict[str, Task] = {
         {
             "RecurrentDQN": _off_policy(RecurrentDQN, "LiquidPolicy"),
             "RecurrentQRDQN": _off_policy(RecurrentQRDQN, "LiquidPolicy"),
-            "RecurrentDQN, mixed memory": _off_policy(RecurrentDQN, "LiquidPolicy", policy_kwargs=MIXED),
-            "RecurrentQRDQN, mixed memory": _off_policy(RecurrentQRDQN, "LiquidPolicy", policy_kwargs=MIXED),
             "DQN, MLP, 4 frames": _off_policy(DQN, "MlpPolicy", 4, MLP),
             "DQN, MLP": _off_policy(DQN, "MlpPolicy", policy_kwargs=MLP),
             "QRDQN, MLP, 4 frames": _off_policy(QRDQN, "MlpPolicy", 4, MLP),
@@ -174,7 +173,7 @@ TASKS: dict[str, Task] = {
         (100_000,),
         {
             **CARTPOLE_ON_POLICY,
-            f"{LIQUID}, mixed memory": _mixed(CARTPOLE_ON_POLICY[LIQUID]),
+            MIXED_LIQUID: _mixed(CARTPOLE_ON_POLICY[LIQUID]),
             "PPO, MLP, 4 frames": _ppo(ZOO_CARTPOLE, 4),
             "PPO, MLP": _ppo(ZOO_CARTPOLE, 1),
         },
