@@ -52,9 +52,9 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, float
     "ncps's, encoder 64": (SAC_TASK, {}, {**NCPS, "encoder_units": 64}, {}),
     "ncps's, one memory for actor and critics": (SAC_TASK, {}, {**NCPS, "share_features_extractor": True}, {}),
     "the default": (DQN_TASK, {}, {}, {}),
-    "windows of 32 after 16, 16 of them": (
+    "windows of 8 after 24, 64 of them": (
         DQN_TASK,
-        {"sequence_length": 32, "burn_in_length": 16, "batch_size": 16},
+        {"sequence_length": 8, "burn_in_length": 24, "batch_size": 64},
         {},
         {},
     ),
@@ -65,7 +65,7 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, float
     "learning rate 1e-3": (DQN_TASK, {"learning_rate": 1e-3}, {}, {}),
     "learning rate falling from 1e-3": (DQN_TASK, {"learning_rate": falling(1e-3)}, {}, {}),
     "an update every 2 steps": (DQN_TASK, {"train_freq": 2}, {}, {}),
-    "16 windows at every step": (DQN_TASK, {"train_freq": 1, "batch_size": 16}, {}, {}),
+    "8 windows at every step": (DQN_TASK, {"train_freq": 1, "batch_size": 8}, {}, {}),
     "gamma 0.98": (DQN_TASK, {"gamma": 0.98}, {}, {}),
     "DQN's tau 0.01": (DQN_TASK, {"tau": 0.01}, {}, {}),
     "DQN's tau 0.00125": (DQN_TASK, {"tau": 0.00125}, {}, {}),

@@ -33,16 +33,14 @@ class DeterministicActorMixin(RecurrentOffPolicyMixin):
 class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
     """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one.
 
-    Windows are short, many and warmed up, and the target network follows slowly at every step; SB3's own default copies
-    it every 10,000.
+    Windows are warmed up, and the target network follows slowly at every step; SB3's own default copies it every
+    10,000.
 
     Args:
         policy: As ``RecurrentOffPolicyMixin``'s.
         env: The same.
         learning_rate: As SB3's.
-        sequence_length: Steps of a window from the replay buffer to learn from.
-        burn_in_length: Steps before them that only warm up the memory.
-        batch_size: Windows in a batch.
+        burn_in_length: Steps before a window's own that only warm up the memory.
         tau: Share of the way that the target network goes at each update of it.
         target_update_interval: Steps between those updates, at least one step of all environments.
         **kwargs: As ``RecurrentOffPolicyMixin``'s.
@@ -56,15 +54,12 @@ class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
         env: Any,
         learning_rate: Any = 5e-4,
         *,
-        sequence_length: int = 8,
-        burn_in_length: int = 24,
-        batch_size: int = 64,
+        burn_in_length: int = 16,
         tau: float = 0.005,
         target_update_interval: int = 1,
         **kwargs: Any,
     ) -> None:
-        kwargs |= {"sequence_length": sequence_length, "burn_in_length": burn_in_length, "batch_size": batch_size}
-        kwargs |= {"tau": tau, "target_update_interval": target_update_interval}
+        kwargs |= {"burn_in_length": burn_in_length, "tau": tau, "target_update_interval": target_update_interval}
         super().__init__(policy, env, learning_rate, **kwargs)
 
     def _setup_model(self) -> None:
