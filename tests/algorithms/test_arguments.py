@@ -7,6 +7,7 @@ from sb3_contrib import CrossQ, RecurrentPPO
 from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.save_util import save_to_pkl
 
 from tests.algorithms.recurrent import ALGORITHMS, make_env, make_model
 from tests.compat.algorithms import OBSERVATIONS, RandomEnv
@@ -146,6 +147,14 @@ def test_a_buffer_of_single_transitions_is_refused(tmp_path):
     with pytest.raises(ValueError, match="RecurrentSAC samples windows, .* holds a ReplayBuffer"):
         model.load_replay_buffer(tmp_path / "buffer")
     model.learn(20)  # nothing is lost
+
+
+def test_what_is_no_buffer_at_all_leaves_the_model_s_own(tmp_path):
+    save_to_pkl(tmp_path / "buffer.pkl", {"no": "buffer"})
+    model = make_model(RecurrentSAC)
+    with pytest.raises(AssertionError, match="must inherit from ReplayBuffer"):  # SB3's own
+        model.load_replay_buffer(tmp_path / "buffer.pkl")
+    model.learn(20)
 
 
 def test_a_state_of_another_policy_is_explained():

@@ -151,10 +151,10 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             ValueError: If the buffer is none of sequences, or does not fit the model.
         """
         before = self.replay_buffer
-        super().load_replay_buffer(path, truncate_last_traj)
         try:
+            super().load_replay_buffer(path, truncate_last_traj)
             self._adopt_buffer(path, truncate_last_traj)
-        except ValueError:
+        except Exception:  # SB3 too checks what it has put in place already
             self.replay_buffer = before
             raise
 

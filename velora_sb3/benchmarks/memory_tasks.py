@@ -80,25 +80,25 @@ def _off_policy(algorithm: Any, policy: str, frames: int = 1, policy_kwargs: dic
 
 
 def _on_policy(zoo: Mapping[str, Any], width: int) -> dict[str, Candidate]:
-    """RecurrentPPO with liquid cells and with LSTMs of one width, with RL Zoo's settings."""
+    """RecurrentPPO with liquid cells, without and with mixed memory, and LSTMs of one width, with RL Zoo's settings."""
     heads = {"net_arch": {"pi": [64], "vf": [64]}, "ortho_init": False, **zoo["policy_kwargs"]}
     common = {"settings": zoo["settings"], "n_envs": zoo["n_envs"], "normalize": True}
+    liquid = {**heads, "units": width}
     return {
-        LIQUID: Candidate(RecurrentPPO, "LiquidPolicy", policy_kwargs={**heads, "units": width}, **common),
+        LIQUID: Candidate(RecurrentPPO, "LiquidPolicy", policy_kwargs=liquid, **common),
+        MIXED_LIQUID: Candidate(RecurrentPPO, "LiquidPolicy", policy_kwargs={**liquid, "mixed_memory": True}, **common),
         LSTM: Candidate(RecurrentPPO, LstmPolicy, policy_kwargs={**heads, "lstm_hidden_size": width}, **common),
     }
 
 
-def _mixed(liquid: Candidate) -> Candidate:
-    return replace(liquid, policy_kwargs={**liquid.policy_kwargs, "mixed_memory": True})
-
-
 def _irregular(env_id: str, zoo: Mapping[str, Any], **sampling: Any) -> Task:
     """Liquid cells with timespans beside LSTMs that have the time as one more input."""
-    regular = _on_policy(zoo, 64)
-    liquid = replace(regular[LIQUID], normalized_keys=["observation"])
-    lstm = replace(regular[LSTM], wrapper=FlattenObservation)
-    candidates = {LIQUID: liquid, MIXED_LIQUID: _mixed(liquid), LSTM: lstm}
+    candidates = {
+        name: replace(candidate, wrapper=FlattenObservation)
+        if name == LSTM
+        else replace(candidate, normalized_keys=["observation"])
+        for name, candidate in _on_policy(zoo, 64).items()
+    }
     return Task(_masked(env_id, **sampling), (50_000,), candidates)  # decisions, not steps
 
 
@@ -133,7 +133,6 @@ def _ppo(zoo: Mapping[str, Any], frames: int) -> Candidate:
     return Candidate(PPO, "MlpPolicy", zoo["settings"], MLP, frames, zoo["n_envs"], normalize=True)
 
 
-CARTPOLE_ON_POLICY = _on_policy(ZOO_CARTPOLE, 64)
 TASKS: dict[str, Task] = {
     "PendulumNoVel": Task(
         _masked(PENDULUM),
@@ -172,8 +171,7 @@ TASKS: dict[str, Task] = {
         _masked(CARTPOLE),
         (100_000,),
         {
-            **CARTPOLE_ON_POLICY,
-            MIXED_LIQUID: _mixed(CARTPOLE_ON_POLICY[LIQUID]),
+            **_on_policy(ZOO_CARTPOLE, 64),
             "PPO, MLP, 4 frames": _ppo(ZOO_CARTPOLE, 4),
             "PPO, MLP": _ppo(ZOO_CARTPOLE, 1),
         },

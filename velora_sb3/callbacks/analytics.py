@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
+from abc import abstractmethod
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -81,15 +82,15 @@ class Analytics(VeloraCallback):
 
     # What subclasses override.
 
+    @abstractmethod
     def _new_key(self) -> str:
         """A key for a new run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _open(
         self, name: str | None, tags: list[str] | None, config: dict[str, Any], continues: bool
     ) -> Tracker | None:
         """Start the run, which may exist if it continues; None to record nothing."""
-        raise NotImplementedError
 
     # The base's hooks.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from velora_sb3._optional import install_line, missing_modules
@@ -76,9 +77,9 @@ class EpisodePlots(VeloraCallback):
 
         return pd.DataFrame(self._rows, columns=list(COLUMNS), dtype=float)
 
+    @abstractmethod
     def _draw(self, *, final: bool) -> None:
         """Draw the episodes; ``final`` if training is over."""
-        raise NotImplementedError
 
     def _title(self) -> str:
         return f"{type(self.model).__name__} on {self._env_name}, {self.num_timesteps:,} timesteps"

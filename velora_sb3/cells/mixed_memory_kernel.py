@@ -77,7 +77,9 @@ class _MixedMemorySequence(torch.autograd.Function):
         flat = inputs.reshape(-1, features)
         products = torch.addmm(lstm_bias, flat, lstm_ih.t()).view(steps, batch, 4 * size)
         gates = torch.addmm(bias, flat, weight_ih.t()).view(steps, batch, len(bias))
-        carried, written, memories, squashed = inputs.new_empty(4, steps, batch, size).unbind(0)
+        written, squashed = inputs.new_empty(2, steps, batch, size).unbind(0)
+        states = inputs.new_empty(steps, batch, 2 * size)
+        carried, memories = states.chunk(2, dim=-1)
 
         products[..., 2 * size : 3 * size] += 1  # the forget gate's offset
         lstm_recurrent, recurrent = lstm_hh.clone(), weight_hh.clone()
@@ -109,10 +111,10 @@ class _MixedMemorySequence(torch.autograd.Function):
             carried.mul_(2).sub_(1)
         ctx.save_for_backward(
             *(inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, keep, timespans),
-            *(products, gates, carried, written, memories, squashed),
+            *(products, gates, written, squashed, states),
         )
         ctx.mode = mode
-        return torch.cat([carried, memories], dim=-1)
+        return states
 
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[Optional, ...]:
@@ -120,16 +122,12 @@ class _MixedMemorySequence(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_states), None)
         inputs, state, lstm_ih, lstm_hh, _, weight_ih, weight_hh, _, keep, timespans = arguments
-        products, gates, carried, written, memories, squashed = made
-        steps, batch, size = carried.shape
+        products, gates, written, squashed, states = made
+        steps, batch, size = written.shape
         needs = ctx.needs_input_grad
-        initial = torch.zeros_like(grad_states[0]) if state is None else state
-        hidden_before, memory_before = (
-            torch.cat([first.unsqueeze(0), after[:-1]])
-            for first, after in zip(initial.chunk(2, dim=-1), (carried, memories), strict=True)
-        )
-        if keep is not None:
-            hidden_before, memory_before = hidden_before * keep, memory_before * keep
+        initial = torch.zeros_like(states[0]) if state is None else state
+        before = torch.cat([initial.unsqueeze(0), states[:-1]])
+        hidden_before, memory_before = (before if keep is None else before * keep).chunk(2, dim=-1)
 
         # Derivatives of all steps: of what was written by memory and output gate, of the memory by its three gates.
         grad_gates = gate_derivatives(ctx.mode, gates, timespans, None, None)  # in place, as each is used once
@@ -141,15 +139,13 @@ class _MixedMemorySequence(torch.autograd.Function):
         grad_products[:, :, 2] = torch.addcmul(forget_gate, forget_gate, forget_gate, value=-1).mul_(memory_before)
         grad_products[:, :, 3] = torch.addcmul(output_gate, output_gate, output_gate, value=-1).mul_(squashed)
 
-        grad_hidden, grad_memory = (
-            grad.clone(memory_format=torch.contiguous_format) for grad in grad_states.chunk(2, dim=-1)
-        )
+        grad_hidden, grad_memory = grad_states.clone(memory_format=torch.contiguous_format).chunk(2, dim=-1)
         hidden, memory, of_written = grad_hidden.unbind(0), grad_memory.unbind(0), by_memory.unbind(0)
         hidden_columns, memory_columns = grad_hidden.unsqueeze(2).unbind(0), grad_memory.unsqueeze(2).unbind(0)
         blocks, rows = grad_gates.unbind(0), grad_gates.flatten(2).unbind(0)
         of_memory, of_output = grad_products[:, :, :3].unbind(0), grad_products[:, :, 3].unbind(0)
         lstm_rows, forget = grad_products.flatten(2).unbind(0), forget_gate.unbind(0)
-        through = carried.new_empty(batch, size)
+        through = states.new_empty(batch, size)
         for t in range(steps - 1, -1, -1):
             blocks[t].mul_(hidden_columns[t])
             torch.mm(rows[t], weight_hh, out=through)
