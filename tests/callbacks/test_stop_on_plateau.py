@@ -77,6 +77,12 @@ def test_once_others_of_its_group_have_come_only_their_rows_count():
         )
 
 
+def test_a_number_that_comes_after_the_last_step_is_no_mistake():
+    stop = StopOnPlateau("rollout/ep_rew_mean")
+    PPO("MlpPolicy", "CartPole-v1", n_steps=64).learn(64, callback=stop)  # logs once, when no step follows
+    assert stop.best is None
+
+
 @pytest.mark.parametrize("place", ["list", "after evaluation"])
 def test_evaluations(tmp_path, place):
     (tmp_path / "evaluation").mkdir()

@@ -113,7 +113,8 @@ class StopOnPlateau(VeloraCallback):
 
     def _on_end(self) -> None:
         self._log.leave()
-        if not self._has_come and not self.cut_short:
+        came_last = self._log.get(self.monitor) is not None  # in a row after the last step, which nothing judges
+        if not (self._has_come or came_last or self.cut_short):
             warnings.warn(f"StopOnPlateau had nothing to judge: {self._log.unknown(self.monitor)}", stacklevel=2)
 
     def _judge(self, value: float, timestep: int) -> None:
