@@ -24,6 +24,7 @@ def make_model(algorithm, env=None, policy_kwargs=None, **more):
     settings = {
         "sequence_length": 4,
         "burn_in_length": 0,
+        "n_steps": 1,
         "batch_size": 3,
         "learning_starts": 10,
         "buffer_size": 300,

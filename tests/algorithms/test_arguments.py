@@ -20,11 +20,12 @@ from velora_sb3.memory import SequenceReplayBuffer
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_steps": 3}, "has no n-step returns: windows hold single steps, leave out n_steps"),
         ({"optimize_memory_usage": True}, "leave out optimize_memory_usage"),
         ({"replay_buffer_class": HerReplayBuffer}, "cannot use HerReplayBuffer .hindsight replay"),
         ({"replay_buffer_class": NStepReplayBuffer}, "cannot use NStepReplayBuffer"),
-        ({"replay_buffer_kwargs": {"sequence_length": 9}}, "not in replay_buffer_kwargs"),
+        ({"replay_buffer_kwargs": {"sequence_length": 9}}, "takes sequence_length itself: not in replay_buffer_kwargs"),
+        ({"replay_buffer_kwargs": {"n_steps": 3, "gamma": 0.9}}, "takes gamma and n_steps itself"),
+        ({"n_steps": 0}, "n_steps must be an integer of at least 1, got 0"),
         ({"sequence_length": 0}, "sequence_length must be an integer of at least 1"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
     ],
@@ -67,10 +68,11 @@ def test_lengths_given_at_load_are_those_of_the_windows(tmp_path):
     model = make_model(RecurrentSAC).learn(20)
     model.save(tmp_path / "model")
     model.save_replay_buffer(tmp_path / "buffer")
-    loaded = RecurrentSAC.load(tmp_path / "model", env=model.get_env(), sequence_length=6, burn_in_length=2)
-    assert loaded.replay_buffer.window_length == 8
-    loaded.load_replay_buffer(tmp_path / "buffer")
-    assert loaded.replay_buffer.window_length == 8
+    loaded = RecurrentSAC.load(tmp_path / "model", env=model.get_env(), sequence_length=6, burn_in_length=2, n_steps=4)
+    for _ in range(2):
+        assert loaded.replay_buffer.window_length == 8
+        assert loaded.replay_buffer.n_steps == 4
+        loaded.load_replay_buffer(tmp_path / "buffer")
     loaded.learn(10, reset_num_timesteps=False)
 
 

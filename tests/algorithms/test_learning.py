@@ -55,6 +55,19 @@ def test_cells_and_burn_in(algorithm, liquid):
     assert every_memory_learned(before, model)
 
 
+@pytest.mark.parametrize("observations", ["vector", "dict"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_n_step_returns(algorithm, observations):
+    env = VecNormalize(DummyVecEnv([lambda: make_env(algorithm, observations)] * 2), norm_obs=False)
+    model = make_model(algorithm, env, n_steps=3, gamma=0.9)
+    before = weights(model)
+    model.learn(2 * STEPS)
+    assert every_memory_learned(before, model)
+    assert (model.replay_buffer.n_steps, model.replay_buffer.gamma) == (3, 0.9)
+    dtypes = {value.dtype for value in model.replay_buffer.sample(12)[2:] if isinstance(value, torch.Tensor)}
+    assert dtypes == {torch.float32}
+
+
 @pytest.mark.parametrize("algorithm", CONTINUOUS)
 def test_a_features_extractor_shared_by_actor_and_critic(algorithm):
     model = make_model(algorithm, policy_kwargs={"share_features_extractor": True})

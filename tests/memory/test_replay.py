@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
@@ -98,6 +98,45 @@ def test_ends_by_a_time_limit_bootstrap_as_in_sb3():
     ended = observations[..., 2] == EPISODE - 1
     terminated = ended & (observations[..., 1] % 2 == 0)
     torch.testing.assert_close(sample.dones.view(4, -1), terminated.float())
+
+
+@pytest.mark.parametrize("burn_in_length", [0, 3])
+@pytest.mark.parametrize("n_steps", [2, 3, 7])
+@pytest.mark.parametrize("steps", [30, 57], ids=["filling", "wrapped around"])
+def test_n_step_returns_are_those_of_sb3_s_buffer_and_shorter_at_a_window_s_end(steps, n_steps, burn_in_length):
+    length, count, returns = 6, 60, {"gamma": 0.9}
+    lengths = {"sequence_length": length, "burn_in_length": burn_in_length}
+    sample = filled(steps, n_envs=1, n_steps=n_steps, **lengths, **returns).sample(length * count)
+    observations = sample.observations.observations.view(-1, count, 3)[burn_in_length:]
+    numbers = (observations[..., 1] * EPISODE + observations[..., 2]).long().numpy()
+    batch = sample.next_observations
+    following = batch.next_observations[batch.following].view(length, count, 3)
+    got = [values.view(length, count, 1) for values in (sample.rewards, sample.dones, sample.discounts)]
+    for step in range(length):
+        left = min(n_steps, length - step)
+        plain = filled(steps, n_envs=1, kind=NStepReplayBuffer, n_steps=left, **returns)
+        expected = plain._get_samples(numbers[step] % 40)
+        torch.testing.assert_close(following[step], expected.next_observations)
+        for ours, theirs in zip(got, (expected.rewards, expected.dones, expected.discounts), strict=True):
+            torch.testing.assert_close(ours[step], theirs)
+    assert sample.discounts.unique().numel() == min(n_steps, EPISODE)  # of every length
+
+
+def test_without_n_step_returns_the_next_observation_is_the_next():
+    sample = filled(30, sequence_length=4).sample(4)
+    assert sample.discounts is None
+    assert sample.next_observations.following is None
+
+
+def test_n_step_returns_add_normalized_rewards():
+    env = VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")]))
+    env.ret_rms.var, env.clip_reward = np.array(4.0), 1000.0
+    two_steps = filled(30, n_envs=1, sequence_length=4, n_steps=2, gamma=0.5)
+    np.random.seed(0)
+    raw = two_steps.sample(4 * 50).rewards
+    env.norm_obs = False
+    np.random.seed(0)
+    torch.testing.assert_close(two_steps.sample(4 * 50, env).rewards, raw / 2, rtol=1e-4, atol=1e-4)
 
 
 def test_burn_in_comes_before_the_learned_steps():
@@ -202,6 +241,7 @@ def test_windows_are_normalized_as_sb3_normalizes():
     [
         ({"sequence_length": 0}, "sequence_length must be an integer of at least 1, got 0"),
         ({"burn_in_length": -1}, "burn_in_length must be an integer of at least 0, got -1"),
+        ({"n_steps": 0}, "n_steps must be an integer of at least 1, got 0"),
         ({"optimize_memory_usage": True, "handle_timeout_termination": False}, "leave it out"),
         ({"handle_timeout_termination": False}, "hides where episodes were cut"),
     ],

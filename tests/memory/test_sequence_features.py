@@ -64,6 +64,15 @@ def test_features_of_next_observations_are_those_of_one_more_step_also_at_episod
     torch.testing.assert_close(extractor(batch.looking_ahead()), extractor(more), atol=1e-12, rtol=0)
 
 
+def test_features_after_an_n_step_return_are_those_of_its_last_step(extractor):
+    batch = make_batch()
+    following = torch.randint(T * B, (T * B,), generator=torch.Generator().manual_seed(0))
+    expected = extractor(batch.looking_ahead())[following]
+    later = replace(batch, following=following)
+    torch.testing.assert_close(extractor(later.looking_ahead()), expected, atol=0, rtol=0)
+    torch.testing.assert_close(extractor(later), extractor(batch), atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("burn_in", [0, 2])
 def test_a_window_from_a_stored_state_is_the_rest_of_the_whole(extractor, burn_in):
     whole, cut = make_batch(), 3

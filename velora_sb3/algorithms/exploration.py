@@ -33,14 +33,15 @@ class DeterministicActorMixin(RecurrentOffPolicyMixin):
 class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
     """For DQN and QR-DQN: the memory advances also where a random action replaces the greedy one.
 
-    Windows are warmed up, and the target network follows slowly at every step; SB3's own default copies it every
-    10,000.
+    Windows are warmed up, returns have five steps, and the target network follows slowly at every step; SB3's own
+    default copies it every 10,000.
 
     Args:
         policy: As ``RecurrentOffPolicyMixin``'s.
         env: The same.
         learning_rate: As SB3's.
         burn_in_length: Steps before a window's own that only warm up the memory.
+        n_steps: Rewards of a return before it bootstraps; fewer where the episode or the window ends sooner.
         tau: Share of the way that the target network goes at each update of it.
         target_update_interval: Steps between those updates, at least one step of all environments.
         **kwargs: As ``RecurrentOffPolicyMixin``'s.
@@ -55,11 +56,13 @@ class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
         learning_rate: Any = 5e-4,
         *,
         burn_in_length: int = 16,
+        n_steps: int = 5,
         tau: float = 0.005,
         target_update_interval: int = 1,
         **kwargs: Any,
     ) -> None:
-        kwargs |= {"burn_in_length": burn_in_length, "tau": tau, "target_update_interval": target_update_interval}
+        kwargs |= {"burn_in_length": burn_in_length, "n_steps": n_steps}
+        kwargs |= {"tau": tau, "target_update_interval": target_update_interval}
         super().__init__(policy, env, learning_rate, **kwargs)
 
     def _setup_model(self) -> None:

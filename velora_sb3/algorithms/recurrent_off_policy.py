@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from velora_sb3.cells._checks import check_positive
 from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
 from velora_sb3.memory.actions import action_size, encode_actions
 from velora_sb3.policies.acting import RecurrentPolicyMixin, State
+
+# What the algorithm hands to the replay buffer.
+SAMPLING = ("sequence_length", "burn_in_length", "n_steps", "gamma")
 
 
 class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
@@ -37,8 +41,8 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         **kwargs: Everything else is SB3's.
 
     Raises:
-        ValueError: For what cannot work: n-step returns, hindsight replay, ``optimize_memory_usage``, a policy that
-            does not remember.
+        ValueError: For what cannot work: hindsight replay, ``optimize_memory_usage``, a policy that does not
+            remember.
         TypeError: For an unknown argument.
     """
 
@@ -111,12 +115,11 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         unknown = sorted(set(kwargs) - known)
         if unknown:
             raise TypeError(f"{name} has no argument {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
-        if kwargs.get("n_steps", 1) != 1:
-            raise ValueError(f"{name} has no n-step returns: windows hold single steps, leave out n_steps")
         if kwargs.get("optimize_memory_usage"):
             raise ValueError(f"{name} needs the last observation of an episode: leave out optimize_memory_usage")
-        if {"sequence_length", "burn_in_length"} & set(kwargs.get("replay_buffer_kwargs") or {}):
-            raise ValueError(f"{name} takes sequence_length and burn_in_length itself: not in replay_buffer_kwargs")
+        taken = sorted(set(SAMPLING) & set(kwargs.get("replay_buffer_kwargs") or {}))
+        if taken:
+            raise ValueError(f"{name} takes {' and '.join(taken)} itself: not in replay_buffer_kwargs")
         buffer_class = kwargs.get("replay_buffer_class")
         if buffer_class is not None and not issubclass(buffer_class, SequenceReplayBuffer):
             raise ValueError(
@@ -133,9 +136,10 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
                 f"{type(self).__name__} needs a policy that remembers, {self.policy_class.__name__} does not: "
                 "use 'LiquidPolicy'"
             )
-        lengths = {"sequence_length": self.sequence_length, "burn_in_length": self.burn_in_length}
-        self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, **lengths}
-        super()._setup_model()
+        self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, **{name: getattr(self, name) for name in SAMPLING}}
+        with warnings.catch_warnings():  # SB3 knows no other replay buffer than its own that has n-step returns
+            warnings.filterwarnings("ignore", message="`n_steps=.*` is ignored")
+            super()._setup_model()
         if self.stored_state:
             self.replay_buffer.store_states(self.policy.stored_state_size)
 
@@ -167,8 +171,8 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             )
         if truncate_last_traj:
             buffer.cut_episodes()
-        buffer.sequence_length = self.sequence_length
-        buffer.burn_in_length = self.burn_in_length
+        for name in SAMPLING:
+            setattr(buffer, name, getattr(self, name))
         if not self.stored_state:
             buffer.states = None
         self._check_buffer()

@@ -2,7 +2,7 @@
 
 Where RL Zoo has tuned settings for RecurrentPPO (``hyperparams/ppo_lstm.yml``), both kinds of memory run with those.
 Off policy every candidate has a learning rate of 1e-3, which falls to zero for DQN, QR-DQN and their recurrent forms,
-whose targets follow alike, and, where it takes one, action noise of 0.1.
+whose returns have as many steps and whose targets follow alike, and, where it takes one, action noise of 0.1.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ def _masked(env_id: str, **sampling: Any) -> Callable[[], gym.Env[Any, Any]]:
 
 def _off_policy(algorithm: Any, policy: str, frames: int = 1, policy_kwargs: dict[str, Any] | None = None) -> Candidate:
     settings: dict[str, Any] = {"learning_rate": 1e-3}
-    if issubclass(algorithm, DQN | QRDQN):  # targets follow as those of their recurrent forms do
-        settings = {"learning_rate": _falling(1e-3), "tau": 0.005, "target_update_interval": 1}
+    if issubclass(algorithm, DQN | QRDQN):  # returns and targets as their recurrent forms have them
+        tau = 0.01 if issubclass(algorithm, QRDQN) else 0.005
+        settings = {"learning_rate": _falling(1e-3), "n_steps": 5, "tau": tau, "target_update_interval": 1}
     if issubclass(algorithm, TD3):  # DDPG too
         settings["action_noise"] = NormalActionNoise(np.zeros(1), 0.1 * np.ones(1))
     return Candidate(algorithm, policy, settings, policy_kwargs or {}, frames)

@@ -200,7 +200,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         return self._read(inputs[learned].flatten(0, 1), outputs.flatten(0, 1)), states
 
     def _follow(self, batch: SequenceBatch) -> torch.Tensor:
-        """Features of the observation after each learned step: one more step from the memory there."""
+        """Features of the observation after each learned step, or its return: one more step from the memory there."""
         fingerprint, states = batch.unrolled.get(id(self), (None, None))
         if (
             states is None
@@ -211,7 +211,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
             _, states = self._unroll(batch)
         inputs, timespans = self._inputs(batch.next_observations, batch.actions)
         outputs, _ = self.cell(inputs, states.flatten(0, 1), timespans)
-        return self._read(inputs, outputs)
+        features = self._read(inputs, outputs)
+        return features if batch.following is None else features[batch.following]
 
     def _read(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         if self.readout is None:

@@ -32,7 +32,8 @@ class StepInput:
 class SequenceBatch:
     """``B`` windows of ``T`` steps, of which the first ``burn_in`` only warm up the memory and ``L`` are learned from.
 
-    Stands for the observations of those ``L`` steps, or with ``ahead`` for the observations that follow each of them.
+    Stands for the observations of those ``L`` steps, or with ``ahead`` for the observations that follow each of them,
+    or each of their n-step returns.
     Observations are flattened, time before batch, as SB3's preprocessing wants one leading dimension.
     """
 
@@ -43,6 +44,7 @@ class SequenceBatch:
     actions: torch.Tensor  # (L * B, A), what preceded the next observations
     burn_in: int
     ahead: bool = False
+    following: torch.Tensor | None = None  # (L * B,) rows of what follows each step's return, None for its own row
     stored_state: torch.Tensor | None = None  # (B, S) of all networks before the first step, None for the zero state
     # Unrolled states of networks, by the network; shared by both views of one batch.
     unrolled: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)

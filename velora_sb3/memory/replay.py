@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from velora_sb3.cells._checks import check_positive
 from velora_sb3.memory.actions import encode_actions
 from velora_sb3.memory.inputs import SequenceBatch
+from velora_sb3.memory.n_step_returns import n_step_returns
 
 
 class SequenceReplayBuffer(ReplayBuffer):
@@ -39,6 +41,8 @@ class SequenceReplayBuffer(ReplayBuffer):
         handle_timeout_termination: Must be true.
         sequence_length: Steps of a window to learn from ``L``.
         burn_in_length: Steps before them.
+        n_steps: Rewards of a return before it bootstraps; fewer where the episode or the window ends sooner.
+        gamma: Discount of those rewards.
 
     Raises:
         ValueError: If a length is out of range or an unsupported option is set.
@@ -49,6 +53,7 @@ class SequenceReplayBuffer(ReplayBuffer):
     """
 
     states: np.ndarray | None = None  # (buffer_size, n_envs, S), before each observation
+    n_steps, gamma = 1, 0.99  # of a buffer that was saved before it had them
 
     def __init__(
         self,
@@ -61,8 +66,11 @@ class SequenceReplayBuffer(ReplayBuffer):
         handle_timeout_termination: bool = True,
         sequence_length: int = 32,
         burn_in_length: int = 0,
+        n_steps: int = 1,
+        gamma: float = 0.99,
     ) -> None:
         check_positive("sequence_length", sequence_length)
+        check_positive("n_steps", n_steps)
         check_positive("burn_in_length", burn_in_length, minimum=0)
         if optimize_memory_usage:
             raise ValueError("optimize_memory_usage overwrites the last observation of an episode: leave it out")
@@ -70,6 +78,7 @@ class SequenceReplayBuffer(ReplayBuffer):
             raise ValueError("handle_timeout_termination=False hides where episodes were cut: leave it out")
         super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
         self.sequence_length, self.burn_in_length = sequence_length, burn_in_length
+        self.n_steps, self.gamma = n_steps, gamma
 
     @property
     def window_length(self) -> int:
@@ -144,13 +153,22 @@ class SequenceReplayBuffer(ReplayBuffer):
             burn_in=burn_in,
             stored_state=None if self.states is None else self.to_torch(self.states[indices[0], envs]),
         )
-        dones = self.dones[flat] * (1 - self.timeouts[flat])
+        rewards = self._normalize_reward(self.rewards[flat].reshape(-1, 1), env)
+        dones, discounts = self.dones[flat] * (1 - self.timeouts[flat]), None
+        if self.n_steps > 1:
+            ended = self.dones[learned] > 0
+            returns, last = n_step_returns(rewards.reshape(-1, windows), ended, self.n_steps, self.gamma)
+            rewards, following = returns.reshape(-1, 1), (last * windows + np.arange(windows)).reshape(-1)
+            lengths = (last - np.arange(len(last))[:, None] + 1).reshape(-1, 1)
+            dones, discounts = dones[following], self.to_torch((self.gamma**lengths).astype(np.float32))
+            sequences = replace(sequences, following=torch.as_tensor(following, device=self.device))
         return ReplayBufferSamples(
             observations=sequences,  # type: ignore[arg-type]
             actions=self.to_torch(self.actions[flat]),
             next_observations=sequences.looking_ahead(),  # type: ignore[arg-type]
             dones=self.to_torch(dones.reshape(-1, 1)),
-            rewards=self.to_torch(self._normalize_reward(self.rewards[flat].reshape(-1, 1), env)),
+            rewards=self.to_torch(rewards),
+            discounts=discounts,
         )
 
     def _encoded(self, indices: Any, envs: Any) -> torch.Tensor:
