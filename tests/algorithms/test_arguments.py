@@ -26,6 +26,7 @@ from velora_sb3.memory import SequenceReplayBuffer
         ({"replay_buffer_kwargs": {"sequence_length": 9}}, "takes sequence_length itself: not in replay_buffer_kwargs"),
         ({"replay_buffer_kwargs": {"n_steps": 3, "gamma": 0.9}}, "takes gamma and n_steps itself"),
         ({"n_steps": 0}, "n_steps must be an integer of at least 1, got 0"),
+        ({"n_steps": None}, "n_steps must be an integer of at least 1, got None"),
         ({"sequence_length": 0}, "sequence_length must be an integer of at least 1"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
     ],
@@ -74,6 +75,23 @@ def test_lengths_given_at_load_are_those_of_the_windows(tmp_path):
         assert loaded.replay_buffer.n_steps == 4
         loaded.load_replay_buffer(tmp_path / "buffer")
     loaded.learn(10, reset_num_timesteps=False)
+
+
+def test_settings_changed_between_two_learns_and_another_buffer_count():
+    model, one_step = make_model(RecurrentDQN, n_steps=3).learn(20), make_model(RecurrentDQN).learn(20)
+    model.gamma, model.replay_buffer = 0.5, one_step.replay_buffer
+    model.learn(10, reset_num_timesteps=False)
+    assert (model.replay_buffer.n_steps, model.replay_buffer.gamma) == (3, 0.5)
+    assert set(model.replay_buffer.sample(40).discounts.flatten().tolist()) == {0.5, 0.25, 0.125}
+
+
+def test_a_buffer_class_with_its_own_arguments_has_n_step_returns_too():
+    class Mine(SequenceReplayBuffer):
+        def __init__(self, *spaces, device, n_envs, optimize_memory_usage, sequence_length, burn_in_length):
+            super().__init__(*spaces, device, n_envs, False, True, sequence_length, burn_in_length)
+
+    model = make_model(RecurrentDQN, n_steps=3, replay_buffer_class=Mine).learn(20)
+    assert model.replay_buffer.n_steps == 3
 
 
 def test_an_unknown_argument_is_named():

@@ -15,16 +15,17 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
 
-from velora_sb3 import RecurrentDQN, RecurrentSAC, RecurrentTD3
+from velora_sb3 import RecurrentDQN, RecurrentQRDQN, RecurrentSAC, RecurrentTD3
 from velora_sb3.benchmarks.runs import Job, parse_arguments, run_missing, table
 from velora_sb3.memory import LiquidExtractor
 
 FIRST_SEED = 100
 SAC_TASK, DQN_TASK = "RecurrentSAC PendulumNoVel", "RecurrentDQN CartPoleNoVel"
-TD3_TASK = "RecurrentTD3 PendulumNoVel"
+TD3_TASK, QRDQN_TASK = "RecurrentTD3 PendulumNoVel", "RecurrentQRDQN CartPoleNoVel"
 TASKS: dict[str, tuple[type[BaseAlgorithm], str, int]] = {
     SAC_TASK: (RecurrentSAC, "PendulumNoVel-v1", 8_000),
     DQN_TASK: (RecurrentDQN, "CartPoleNoVel-v1", 50_000),
+    QRDQN_TASK: (RecurrentQRDQN, "CartPoleNoVel-v1", 50_000),
     TD3_TASK: (RecurrentTD3, "PendulumNoVel-v1", 20_000),
 }
 NCPS = {"initialization": "ncps"}
@@ -52,6 +53,9 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, float
     "ncps's, encoder 64": (SAC_TASK, {}, {**NCPS, "encoder_units": 64}, {}),
     "ncps's, one memory for actor and critics": (SAC_TASK, {}, {**NCPS, "share_features_extractor": True}, {}),
     "the default": (DQN_TASK, {}, {}, {}),
+    "rate falling from 1e-3, returns of one step": (DQN_TASK, {"learning_rate": falling(1e-3), "n_steps": 1}, {}, {}),
+    "rate falling from 1e-3, of eight": (DQN_TASK, {"learning_rate": falling(1e-3), "n_steps": 8}, {}, {}),
+    "rate falling from 1e-3, of ten": (DQN_TASK, {"learning_rate": falling(1e-3), "n_steps": 10}, {}, {}),
     "windows of 8 after 24, 64 of them": (
         DQN_TASK,
         {"sequence_length": 8, "burn_in_length": 24, "batch_size": 64},
@@ -70,6 +74,10 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, float
     "DQN's tau 0.01": (DQN_TASK, {"tau": 0.01}, {}, {}),
     "DQN's tau 0.00125": (DQN_TASK, {"tau": 0.00125}, {}, {}),
     "target copied every 500 steps": (DQN_TASK, {"tau": 1.0, "target_update_interval": 500}, {}, {}),
+    "QRDQN, rate falling from 1e-3": (QRDQN_TASK, {"learning_rate": falling(1e-3)}, {}, {}),
+    "QRDQN, rate falling from 1e-3, tau 0.005": (QRDQN_TASK, {"learning_rate": falling(1e-3), "tau": 0.005}, {}, {}),
+    "QRDQN, rate falling from 1e-3, tau 0.02": (QRDQN_TASK, {"learning_rate": falling(1e-3), "tau": 0.02}, {}, {}),
+    "QRDQN, rate falling from 2e-3, tau 0.005": (QRDQN_TASK, {"learning_rate": falling(2e-3), "tau": 0.005}, {}, {}),
     "TD3's default": (TD3_TASK, NOISE, {}, {}),
     "learning after 100 steps": (TD3_TASK, {**NOISE, "learning_starts": 100}, {}, {}),
     "an update of the actor for each of the critics": (TD3_TASK, {**NOISE, "policy_delay": 1}, {}, {}),

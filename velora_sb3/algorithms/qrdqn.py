@@ -16,7 +16,7 @@ class RecurrentQRDQN(EpsilonGreedyMixin, QRDQN):  # type: ignore[misc]  # SB3 ha
         policy: As :class:`~velora_sb3.algorithms.exploration.EpsilonGreedyMixin`'s.
         env: The same.
         learning_rate: As SB3's.
-        tau: Share of the way that the target network goes at each update of it: quantiles follow more slowly than means.
+        tau: Share of the way that the target network goes at each update of it, twice DQN's.
         **kwargs: As :class:`~velora_sb3.algorithms.exploration.EpsilonGreedyMixin`'s.
     """
 

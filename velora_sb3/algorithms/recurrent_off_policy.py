@@ -18,7 +18,7 @@ from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
 from velora_sb3.memory.actions import action_size, encode_actions
 from velora_sb3.policies.acting import RecurrentPolicyMixin, State
 
-# What the algorithm hands to the replay buffer.
+# What the replay buffer samples by.
 SAMPLING = ("sequence_length", "burn_in_length", "n_steps", "gamma")
 
 
@@ -38,7 +38,8 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         stored_state: Whether windows start from the memory of when they were collected, instead of from zero.
         batch_size: Windows in a batch.
         learning_starts: Random steps before learning.
-        **kwargs: Everything else is SB3's.
+        **kwargs: Everything else is SB3's. With ``n_steps`` returns have so many steps, fewer where the episode or the
+            window ends sooner.
 
     Raises:
         ValueError: For what cannot work: hindsight replay, ``optimize_memory_usage``, a policy that does not
@@ -136,12 +137,19 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
                 f"{type(self).__name__} needs a policy that remembers, {self.policy_class.__name__} does not: "
                 "use 'LiquidPolicy'"
             )
-        self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, **{name: getattr(self, name) for name in SAMPLING}}
+        lengths = {"sequence_length": self.sequence_length, "burn_in_length": self.burn_in_length}
+        self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, **lengths}
+        check_positive("n_steps", self.n_steps)
         with warnings.catch_warnings():  # SB3 knows no other replay buffer than its own that has n-step returns
             warnings.filterwarnings("ignore", message="`n_steps=.*` is ignored")
             super()._setup_model()
+        self._hand_on_settings()
         if self.stored_state:
             self.replay_buffer.store_states(self.policy.stored_state_size)
+
+    def _hand_on_settings(self) -> None:
+        for name in SAMPLING:
+            setattr(self.replay_buffer, name, getattr(self, name))
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
         """As SB3's; windows are as long and start as this model's, whatever the buffer was saved with.
@@ -171,15 +179,15 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             )
         if truncate_last_traj:
             buffer.cut_episodes()
-        for name in SAMPLING:
-            setattr(buffer, name, getattr(self, name))
+        self._hand_on_settings()
         if not self.stored_state:
             buffer.states = None
         self._check_buffer()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         """As SB3's; where it resets the environments, the episodes in flight end in the replay buffer too."""
-        self._check_buffer()  # a loaded model may have been given another buffer
+        self._hand_on_settings()  # a loaded model may have been given another buffer, or a setting
+        self._check_buffer()
         if self._in_flight:  # stopped between step and storage: that transition is lost, so its episode cannot go on
             self._last_obs, self._in_flight = None, False
         going_on, self._last_episode_starts = self._last_episode_starts, None

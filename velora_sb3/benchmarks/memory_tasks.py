@@ -1,8 +1,9 @@
 """The tasks of the memory benchmark, and who is compared on each.
 
 Where RL Zoo has tuned settings for RecurrentPPO (``hyperparams/ppo_lstm.yml``), both kinds of memory run with those.
-Off policy every candidate has a learning rate of 1e-3, which falls to zero for DQN, QR-DQN and their recurrent forms,
-whose returns have as many steps and whose targets follow alike, and, where it takes one, action noise of 0.1.
+Off policy every candidate has a learning rate of 1e-3 and, where it takes one, action noise of 0.1. For DQN, QR-DQN and
+their recurrent forms the rate falls to zero; they learn from as many transitions, with returns of as many steps, and
+their targets follow alike.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def _off_policy(algorithm: Any, policy: str, frames: int = 1, policy_kwargs: dic
     if issubclass(algorithm, DQN | QRDQN):  # returns and targets as their recurrent forms have them
         tau = 0.01 if issubclass(algorithm, QRDQN) else 0.005
         settings = {"learning_rate": _falling(1e-3), "n_steps": 5, "tau": tau, "target_update_interval": 1}
+    if algorithm in (DQN, QRDQN):
+        settings["batch_size"] = 512  # as many transitions as 16 windows of 32 steps
     if issubclass(algorithm, TD3):  # DDPG too
         settings["action_noise"] = NormalActionNoise(np.zeros(1), 0.1 * np.ones(1))
     return Candidate(algorithm, policy, settings, policy_kwargs or {}, frames)
@@ -165,7 +168,7 @@ TASKS: dict[str, Task] = {
             "RecurrentQRDQN": _off_policy(RecurrentQRDQN, "LiquidPolicy"),
             "DQN, MLP, 4 frames": _off_policy(DQN, "MlpPolicy", 4, MLP),
             "DQN, MLP": _off_policy(DQN, "MlpPolicy", policy_kwargs=MLP),
-            "QRDQN, MLP, 4 frames": _off_policy(QRDQN, "MlpPolicy", 4, MLP),
+            "QRDQN, MLP, 4 frames": _off_policy(QRDQN, "MlpPolicy", 4, {**MLP, "n_quantiles": 25}),  # as RecurrentQRDQN
         },
     ),
     "CartPoleNoVel, on policy": Task(
