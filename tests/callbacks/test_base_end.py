@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,64 @@ def test_dropping_it_ends_what_was_cut_short(tmp_path):
 
     train()
     gc.collect()
+    Listener()  # the next one to be made
     assert ends == [(9, 2)]
+
+
+def test_the_last_reference_ends_it_at_once(model):
+    ends = []
+
+    class Notes(Listener):
+        def _on_end(self):
+            ends.append(self.num_timesteps)
+
+    notes = Notes()
+    notes.init_callback(model)
+    notes.on_training_start({}, {})
+    del notes
+    assert ends == [0]
+
+
+@pytest.mark.parametrize("next_use", ["made", "starts", "steps"])
+def test_garbage_is_collected_in_the_midst_of_anything_so_the_end_waits(tmp_path, next_use):
+    lock, ends = threading.Lock(), []
+
+    class Notes(Listener):
+        def _on_end(self):
+            ends.append(lock.acquire(blocking=False))
+            lock.release()
+
+    class Collects(RaiseAt):
+        """Drops another one's garbage during a step."""
+
+        def _on_step(self):
+            if self.num_timesteps == 3:
+                drop()
+            elif self.num_timesteps == 5:
+                assert ends == [True]
+            return True
+
+    def train():
+        model = make_model(PPO, make_env(tmp_path, length=4))
+        with pytest.raises(KeyboardInterrupt):
+            model.learn(16, callback=[Notes(), RaiseAt(9)])
+
+    def drop():
+        train()
+        with lock:  # as ThreadPoolExecutor holds one of its own
+            gc.collect()
+        assert ends == []
+
+    if next_use == "steps":
+        make_model(PPO, make_env(tmp_path, length=4)).learn(16, callback=[Listener(), Collects(99)])
+    else:
+        another = Listener()
+        drop()
+        if next_use == "made":
+            Listener()
+        else:
+            another.init_callback(make_model(PPO, make_env(tmp_path, length=4)))
+    assert ends == [True]
 
 
 def test_the_end_of_the_program_ends_what_was_cut_short(tmp_path):

@@ -105,6 +105,7 @@ def test_it_closes_when_dropped(terminal):
 
     train()
     gc.collect()
+    ProgressBar()
     assert terminal.getvalue().rstrip().endswith("\x1b[?25h")
 
 

@@ -251,6 +251,7 @@ def test_a_callback_that_is_dropped_leaves_a_whole_file(tmp_path):
 
     train()
     gc.collect()
+    RecordVideos("another", root=tmp_path)
     (video,) = (tmp_path / "run" / "videos").iterdir()
     assert len(shown(video)) == 11
 

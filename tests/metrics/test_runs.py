@@ -178,6 +178,7 @@ def test_a_callback_that_is_dropped_after_an_error_has_written_everything(path):
 
     train()
     gc.collect()
+    RecordMetrics(path)
     runs = load_runs(path)
     assert runs["status"].tolist() == ["interrupted"]
     assert load_metrics(path)["timesteps"].iloc[-1] > 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import traceback
 import weakref
 from collections import deque
@@ -31,6 +32,7 @@ class VeloraCallback(BaseCallback):
     The end: ``_on_end`` runs once per ``learn()``, whoever calls ``on_training_end`` how often. SB3 does not call it
     when ``learn()`` raises or Ctrl-C cuts it short, nor for the children of an event. Then it runs at the end of a
     ``with`` block around ``learn()``, else when the callback is used again or is dropped, else when the program ends.
+    One that Python's garbage collector finds ends as soon as another callback is made or used.
 
     Args:
         verbose: 0 for silence, 1 to print :meth:`info` when training starts.
@@ -43,6 +45,7 @@ class VeloraCallback(BaseCallback):
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
+        end_collected()
         self._running = False
         self.cut_short = False  # whether the end came from elsewhere than from SB3
         self._restored: dict[str, Any] | None = None
@@ -106,7 +109,11 @@ class VeloraCallback(BaseCallback):
 
     def __del__(self) -> None:
         """End, if nobody can end it any more."""
-        if self.__dict__.get("_running", False):
+        if not self.__dict__.get("_running", False):
+            return
+        if _collecting:
+            _COLLECTED.append(self)
+        else:
             self._end(interrupted=True)
 
     # What subclasses override.
@@ -129,6 +136,7 @@ class VeloraCallback(BaseCallback):
 
     def init_callback(self, model: BaseAlgorithm) -> None:
         """As SB3's; ends first what an interrupted ``learn()`` left open, while its model is still at hand."""
+        end_collected()
         self._end(interrupted=True)
         self._counter = None
         super().init_callback(model)
@@ -159,6 +167,7 @@ class VeloraCallback(BaseCallback):
     def update_locals(self, locals_: dict[str, Any]) -> None:
         """As SB3's. The children of an event hear of every step here, and only here."""
         super().update_locals(locals_)
+        end_collected()
         if self._running:
             self.num_timesteps = self.model.num_timesteps
             self._listen()
@@ -254,12 +263,34 @@ def walk(callback: BaseCallback) -> Iterator[BaseCallback]:
 
 
 _RUNNING: weakref.WeakSet[VeloraCallback] = weakref.WeakSet()
+# Garbage is collected wherever Python makes an object, also while a lock is held that the end would wait for.
+_COLLECTED: deque[VeloraCallback] = deque()
+_collecting = False
+
+
+def _note_collection(phase: str, _: dict[str, int]) -> None:
+    global _collecting
+    _collecting = phase == "start"
+
+
+gc.callbacks.append(_note_collection)
+
+
+def end_collected() -> None:
+    """End the callbacks that the garbage collector found running: a moment for that has come."""
+    while _COLLECTED:
+        _end_for_nobody(_COLLECTED.popleft())
+
+
+def _end_for_nobody(callback: VeloraCallback) -> None:
+    try:
+        callback._end(interrupted=True)
+    except Exception:  # the next one must end too
+        traceback.print_exc()
 
 
 @atexit.register
 def _end_what_still_runs() -> None:
+    end_collected()
     for callback in list(_RUNNING):
-        try:
-            callback._end(interrupted=True)
-        except Exception:  # the next one must end too
-            traceback.print_exc()
+        _end_for_nobody(callback)
