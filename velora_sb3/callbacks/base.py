@@ -167,7 +167,8 @@ class VeloraCallback(BaseCallback):
     def update_locals(self, locals_: dict[str, Any]) -> None:
         """As SB3's. The children of an event hear of every step here, and only here."""
         super().update_locals(locals_)
-        end_collected()
+        if _COLLECTED:
+            end_collected()
         if self._running:
             self.num_timesteps = self.model.num_timesteps
             self._listen()
