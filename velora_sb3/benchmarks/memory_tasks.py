@@ -73,11 +73,11 @@ def _masked(env_id: str, **sampling: Any) -> Callable[[], gym.Env[Any, Any]]:
 
 def _off_policy(algorithm: Any, policy: str, frames: int = 1, policy_kwargs: dict[str, Any] | None = None) -> Candidate:
     settings: dict[str, Any] = {"learning_rate": 1e-3}
-    if issubclass(algorithm, DQN | QRDQN):  # returns and targets as their recurrent forms have them
-        tau = 0.01 if issubclass(algorithm, QRDQN) else 0.005
-        settings = {"learning_rate": _falling(1e-3), "n_steps": 5, "tau": tau, "target_update_interval": 1}
-    if algorithm in (DQN, QRDQN):
-        settings["batch_size"] = 512  # as many transitions as 16 windows of 32 steps
+    if issubclass(algorithm, DQN | QRDQN):
+        settings = {"learning_rate": _falling(1e-3)}
+    if algorithm in (DQN, QRDQN):  # what their recurrent forms have by default, with 16 windows of 32 steps
+        tau = 0.01 if algorithm is QRDQN else 0.005
+        settings |= {"n_steps": 5, "tau": tau, "target_update_interval": 1, "batch_size": 512}
     if issubclass(algorithm, TD3):  # DDPG too
         settings["action_noise"] = NormalActionNoise(np.zeros(1), 0.1 * np.ones(1))
     return Candidate(algorithm, policy, settings, policy_kwargs or {}, frames)

@@ -53,7 +53,6 @@ class SequenceReplayBuffer(ReplayBuffer):
     """
 
     states: np.ndarray | None = None  # (buffer_size, n_envs, S), before each observation
-    n_steps, gamma = 1, 0.99  # of a buffer that was saved before it had them
 
     def __init__(
         self,
