@@ -61,8 +61,8 @@ class EpsilonGreedyMixin(RecurrentOffPolicyMixin):
         target_update_interval: int = 1,
         **kwargs: Any,
     ) -> None:
-        targets = {"n_steps": n_steps, "tau": tau, "target_update_interval": target_update_interval}
-        super().__init__(policy, env, learning_rate, burn_in_length=burn_in_length, **targets, **kwargs)
+        kwargs |= {"n_steps": n_steps, "tau": tau, "target_update_interval": target_update_interval}
+        super().__init__(policy, env, learning_rate, burn_in_length=burn_in_length, **kwargs)
 
     def _setup_model(self) -> None:
         with warnings.catch_warnings():  # one soft update for each step of all environments is what is meant
