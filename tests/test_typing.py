@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import velora_sb3.callbacks
-from velora_sb3.metrics import RecordMetrics
+from velora_sb3.callbacks import RecordMetrics
 
 CALLBACKS = [*(getattr(velora_sb3.callbacks, name) for name in velora_sb3.callbacks.__all__), RecordMetrics]
 

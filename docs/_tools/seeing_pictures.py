@@ -14,7 +14,7 @@ from pathlib import Path
 import gymnasium as gym
 
 from velora_sb3.cli import main as velora_sb3
-from velora_sb3.cli.evaluate import load_model
+from velora_sb3.cli.commands.evaluate import load_model
 from velora_sb3.plotting import hidden_state_trace, time_constants, trace_episode, wiring_graph
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def photograph(page: Path, picture: Path, scratch: Path) -> None:
     sys.path.insert(0, str(ROOT))
     from PIL import Image
 
-    from tests.cli.browser import browser, find_chromium
+    from tests.cli.report.browser import browser, find_chromium
 
     chromium = find_chromium()
     if chromium is None:

@@ -16,8 +16,14 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 import velora_sb3  # noqa: F401  (registers the alias)
 from velora_sb3.benchmarks.timing import time_in_turns, verdict
-from velora_sb3.callbacks import CometAnalytics, EarlyStopping, RecordVideos, SaveCheckpoints, WandbAnalytics
-from velora_sb3.metrics import RecordMetrics
+from velora_sb3.callbacks import (
+    CometAnalytics,
+    EarlyStopping,
+    RecordMetrics,
+    RecordVideos,
+    SaveCheckpoints,
+    WandbAnalytics,
+)
 
 NEVER = 10**9
 STEPS = 1_000

@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
-from velora_sb3.plotting.read_video import read_video
+from velora_sb3.video.reader import read_video
 
 SHADE = 10  # grey levels between two numbers
 OBSERVATIONS = {

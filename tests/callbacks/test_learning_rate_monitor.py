@@ -6,7 +6,7 @@ from stable_baselines3.common.logger import Logger
 
 from tests.callbacks.runs import make_env, make_model
 from velora_sb3.callbacks import LearningRateMonitor
-from velora_sb3.callbacks.logged_values import LoggedValues
+from velora_sb3.callbacks.base.logged_values import LoggedValues
 
 
 def logged(model, timesteps, callback, **settings):

@@ -4,9 +4,9 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.logger import Logger
 
 from tests.callbacks.runs import make_env, make_model
-from tests.callbacks.test_log_gradients import Rows
+from tests.callbacks.tensors.test_log_gradients import Rows
 from velora_sb3.callbacks import LogMetrics
-from velora_sb3.callbacks.testing import run_callback
+from velora_sb3.testing import run_callback
 
 
 @pytest.mark.parametrize("off_policy", [False, True])

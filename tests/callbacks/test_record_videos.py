@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from tests.callbacks.counting_env import counting, shown, subprocesses
 from velora_sb3.callbacks import RecordVideos, record_videos
-from velora_sb3.plotting.read_video import read_video
+from velora_sb3.video.reader import read_video
 
 
 def ppo(env, n_steps=8):

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import EvalCallback
 
 from tests.callbacks.runs import make_env, make_model
 from velora_sb3.callbacks import StopOnPlateau
-from velora_sb3.callbacks.testing import run_callback
+from velora_sb3.testing import run_callback
 
 NAN, INF = math.nan, math.inf
 

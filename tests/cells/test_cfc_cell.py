@@ -62,8 +62,8 @@ def test_dropout_acts_in_training_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mode": "fast"}, "mode='fast' is unknown; choose one of 'default', 'no_gate', 'pure'"),
-        ({"backbone_activation": "swish"}, "backbone_activation='swish' is unknown; choose one of 'lecun_tanh'"),
+        ({"mode": "fast"}, "mode must be one of 'default', 'no_gate', 'pure'"),
+        ({"backbone_activation": "swish"}, "backbone_activation must be one of 'lecun_tanh'"),
         ({"hidden_size": 0}, "hidden_size must be an integer of at least 1, got 0"),
         ({"input_size": 2.5}, "input_size must be an integer of at least 1, got 2.5"),
         ({"backbone_layers": -1}, "backbone_layers must be an integer of at least 0, got -1"),

@@ -152,8 +152,8 @@ def test_weights_that_were_not_positive_are_clipped():
     ("arguments", "message"),
     [
         ({"in_features": None}, "no number of inputs yet"),
-        ({"input_mapping": "quadratic"}, "input_mapping='quadratic' is unknown"),
-        ({"output_mapping": "quadratic"}, "output_mapping='quadratic' is unknown"),
+        ({"input_mapping": "quadratic"}, "input_mapping must be one of"),
+        ({"output_mapping": "quadratic"}, "output_mapping must be one of"),
         ({"ode_unfolds": 0}, "ode_unfolds must be an integer of at least 1, got 0"),
         ({"epsilon": -1.0}, "epsilon must not be negative, got -1.0"),
         ({"wiring": Wiring(3)}, "no number of outputs"),

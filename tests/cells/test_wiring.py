@@ -36,7 +36,7 @@ def test_a_live_wiring_is_copied():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("npc", 16), "wiring='npc' is unknown; choose one of 'ncp', 'fully_connected', 'random'"),
+        (("npc", 16), "wiring must be one of 'ncp', 'fully_connected', 'random'"),
         (("ncp", 4), "at least 5 units .* got units=4"),
         (("ncp", 16, 0.95), r"sparsity_level must be in \[0.1, 0.9\] for an NCP wiring, got 0.95"),
         (("random", 16, 1.0), r"sparsity_level must be in \[0, 1\)"),

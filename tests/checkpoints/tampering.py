@@ -11,7 +11,7 @@ import random
 import sys
 from pathlib import Path
 
-from velora_sb3.checkpoints.files import MANIFEST
+from velora_sb3.checkpoints.format.files import MANIFEST
 
 DANGEROUS = ("pickle.find_class", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn")
 _watching: list[str] | None = None

@@ -10,7 +10,7 @@ from tests.checkpoints.conftest import small_model
 from tests.checkpoints.dying import SaveAlways, die_after, dies_at_call
 from velora_sb3 import load_checkpoint, save_checkpoint
 from velora_sb3.checkpoints import list_checkpoints, newest_checkpoint
-from velora_sb3.checkpoints.reading import check_files
+from velora_sb3.checkpoints.format.reading import check_files
 
 
 def assert_whole(directory, last):

@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from tests.checkpoints.conftest import small_model
 from tests.checkpoints.runs import BATCHED, CARTPOLE, Cut, SaveAt
 from velora_sb3 import load_checkpoint, save_checkpoint
-from velora_sb3.checkpoints.files import STATE
+from velora_sb3.checkpoints.format.files import STATE
 
 
 class SaveIn(BaseCallback):

@@ -9,7 +9,7 @@ from stable_baselines3 import PPO, HerReplayBuffer
 from tests.checkpoints.conftest import small_model
 from tests.checkpoints.runs import BitFlips, assert_equal
 from velora_sb3.checkpoints import CheckpointError, load_replay_buffer, save_replay_buffer
-from velora_sb3.checkpoints.replay_state import _storage
+from velora_sb3.checkpoints.state.replay_buffer import _storage
 
 
 def content(model):

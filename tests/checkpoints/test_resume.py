@@ -28,7 +28,7 @@ from tests.checkpoints.runs import (
 )
 from tests.checkpoints.tampering import forge_manifest
 from velora_sb3 import load_checkpoint, save_checkpoint
-from velora_sb3.checkpoints.files import OPTIMIZERS, POLICY, STATE
+from velora_sb3.checkpoints.format.files import OPTIMIZERS, POLICY, STATE
 
 STEPS = 140
 

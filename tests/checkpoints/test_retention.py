@@ -11,7 +11,7 @@ from velora_sb3.checkpoints import (
     list_checkpoints,
     newest_checkpoint,
 )
-from velora_sb3.checkpoints.files import MANIFEST, POLICY
+from velora_sb3.checkpoints.format.files import MANIFEST, POLICY
 
 REWARDS = [3.0, 9.0, 1.0, 9.0, 5.0]
 

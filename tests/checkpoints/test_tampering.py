@@ -21,7 +21,7 @@ from tests.checkpoints.tampering import (
 )
 from velora_sb3 import load_checkpoint, resume_training, save_checkpoint
 from velora_sb3.checkpoints import CheckpointError
-from velora_sb3.checkpoints.files import ARRAYS, BUFFER, MANIFEST, OPTIMIZERS, POLICY, STATE
+from velora_sb3.checkpoints.format.files import ARRAYS, BUFFER, MANIFEST, OPTIMIZERS, POLICY, STATE
 
 FILES = [POLICY, OPTIMIZERS, BUFFER, ARRAYS, STATE, MANIFEST]
 HASHED = FILES[:-1]

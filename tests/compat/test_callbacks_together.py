@@ -11,9 +11,16 @@ from stable_baselines3.common.callbacks import CallbackList, EvalCallback, StopT
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from velora_sb3.callbacks import CometAnalytics, EarlyStopping, RecordVideos, SaveCheckpoints, WandbAnalytics
-from velora_sb3.metrics import RecordMetrics, load_metrics, load_runs
-from velora_sb3.plotting.read_video import read_video
+from velora_sb3.callbacks import (
+    CometAnalytics,
+    EarlyStopping,
+    RecordMetrics,
+    RecordVideos,
+    SaveCheckpoints,
+    WandbAnalytics,
+)
+from velora_sb3.metrics import load_metrics, load_runs
+from velora_sb3.video.reader import read_video
 
 SMALL = {"net_arch": [8]}
 ALGORITHMS = {

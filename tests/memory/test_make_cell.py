@@ -41,8 +41,8 @@ def test_the_same_live_wiring_serves_cells_of_different_inputs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cell": "lstm"}, "cell='lstm' is unknown; choose one of 'cfc', 'ltc'"),
-        ({"mode": "fast"}, "mode='fast' is unknown; choose one of 'default', 'no_gate', 'pure'"),
+        ({"cell": "lstm"}, "cell must be one of 'cfc', 'ltc'"),
+        ({"mode": "fast"}, "mode must be one of 'default', 'no_gate', 'pure'"),
         ({"cell": "ltc", "mode": "pure"}, "an LTC has no modes"),
         ({"wiring": "ncp", "backbone_units": 32}, "backbone_units and backbone_layers are for cell='cfc'"),
         ({"cell": "ltc", "backbone_layers": 1}, "backbone_units and backbone_layers are for cell='cfc'"),

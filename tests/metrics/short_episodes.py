@@ -6,7 +6,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from velora_sb3.metrics import RecordMetrics
+from velora_sb3.callbacks import RecordMetrics
 
 
 class ShortEpisodes(gym.Env):

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.metrics.short_episodes import recorded
-from velora_sb3.metrics import RecordMetrics, load_metrics, load_runs
+from velora_sb3.callbacks import RecordMetrics
+from velora_sb3.metrics import load_metrics, load_runs
 from velora_sb3.metrics.database import transact
 
 COLUMNS = [

@@ -8,7 +8,8 @@ import pytest
 
 from tests.metrics.short_episodes import Do, ppo, recorded
 from tests.metrics.test_several_processes import python
-from velora_sb3.metrics import RecordMetrics, load_metrics, load_runs, run_writer
+from velora_sb3.callbacks import RecordMetrics
+from velora_sb3.metrics import load_metrics, load_runs, run_writer
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_a_file_that_cannot_be_written_at_the_start(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="RecordMetrics cannot write to .*folder: unable to open"):
         recorded(64, tmp_path / "folder")
-    monkeypatch.setattr("velora_sb3.metrics.record_metrics.LAST_WAIT_S", 0.1)
+    monkeypatch.setattr("velora_sb3.callbacks.record_metrics.LAST_WAIT_S", 0.1)
     recorded(64, tmp_path / "m.db")
     with closing(locked(tmp_path / "m.db")), pytest.raises(OSError, match="database is locked"):
         recorded(64, tmp_path / "m.db")

@@ -8,7 +8,8 @@ from stable_baselines3 import PPO
 
 from tests.metrics.short_episodes import Do, ppo, recorded
 from tests.metrics.test_several_processes import python
-from velora_sb3.metrics import RecordMetrics, load_metrics, load_runs
+from velora_sb3.callbacks import RecordMetrics
+from velora_sb3.metrics import load_metrics, load_runs
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ def test_an_interrupted_run_that_starts_again(path):
 def test_a_program_that_ends_with_an_error_has_written_everything(path):
     result = python(f"""
 from tests.metrics.short_episodes import Do, ppo
-from velora_sb3.metrics import RecordMetrics
+from velora_sb3.callbacks import RecordMetrics
 callback = RecordMetrics({str(path)!r})
 ppo().learn(10_000, callback=[callback, Do(40, lambda: 1 / 0)])
 """)

@@ -95,7 +95,7 @@ def test_an_unknown_argument_is_named_with_the_nearest_and_with_all():
 
 
 def test_a_wrong_value_is_explained():
-    with pytest.raises(ValueError, match="wiring='npc' is unknown; choose one of 'ncp'"):
+    with pytest.raises(ValueError, match="wiring must be one of 'ncp'"):
         SAC("LiquidPolicy", "Pendulum-v1", policy_kwargs={"wiring": "npc"}, buffer_size=10)
 
 

@@ -8,8 +8,8 @@ import pytest
 from tests.tracking.records import read, recording
 from tests.tracking.servers import answering, use_server
 from velora_sb3.tracking import tracker as tracker_module
-from velora_sb3.tracking.process import LEFT_BEHIND
 from velora_sb3.tracking.tracker import Tracker
+from velora_sb3.tracking.worker_process import LEFT_BEHIND
 
 pytest.importorskip("comet_ml")
 pytest.importorskip("wandb")

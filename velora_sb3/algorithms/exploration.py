@@ -10,7 +10,7 @@ import torch
 
 from velora_sb3.algorithms.recurrent_off_policy import RecurrentOffPolicyMixin
 from velora_sb3.memory.actions import encode_actions
-from velora_sb3.policies.acting import State
+from velora_sb3.policies.recurrent_off_policy import State
 
 
 class DeterministicActorMixin(RecurrentOffPolicyMixin):

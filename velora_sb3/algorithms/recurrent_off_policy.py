@@ -13,10 +13,10 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from velora_sb3.cells._checks import check_positive
+from velora_sb3._validation import check_integer
 from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
 from velora_sb3.memory.actions import action_size, encode_actions
-from velora_sb3.policies.acting import RecurrentPolicyMixin, State
+from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, State
 
 # What the replay buffer samples by.
 SAMPLING = ("sequence_length", "burn_in_length", "n_steps", "gamma")
@@ -80,7 +80,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         **kwargs: Any,
     ) -> None:
         self._check_arguments(kwargs)
-        check_positive("batch_size", batch_size)
+        check_integer("batch_size", batch_size)
         if not isinstance(stored_state, bool):
             raise ValueError(f"stored_state must be True or False, got {stored_state!r}")
         self._in_flight = False
@@ -139,7 +139,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             )
         lengths = {"sequence_length": self.sequence_length, "burn_in_length": self.burn_in_length}
         self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, **lengths}
-        check_positive("n_steps", self.n_steps)
+        check_integer("n_steps", self.n_steps)
         with warnings.catch_warnings():  # SB3 knows no other replay buffer than its own that has n-step returns
             warnings.filterwarnings("ignore", message="`n_steps=.*` is ignored")
             super()._setup_model()

@@ -12,8 +12,8 @@ from stable_baselines3.common.callbacks import EventCallback
 
 from velora_sb3._optional import install_line, missing_modules
 from velora_sb3.callbacks.action_statistics import ActionStatistics
-from velora_sb3.callbacks.base import VeloraCallback
-from velora_sb3.callbacks.every_timesteps import EveryTimesteps
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 
 class ActionAnalysis(VeloraCallback):

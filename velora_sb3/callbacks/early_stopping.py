@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from sb3_contrib import ARS
 
-from velora_sb3.callbacks.base import VeloraCallback
-from velora_sb3.callbacks.episodes import Episode
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.episodes import Episode
 
 
 class EarlyStopping(VeloraCallback):

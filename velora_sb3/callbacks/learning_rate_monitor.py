@@ -6,8 +6,8 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from velora_sb3.callbacks.base import VeloraCallback
-from velora_sb3.callbacks.optimizers import optimizers_of
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.optimizers import optimizers_of
 
 
 class LearningRateMonitor(VeloraCallback):

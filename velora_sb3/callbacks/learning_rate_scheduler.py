@@ -8,8 +8,8 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import EventCallback
 
-from velora_sb3.callbacks.arguments import number, whole_number
-from velora_sb3.callbacks.base import VeloraCallback
+from velora_sb3._validation import check_integer, check_number
+from velora_sb3.callbacks.base.callback import VeloraCallback
 
 # What each schedule can be told, beside initial_lr.
 SETTINGS = {
@@ -69,13 +69,13 @@ class LearningRateScheduler(VeloraCallback):
             raise ValueError(f"schedule must be one of {', '.join(SETTINGS)}, or a function, got {schedule!r}")
         self.schedule = schedule
         given = {
-            "initial_lr": None if initial_lr is None else number("initial_lr", initial_lr, above=0),
-            "final_lr": None if final_lr is None else number("final_lr", final_lr, least=0),
-            "timesteps": None if timesteps is None else whole_number("timesteps", timesteps),
-            "decay_rate": None if decay_rate is None else number("decay_rate", decay_rate, above=0, most=1),
+            "initial_lr": None if initial_lr is None else check_number("initial_lr", initial_lr, above=0),
+            "final_lr": None if final_lr is None else check_number("final_lr", final_lr, least=0),
+            "timesteps": None if timesteps is None else check_integer("timesteps", timesteps),
+            "decay_rate": None if decay_rate is None else check_number("decay_rate", decay_rate, above=0, most=1),
             "every_n_timesteps": None
             if every_n_timesteps is None
-            else whole_number("every_n_timesteps", every_n_timesteps),
+            else check_integer("every_n_timesteps", every_n_timesteps),
         }
         self._settings = {name: value for name, value in given.items() if value is not None}
         understood = {"initial_lr"} | SETTINGS[schedule] if isinstance(schedule, str) else set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from velora_sb3.callbacks.arguments import whole_number
-from velora_sb3.callbacks.base import VeloraCallback
-from velora_sb3.callbacks.episodes import Episode
-from velora_sb3.callbacks.every_timesteps import EveryTimesteps
+from velora_sb3._validation import check_integer
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.episodes import Episode
+from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 
 class LogMetrics(VeloraCallback):
@@ -32,7 +32,9 @@ class LogMetrics(VeloraCallback):
         if every_n_timesteps is None and every_n_episodes is None:
             raise ValueError("pass every_n_timesteps or every_n_episodes")
         self._every = None if every_n_timesteps is None else EveryTimesteps(every_n_timesteps)
-        self.every_n_episodes = None if every_n_episodes is None else whole_number("every_n_episodes", every_n_episodes)
+        self.every_n_episodes = (
+            None if every_n_episodes is None else check_integer("every_n_episodes", every_n_episodes)
+        )
         self._is_due = False
 
     def config(self) -> tuple[str, dict[str, Any]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from velora_sb3.callbacks.base import VeloraCallback
-from velora_sb3.callbacks.episodes import Episode
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.episodes import Episode
 from velora_sb3.callbacks.progress_displays import Display, PlainLines, TerminalBar
 
 SPEED_WINDOW_S = 30.0

@@ -14,12 +14,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3._headless import prepare_rendering
 from velora_sb3._optional import install_line, missing_modules
-from velora_sb3.callbacks.base import VeloraCallback
-from velora_sb3.callbacks.naming import env_name
-from velora_sb3.callbacks.undisturbed import undisturbed
-from velora_sb3.callbacks.video_env import EnvFn, copy_normalization, open_video_env
-from velora_sb3.plotting.episode_video import MAX_FRAMES, first_line, frames_per_second, record_episode
-from velora_sb3.plotting.video_writer import VideoWriter, picture
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.naming import env_name
+from velora_sb3.callbacks.base.preserve_rng import undisturbed
+from velora_sb3.video.record_episode import MAX_FRAMES, first_line, frames_per_second, record_episode
+from velora_sb3.video.rendering_env import EnvFn, copy_normalization, open_video_env
+from velora_sb3.video.writer import VideoWriter, picture
 
 Method = Literal["episode", "step"]
 

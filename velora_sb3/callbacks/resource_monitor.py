@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import Any
 
 from velora_sb3._optional import install_line, missing_modules
-from velora_sb3.callbacks.arguments import number
-from velora_sb3.callbacks.base import VeloraCallback
-from velora_sb3.callbacks.every_timesteps import EveryTimesteps
+from velora_sb3._validation import check_number
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 MB = 2**20
 
@@ -52,11 +52,11 @@ class ResourceMonitor(VeloraCallback):
     ) -> None:
         super().__init__(verbose)
         self._every = EveryTimesteps(every_n_timesteps)
-        self.limit_mb = None if limit_mb is None else number("limit_mb", limit_mb, above=0)
+        self.limit_mb = None if limit_mb is None else check_number("limit_mb", limit_mb, above=0)
         self.system_limit_percent = (
             None
             if system_limit_percent is None
-            else number("system_limit_percent", system_limit_percent, above=0, most=100)
+            else check_number("system_limit_percent", system_limit_percent, above=0, most=100)
         )
         if missing := missing_modules("monitor"):
             raise ImportError(f"ResourceMonitor needs {', '.join(missing)}: {install_line('monitor')}")

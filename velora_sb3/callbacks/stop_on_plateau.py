@@ -10,9 +10,9 @@ from typing import Any
 from sb3_contrib import ARS
 from stable_baselines3.common.callbacks import EvalCallback
 
-from velora_sb3.callbacks.arguments import number, whole_number
-from velora_sb3.callbacks.base import VeloraCallback
-from velora_sb3.callbacks.logged_values import LoggedValues, numbers_in
+from velora_sb3._validation import check_integer, check_number
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.logged_values import LoggedValues, numbers_in
 
 
 class StopOnPlateau(VeloraCallback):
@@ -59,8 +59,8 @@ class StopOnPlateau(VeloraCallback):
         if mode not in ("min", "max"):
             raise ValueError(f'mode must be "min" or "max", got {mode!r}')
         self.monitor, self.mode = monitor, mode
-        self.patience, self.wait = whole_number("patience", patience), whole_number("wait", wait)
-        self.min_delta = number("min_delta", min_delta, least=0)
+        self.patience, self.wait = check_integer("patience", patience), check_integer("wait", wait)
+        self.min_delta = check_number("min_delta", min_delta, least=0)
         self.best: float | None = None
         self.failures = 0
         self.stopped_early = False

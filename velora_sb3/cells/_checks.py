@@ -2,39 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import torch
-
-
-def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Raise ``ValueError`` unless ``value`` is one of ``choices``.
-
-    Args:
-        name: What the value is, as the user wrote it.
-        value: What came.
-        choices: What may come.
-
-    Raises:
-        ValueError: If it is none of them; the message lists them.
-    """
-    if value not in choices:
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}")
-
-
-def check_positive(name: str, value: int, minimum: int = 1) -> None:
-    """Raise ``ValueError`` unless ``value`` is an integer of at least ``minimum``.
-
-    Args:
-        name: What the value is, as the user wrote it.
-        value: What came.
-        minimum: The least that is allowed.
-
-    Raises:
-        ValueError: If it is no integer, or too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
 
 
 def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:

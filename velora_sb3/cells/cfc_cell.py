@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from velora_sb3.cells._checks import check_choice, check_positive
+from velora_sb3._validation import check_choice, check_integer
 from velora_sb3.cells.cell import LiquidCell
-from velora_sb3.cells.cfc_first_step import cfc_first_step
-from velora_sb3.cells.cfc_gates import MODES, gate_count, next_state
-from velora_sb3.cells.cfc_kernel import cfc_sequence
+from velora_sb3.cells.kernels.cfc import cfc_sequence
+from velora_sb3.cells.kernels.cfc_first_step import cfc_first_step
+from velora_sb3.cells.kernels.cfc_gates import MODES, gate_count, next_state
 
 
 class LeCunTanh(nn.Module):
@@ -44,7 +44,7 @@ class CfCWeights(NamedTuple):
 
 
 class CfCCell(LiquidCell):
-    """A CfC cell; the equations stand in :mod:`velora_sb3.cells.cfc_gates`.
+    """A CfC cell; the equations stand in :mod:`velora_sb3.cells.kernels.cfc_gates`.
 
     The gates' products are linear in ``[inputs, state]``, or in what a backbone of dense layers makes of it.
     The weights of f, g and s are one tensor, in that order; those of a are apart (``slope_…``), as they take no part
@@ -83,13 +83,13 @@ class CfCCell(LiquidCell):
         sparsity_mask: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
-        check_positive("input_size", input_size)
-        check_positive("hidden_size", hidden_size)
+        check_integer("input_size", input_size)
+        check_integer("hidden_size", hidden_size)
         check_choice("mode", mode, MODES)
         check_choice("backbone_activation", backbone_activation, ACTIVATIONS)
-        check_positive("backbone_layers", backbone_layers, minimum=0)
+        check_integer("backbone_layers", backbone_layers, least=0)
         if backbone_layers:
-            check_positive("backbone_units", backbone_units)
+            check_integer("backbone_units", backbone_units)
         if not 0 <= backbone_dropout < 1:
             raise ValueError(f"backbone_dropout must be in [0, 1), got {backbone_dropout!r}")
         self.input_size = input_size
@@ -226,7 +226,7 @@ class CfCCell(LiquidCell):
         return every_state, every_state
 
     def products(self, inputs: torch.Tensor, state: torch.Tensor | None, timed: bool) -> torch.Tensor:
-        """The products from which :mod:`velora_sb3.cells.cfc_gates` makes the next state.
+        """The products from which :mod:`velora_sb3.cells.kernels.cfc_gates` makes the next state.
 
         Args:
             inputs: ``(B, F)``.

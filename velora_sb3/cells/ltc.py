@@ -6,7 +6,7 @@ from typing import Any
 
 from ncps.wirings import FullyConnected, Wiring
 
-from velora_sb3.cells._checks import check_positive
+from velora_sb3._validation import check_integer
 from velora_sb3.cells.ltc_cell import LTCCell
 from velora_sb3.cells.mixed_memory import MixedMemoryCell
 from velora_sb3.cells.sequence_module import SequenceModule
@@ -47,9 +47,9 @@ class LTC(SequenceModule):
         ode_unfolds: int = 6,
         epsilon: float = 1e-8,
     ) -> None:
-        check_positive("input_size", input_size)
+        check_integer("input_size", input_size)
         if not isinstance(units, Wiring):
-            check_positive("units", units)
+            check_integer("units", units)
             units = FullyConnected(units)
         super().__init__(
             LTCCell(units, input_size, input_mapping, output_mapping, ode_unfolds, epsilon),

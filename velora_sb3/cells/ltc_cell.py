@@ -9,10 +9,10 @@ from ncps.wirings import Wiring
 from torch import nn
 from torch.nn import functional
 
-from velora_sb3.cells._checks import check_choice, check_positive
+from velora_sb3._validation import check_choice, check_integer
 from velora_sb3.cells.cell import LiquidCell
-from velora_sb3.cells.ltc_kernel import ltc_sequence
-from velora_sb3.cells.ltc_synapses import Synapses, SynapseTable
+from velora_sb3.cells.kernels.ltc import ltc_sequence
+from velora_sb3.cells.kernels.ltc_synapses import Synapses, SynapseTable
 from velora_sb3.cells.wiring import built_copy
 
 MAPPINGS: tuple[Any, ...] = ("affine", "linear", None)
@@ -78,7 +78,7 @@ class LTCCell(LiquidCell):
         super().__init__()
         check_choice("input_mapping", input_mapping, MAPPINGS)
         check_choice("output_mapping", output_mapping, MAPPINGS)
-        check_positive("ode_unfolds", ode_unfolds)
+        check_integer("ode_unfolds", ode_unfolds)
         if not epsilon >= 0:
             raise ValueError(f"epsilon must not be negative, got {epsilon!r}")
         self.wiring = built_copy(wiring, in_features)
@@ -145,7 +145,7 @@ class LTCCell(LiquidCell):
         keep: torch.Tensor | None,
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All steps by :func:`velora_sb3.cells.ltc_kernel.ltc_sequence`."""
+        """All steps by :func:`velora_sb3.cells.kernels.ltc.ltc_sequence`."""
         steps, batch, _ = inputs.shape
         capacity, leak, recurrent, sensory = self.prepare(timespans is not None)
         if timespans is None:

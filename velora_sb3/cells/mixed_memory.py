@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from velora_sb3.cells.cell import LiquidCell
 from velora_sb3.cells.cfc_cell import CfCCell
-from velora_sb3.cells.mixed_memory_kernel import mixed_memory_sequence, write
+from velora_sb3.cells.kernels.mixed_memory import mixed_memory_sequence, write
 
 
 class MixedMemoryCell(LiquidCell):

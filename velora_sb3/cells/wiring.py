@@ -6,7 +6,7 @@ import copy
 
 from ncps.wirings import AutoNCP, FullyConnected, Random, Wiring
 
-from velora_sb3.cells._checks import check_choice, check_positive
+from velora_sb3._validation import check_choice, check_integer
 
 WIRINGS = ("ncp", "fully_connected", "random")
 
@@ -34,7 +34,7 @@ def make_wiring(name: str | Wiring, units: int, sparsity_level: float = 0.5, see
     if not isinstance(name, str):
         raise TypeError(f"wiring must be None, one of {', '.join(map(repr, WIRINGS))} or a Wiring, got {name!r}")
     check_choice("wiring", name, WIRINGS)
-    check_positive("units", units)
+    check_integer("units", units)
     if name == "fully_connected":
         return FullyConnected(units) if seed is None else FullyConnected(units, erev_init_seed=seed)
     if name == "random":

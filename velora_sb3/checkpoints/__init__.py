@@ -1,8 +1,8 @@
 """Checkpoints that survive a kill, go on to the last bit, and never run code."""
 
-from velora_sb3.checkpoints.allow_list import register
 from velora_sb3.checkpoints.directories import finish_saving, whole_directory
-from velora_sb3.checkpoints.errors import CheckpointError
+from velora_sb3.checkpoints.format.allow_list import register
+from velora_sb3.checkpoints.format.errors import CheckpointError
 from velora_sb3.checkpoints.load import load_checkpoint
 from velora_sb3.checkpoints.replay_file import load_replay_buffer, save_replay_buffer
 from velora_sb3.checkpoints.resume import resume_training

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from velora_sb3.checkpoints.errors import CheckpointError
+from velora_sb3.checkpoints.format.errors import CheckpointError
 
 _HOST = socket.gethostname().replace(".", "_")
 _in_use: set[str] = set()  # marks of this process

@@ -16,15 +16,15 @@ from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from velora_sb3.checkpoints.allow_list import AllowList
 from velora_sb3.checkpoints.directories import recover, wait_for_disk
-from velora_sb3.checkpoints.encoding import Decoder
-from velora_sb3.checkpoints.errors import CheckpointError
-from velora_sb3.checkpoints.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, STATE
-from velora_sb3.checkpoints.model_state import make_model, restore_parameters
-from velora_sb3.checkpoints.reading import Checkpoint, open_checkpoint
-from velora_sb3.checkpoints.replay_state import cut_episodes, restore_buffer
-from velora_sb3.checkpoints.vec_env_state import restore_vec_env, vec_differences, wrapped_as_saved
+from velora_sb3.checkpoints.format.allow_list import AllowList
+from velora_sb3.checkpoints.format.encoding import Decoder
+from velora_sb3.checkpoints.format.errors import CheckpointError
+from velora_sb3.checkpoints.format.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, STATE
+from velora_sb3.checkpoints.format.reading import Checkpoint, open_checkpoint
+from velora_sb3.checkpoints.state.model import make_model, restore_parameters
+from velora_sb3.checkpoints.state.replay_buffer import cut_episodes, restore_buffer
+from velora_sb3.checkpoints.state.vec_env import restore_vec_env, vec_differences, wrapped_as_saved
 
 # Arguments of policies that make layers, or the number of them.
 SIZES = frozenset({

@@ -10,10 +10,10 @@ from safetensors import safe_open
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 
-from velora_sb3.checkpoints.encoding import Decoder, Encoder
-from velora_sb3.checkpoints.errors import CheckpointError, NotPlainError
-from velora_sb3.checkpoints.replay_state import capture_buffer, restore_buffer
-from velora_sb3.checkpoints.tensor_file import write_tensors
+from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
+from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
+from velora_sb3.checkpoints.format.tensor_file import write_tensors
+from velora_sb3.checkpoints.state.replay_buffer import capture_buffer, restore_buffer
 
 DESCRIPTION = "replay_buffer"  # also in front of the names of arrays that are not rows of the buffer
 

@@ -14,14 +14,14 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from velora_sb3.checkpoints.callback_state import Passing, as_callback, restore_callbacks
-from velora_sb3.checkpoints.encoding import Decoder
-from velora_sb3.checkpoints.files import MANIFEST
+from velora_sb3.checkpoints.format.encoding import Decoder
+from velora_sb3.checkpoints.format.files import MANIFEST
 from velora_sb3.checkpoints.load import Loaded, clear_errors, load
-from velora_sb3.checkpoints.model_state import restore_exploration_matrices
-from velora_sb3.checkpoints.randomness import restore_randomness
 from velora_sb3.checkpoints.retention import newest_checkpoint
 from velora_sb3.checkpoints.save import versions
+from velora_sb3.checkpoints.state.callbacks import Passing, as_callback, restore_callbacks
+from velora_sb3.checkpoints.state.model import restore_exploration_matrices
+from velora_sb3.checkpoints.state.randomness import restore_randomness
 
 
 def resume_training(

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from velora_sb3.checkpoints.directories import clear_leftovers, recover, remove_directory, wait_for_disk
-from velora_sb3.checkpoints.errors import CheckpointError
-from velora_sb3.checkpoints.files import MANIFEST, Manifest
-from velora_sb3.checkpoints.reading import check_files, check_sizes, read_manifest
+from velora_sb3.checkpoints.format.errors import CheckpointError
+from velora_sb3.checkpoints.format.files import MANIFEST, Manifest
+from velora_sb3.checkpoints.format.reading import check_files, check_sizes, read_manifest
 
 MODES = ("max", "min")
 

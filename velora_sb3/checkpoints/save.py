@@ -18,21 +18,21 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from velora_sb3.checkpoints.callback_state import as_callback, capture_callbacks, named_callbacks, run_ids
 from velora_sb3.checkpoints.directories import finish_saving, whole_directory
-from velora_sb3.checkpoints.encoding import Encoder
-from velora_sb3.checkpoints.errors import CheckpointError, NotPlainError
-from velora_sb3.checkpoints.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, SCHEMA, write_files, write_manifest
-from velora_sb3.checkpoints.model_state import (
+from velora_sb3.checkpoints.format.encoding import Encoder
+from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
+from velora_sb3.checkpoints.format.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, SCHEMA, write_files, write_manifest
+from velora_sb3.checkpoints.format.reading import read_manifest
+from velora_sb3.checkpoints.state.callbacks import as_callback, capture_callbacks, named_callbacks, run_ids
+from velora_sb3.checkpoints.state.model import (
     capture_model,
     capture_parameters,
     check_left_out,
     exploration_matrices,
 )
-from velora_sb3.checkpoints.randomness import capture_randomness
-from velora_sb3.checkpoints.reading import read_manifest
-from velora_sb3.checkpoints.replay_state import capture_buffer
-from velora_sb3.checkpoints.vec_env_state import capture_vec_env
+from velora_sb3.checkpoints.state.randomness import capture_randomness
+from velora_sb3.checkpoints.state.replay_buffer import capture_buffer
+from velora_sb3.checkpoints.state.vec_env import capture_vec_env
 
 PACKAGES = ("velora-sb3", "stable-baselines3", "sb3-contrib", "torch", "gymnasium", "numpy")
 # Arguments of learn() that decide what is logged, and where.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from velora_sb3 import __version__
-from velora_sb3.cli import algos, benchmark, doctor, evaluate, plot, report, resume, train
+from velora_sb3.cli.commands import algos, benchmark, doctor, evaluate, plot, report, resume, train
 from velora_sb3.cli.errors import UserError
 from velora_sb3.cli.output import ForgivingStream
 

@@ -12,8 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from velora_sb3.cli.run_config import RunConfig
-from velora_sb3.cli.training import Outcome
+from velora_sb3.cli.experiment.config import RunConfig
+from velora_sb3.cli.experiment.run import Outcome
 
 
 def plain_table(*columns: str) -> Table:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-from velora_sb3.callbacks.undisturbed import undisturbed
+from velora_sb3.callbacks.base.preserve_rng import undisturbed
 
 SAME = 1e-6  # actions that differ by less do not differ
 MOST = 0.95  # a share above which a kind of action is worth a word

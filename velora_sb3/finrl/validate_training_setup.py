@@ -10,7 +10,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from velora_sb3.callbacks.undisturbed import undisturbed
+from velora_sb3.callbacks.base.preserve_rng import undisturbed
 from velora_sb3.finrl.normalization import normalized_as
 from velora_sb3.memory import StatefulPredictor
 

@@ -10,8 +10,9 @@ from ncps.wirings import Wiring
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
+from velora_sb3._validation import check_integer
 from velora_sb3.cells import unroll, unroll_states
-from velora_sb3.cells._checks import check_positive, check_timespans
+from velora_sb3.cells._checks import check_timespans
 from velora_sb3.memory.encoder import make_encoder
 from velora_sb3.memory.frames import Observation, read_frames
 from velora_sb3.memory.inputs import SequenceBatch, StepInput
@@ -95,7 +96,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         width = self.encoder.features_dim
         self.dense: nn.Linear | None = None
         if encoder_units is not None:
-            check_positive("encoder_units", encoder_units)
+            check_integer("encoder_units", encoder_units)
             self.dense = nn.Linear(width, encoder_units)
             width = encoder_units
         if previous_action_size and self.frames.steps is not None:
@@ -125,7 +126,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         self._features_dim = self.cell.output_size
         self.readout: nn.Linear | None = None
         if readout_units is not None:
-            check_positive("readout_units", readout_units)
+            check_integer("readout_units", readout_units)
             self.readout = nn.Linear(width + self.cell.output_size, readout_units)
             self._features_dim = readout_units
 

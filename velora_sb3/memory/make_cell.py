@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ncps.wirings import FullyConnected, Wiring
 
+from velora_sb3._validation import check_choice, check_integer
 from velora_sb3.cells import CfCCell, LiquidCell, LTCCell, MixedMemoryCell, WiredCfCCell, make_wiring
-from velora_sb3.cells._checks import check_choice, check_positive
 from velora_sb3.cells.cfc_cell import INITIALIZATIONS
 
 CELLS = ("cfc", "ltc")
@@ -49,8 +49,8 @@ def make_cell(
         TypeError: If the wiring is of no known kind.
     """
     check_choice("cell", cell, CELLS)
-    check_positive("units", units)
-    check_positive("ode_unfolds", ode_unfolds)
+    check_integer("units", units)
+    check_integer("ode_unfolds", ode_unfolds)
     if not isinstance(mixed_memory, bool):
         raise ValueError(f"mixed_memory must be True or False, got {mixed_memory!r}")
     if isinstance(sparsity_level, bool) or not isinstance(sparsity_level, int | float):
@@ -61,7 +61,7 @@ def make_cell(
         ("backbone_layers", backbone_layers, 0),
     ):
         if value is not None:
-            check_positive(name, value, minimum=least)
+            check_integer(name, value, least=least)
     network: LiquidCell
     if (cell == "ltc" or wiring is not None) and (backbone_units or backbone_layers):
         raise ValueError("backbone_units and backbone_layers are for cell='cfc' with wiring=None: leave them out")

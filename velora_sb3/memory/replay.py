@@ -12,7 +12,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from velora_sb3.cells._checks import check_positive
+from velora_sb3._validation import check_integer
 from velora_sb3.memory.actions import encode_actions
 from velora_sb3.memory.inputs import SequenceBatch
 from velora_sb3.memory.n_step_returns import n_step_returns
@@ -68,9 +68,9 @@ class SequenceReplayBuffer(ReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
     ) -> None:
-        check_positive("sequence_length", sequence_length)
-        check_positive("n_steps", n_steps)
-        check_positive("burn_in_length", burn_in_length, minimum=0)
+        check_integer("sequence_length", sequence_length)
+        check_integer("n_steps", n_steps)
+        check_integer("burn_in_length", burn_in_length, least=0)
         if optimize_memory_usage:
             raise ValueError("optimize_memory_usage overwrites the last observation of an episode: leave it out")
         if not handle_timeout_termination:

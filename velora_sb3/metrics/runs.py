@@ -8,9 +8,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from velora_sb3.metrics.describe import About
-
 RUNNING, FINISHED, STOPPED_EARLY, INTERRUPTED = "running", "finished", "stopped early", "interrupted"
+
+
+@dataclass(frozen=True)
+class About:
+    """A run, before anything happened.
+
+    Attributes:
+        algorithm: The class's name.
+        env: The environment's id.
+        env_name: The same in short, for the run's name.
+        seed: The model's seed, None if it has none.
+        total_timesteps: ``num_timesteps`` at which training is to end.
+        config: Policy, settings, environments and callbacks, as JSON.
+        versions: Versions by package, as JSON.
+    """
+
+    algorithm: str
+    env: str
+    env_name: str
+    seed: int | None
+    total_timesteps: int
+    config: str
+    versions: str
 
 
 @dataclass(frozen=True)

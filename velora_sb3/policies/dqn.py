@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 
-from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
+from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceFeatures
 
 
 class _QNetwork(SequenceFeatures, QNetwork):

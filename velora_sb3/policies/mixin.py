@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import BasePolicy
 
-from velora_sb3.cells._checks import check_positive
+from velora_sb3._validation import check_integer
 from velora_sb3.memory import LiquidExtractor
 from velora_sb3.policies.algorithm_check import check_algorithm
 from velora_sb3.policies.normalization_check import check_normalization
@@ -46,7 +46,7 @@ class LiquidPolicyMixin:
         # None is what SB3's own arguments are by default, but a choice among the liquid ones: no encoder, say.
         chosen = {n: value for n, value in kwargs.items() if value is not None or n in self.liquid_arguments}
         for name in COUNTS & set(chosen):  # with none of them SB3 fails in training, or learns NaN
-            check_positive(name, chosen[name])
+            check_integer(name, chosen[name])
         self._chosen = set(chosen)
         self._given = {**self.defaults, **chosen}
         for_extractor = self._given.get("features_extractor_kwargs", {})

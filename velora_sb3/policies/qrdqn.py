@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sb3_contrib.qrdqn.policies import QRDQNPolicy, QuantileNetwork
 
-from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
+from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceFeatures
 
 
 class _QuantileNetwork(SequenceFeatures, QuantileNetwork):

@@ -14,7 +14,7 @@ from velora_sb3.policies.dqn import LiquidDQNPolicy
 from velora_sb3.policies.maskable import LiquidMaskableActorCriticPolicy
 from velora_sb3.policies.mixin import LiquidPolicyMixin
 from velora_sb3.policies.qrdqn import LiquidQRDQNPolicy
-from velora_sb3.policies.recurrent import LiquidRecurrentActorCriticPolicy
+from velora_sb3.policies.recurrent_actor_critic import LiquidRecurrentActorCriticPolicy
 from velora_sb3.policies.sac import LiquidSACPolicy
 from velora_sb3.policies.td3 import LiquidTD3Policy
 from velora_sb3.policies.tqc import LiquidTQCPolicy

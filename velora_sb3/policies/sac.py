@@ -7,7 +7,7 @@ from typing import Any
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.sac.policies import Actor, SACPolicy
 
-from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
+from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceFeatures
 
 
 class _Actor(SequenceFeatures, Actor):

@@ -6,7 +6,7 @@ from typing import Any
 
 from sb3_contrib.tqc.policies import Actor, Critic, TQCPolicy
 
-from velora_sb3.policies.acting import RecurrentPolicyMixin, SequenceFeatures
+from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceFeatures
 
 
 class _Actor(SequenceFeatures, Actor):

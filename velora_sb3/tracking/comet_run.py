@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.tracking.child import check_answers
+from velora_sb3.tracking.worker import check_answers
 
 
 def api_key_known() -> bool:

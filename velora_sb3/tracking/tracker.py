@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from velora_sb3.tracking.process import RunProcess
+from velora_sb3.tracking.worker_process import RunProcess
 
 MAX_WAITING = 50_000
 START_LIMIT_S = 60.0

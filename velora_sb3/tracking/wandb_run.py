@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from velora_sb3.tracking.child import check_answers
+from velora_sb3.tracking.worker import check_answers
 
 MODES = ("online", "offline", "disabled")
 

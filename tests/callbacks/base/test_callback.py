@@ -1,0 +1,215 @@
+"""The hooks come in order, to callbacks in lists and in events."""
+
+import json
+
+import numpy as np
+import pytest
+from stable_baselines3 import DDPG, PPO
+from stable_baselines3.common.callbacks import (
+    CallbackList,
+    ConvertCallback,
+    EvalCallback,
+    EveryNTimesteps,
+    StopTrainingOnNoModelImprovement,
+    StopTrainingOnRewardThreshold,
+)
+
+from tests.callbacks.runs import ALGORITHMS, Listener, StopAt, make_env, make_model
+from velora_sb3.callbacks import VeloraCallback
+from velora_sb3.callbacks.base.callback import walk
+
+
+@pytest.fixture
+def model(tmp_path):
+    return make_model(PPO, make_env(tmp_path))
+
+
+def evaluation(tmp_path, **children):
+    folder = tmp_path / "evaluation"
+    folder.mkdir(exist_ok=True)
+    settings = {"eval_freq": 8, "n_eval_episodes": 1, "verbose": 0, "warn": False}
+    return EvalCallback(make_env(folder, reward=1.0), **settings, **children)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_start_steps_end(algorithm, tmp_path):
+    listener = Listener()
+    make_model(algorithm, make_env(tmp_path, algorithm, 3)).learn(48, callback=listener)
+    assert listener.told == ["start", *["step"] * 16, "end"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_can_stop_training(algorithm, tmp_path):
+    class ThreeEpisodes(VeloraCallback):
+        def _on_episode(self, episode):
+            return np.bool_(episode.number < 3)
+
+    class FiveSteps(VeloraCallback):
+        def _on_every_step(self):
+            return self.n_calls < 5
+
+    for callback in (ThreeEpisodes(), FiveSteps()):
+        model = make_model(algorithm, make_env(tmp_path, algorithm, length=4))
+        model.learn(48, callback=[callback, Listener()])
+        assert model.num_timesteps == (12 if isinstance(callback, ThreeEpisodes) else 5)
+
+
+def test_on_step_returns_a_plain_bool(model):
+    class Stops(VeloraCallback):
+        def _on_every_step(self):
+            return np.bool_(self.n_calls < 3)
+
+    answers, stops = [], Stops()
+    stops._on_step, original = lambda: answers.append(original()) or answers[-1], stops._on_step
+    model.learn(16, callback=stops)
+    assert [type(answer) for answer in answers] == [bool] * 3
+    assert answers == [True, True, False]
+
+
+def test_all_episodes_of_a_step_are_told_after_a_stop(tmp_path):
+    class StopsAtOnce(Listener):
+        def _on_episode(self, episode):
+            super()._on_episode(episode)
+            return False
+
+    model, callback = make_model(PPO, make_env(tmp_path, n_envs=3, length=4)), StopsAtOnce()
+    model.learn(48, callback=callback)
+    assert [episode.env_index for episode in callback.heard] == [0, 1, 2]
+    assert model.num_timesteps == 12
+
+
+def test_it_serves_several_runs(model):
+    listener = Listener()
+    model.learn(16, callback=listener)
+    assert listener.is_new_run
+    model.learn(16, callback=listener, reset_num_timesteps=False)
+    assert not listener.is_new_run
+    assert listener.n_calls == 32
+    model.learn(16, callback=listener)
+    assert listener.is_new_run
+    assert listener.told_without_steps() == ["start", "end"] * 3
+
+
+def test_a_callback_in_two_places_starts_and_ends_once(model):
+    listener = Listener()
+    model.learn(16, callback=[listener, EveryNTimesteps(4, listener)])
+    assert listener.told_without_steps() == ["start", "end"]
+    assert len(listener.heard) == len(set(listener.heard))
+
+
+@pytest.mark.parametrize("algorithm", [DDPG, PPO])
+def test_children_of_an_event_are_called_at_the_event(algorithm, tmp_path):
+    timed, evaluated, best = Listener(), Listener(), Listener()
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    evaluate = EvalCallback(
+        make_env(folder, algorithm),
+        callback_after_eval=evaluated,
+        callback_on_new_best=best,
+        eval_freq=10,
+        n_eval_episodes=1,
+        verbose=0,
+        warn=False,
+    )
+    model = make_model(algorithm, make_env(tmp_path, algorithm))
+    model.learn(48, callback=[EveryNTimesteps(12, timed), evaluate])
+    assert timed.told == ["start", *["step"] * 4]  # SB3 tells children nothing about the end
+    assert evaluated.told == ["start", *["step"] * 4]
+    assert 1 <= best.told.count("step") <= 4
+    assert best.told_without_steps() == ["start"]
+    for child in (timed, evaluated, best):
+        child.on_training_end()
+        assert child.told[-1] == "end"
+
+
+def test_a_new_best_child_serves_a_second_run(model, tmp_path):
+    listener = Listener()
+    callback = evaluation(tmp_path, callback_on_new_best=listener)
+    model.learn(16, callback=callback)
+    callback.best_mean_reward = -np.inf
+    model.learn(16, callback=callback)
+    assert listener.told_without_steps() == ["start", "end", "start"]
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_beside_sb3s_own_children(model, tmp_path, ours_first):
+    # Constant rewards of 1: nothing improves unless an episode is longer, and -1 is reached at once.
+    stops = [StopTrainingOnNoModelImprovement(2), StopTrainingOnRewardThreshold(-1)]
+    for stop, place in zip(stops, ("callback_after_eval", "callback_on_new_best"), strict=True):
+        listener = Listener()
+        children = [listener, stop] if ours_first else [stop, listener]
+        model.learn(800, callback=evaluation(tmp_path, **{place: CallbackList(children)}))
+        assert model.num_timesteps < 800
+        assert listener.told.count("step") == (1 if stop is stops[1] else stop.n_calls)
+        assert listener.evaluation() is not None
+
+
+def test_evaluation_is_found_at_any_depth(model, tmp_path):
+    seen = {}
+
+    class Looks(Listener):
+        def _on_every_step(self):
+            seen[self] = self.evaluation()
+            return True
+
+    direct, listed, deep, beside = Looks(), Looks(), Looks(), Looks()
+    outer = evaluation(tmp_path, callback_after_eval=CallbackList([listed, EveryNTimesteps(1, deep)]))
+    model.learn(16, callback=[outer, inner := evaluation(tmp_path, callback_on_new_best=direct), beside])
+    assert seen == {direct: inner, listed: outer, deep: outer, beside: None}
+
+
+def test_siblings_in_the_order_of_their_calls(model, tmp_path):
+    first, child, best, last = Listener(), Listener(), Listener(), Listener()
+    evaluate = evaluation(tmp_path, callback_after_eval=child, callback_on_new_best=CallbackList([best]))
+    every = EveryNTimesteps(4, ConvertCallback(lambda *_: True))
+    model.learn(16, callback=[first, CallbackList([evaluate, every]), last], progress_bar=False)
+    expected = [first, evaluate, best, child, every, every.callback, last]
+    for callback in (first, child, best, last):
+        assert callback.siblings() == expected
+
+
+def test_siblings_of_a_callback_alone(model):
+    listener = Listener()
+    assert listener.siblings() == [listener]
+    model.learn(16, callback=listener)
+    assert listener.siblings() == [listener]
+
+
+def test_walk_leaves_out_what_is_no_callback():
+    class Holder(StopAt):
+        callbacks = ["not one"]
+
+    holder = Holder(1)
+    assert list(walk(holder)) == [holder]
+
+
+def test_info_is_printed_on_demand(model, capsys):
+    class Settled(Listener):
+        def config(self):
+            return "Settled", {"size": 3, "place": "here"}
+
+    model.learn(16, callback=Settled())
+    assert capsys.readouterr().out == ""
+    loud = Settled()
+    loud.verbose = 1
+    model.learn(16, callback=loud)
+    assert capsys.readouterr().out == "Settled(size=3, place='here')\n"
+
+
+def test_state_goes_on_in_another_callback(model):
+    class Notes(Listener):
+        def _on_start(self):
+            super()._on_start()
+            self.finished_at_start = self.episodes.finished
+
+    first, second = Notes(), Notes()
+    assert first.state_dict() == {"n_calls": 0}
+    model.learn(16, callback=first)
+    state = json.loads(json.dumps(first.state_dict()))
+    second.load_state_dict(state)
+    model.learn(16, callback=second, reset_num_timesteps=False)
+    assert second.n_calls == 32
+    assert second.finished_at_start == len(first.heard)
+    assert [episode.number for episode in second.heard] == list(
+        range(len(first.heard) + 1, len(first.heard) + len(second.heard) + 1)
+    )

@@ -1,0 +1,198 @@
+"""The end comes once, however training ends."""
+
+import gc
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+from stable_baselines3.common.callbacks import EveryNTimesteps
+
+from tests.callbacks.runs import PPO, Listener, RaiseAt, make_env, make_model
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def model(tmp_path):
+    return make_model(PPO, make_env(tmp_path))
+
+
+def test_the_end_comes_once(model):
+    listener = Listener()
+    model.learn(16, callback=listener)
+    listener.on_training_end()  # as RL Zoo does
+    with listener:
+        pass
+    assert listener.told_without_steps() == ["start", "end"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_with_block_ends_what_was_cut_short(model, error):
+    with pytest.raises(error), Listener() as listener:
+        model.learn(16, callback=[listener, RaiseAt(5, error)])
+    assert listener.told_without_steps() == ["start", "end"]
+    assert listener.cut_short
+
+
+def test_an_error_of_the_environment_too(tmp_path):
+    env = make_env(tmp_path)
+    step, steps = env.envs[0].unwrapped.step, []
+
+    def broken(action):
+        steps.append(action)
+        if len(steps) == 7:
+            raise OSError("the simulator is gone")
+        return step(action)
+
+    env.envs[0].unwrapped.step = broken
+    with pytest.raises(OSError, match="simulator"), Listener() as listener:
+        make_model(PPO, env).learn(16, callback=listener)
+    assert listener.told == ["start", *["step"] * 6, "end"]
+
+
+def test_a_with_block_around_a_peaceful_run_ends_nothing_twice(model):
+    with Listener() as listener:
+        model.learn(16, callback=listener)
+        assert listener.told_without_steps() == ["start", "end"]
+    assert listener.told_without_steps() == ["start", "end"]
+    assert not listener.cut_short
+
+
+def test_the_next_start_ends_what_was_cut_short(model, tmp_path):
+    class Notes(Listener):
+        def _on_end(self):
+            super()._on_end()
+            self.model_at_end, self.steps_at_end = self.model, self.num_timesteps
+
+    listener = Notes()
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(16, callback=[listener, RaiseAt(5)])
+    assert listener.told_without_steps() == ["start"]
+    other = make_model(PPO, make_env(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        other.learn(16, callback=[listener, RaiseAt(3)])
+    assert listener.told_without_steps() == ["start", "end", "start"]
+    assert listener.model_at_end is model  # the old one, not the one that starts
+    assert listener.steps_at_end == 5
+
+
+def test_dropping_it_ends_what_was_cut_short(tmp_path):
+    ends = []
+
+    class Notes(Listener):
+        def _on_end(self):
+            ends.append((self.num_timesteps, self.episodes.finished))
+
+    def train():
+        model = make_model(PPO, make_env(tmp_path, length=4))
+        with pytest.raises(KeyboardInterrupt):
+            model.learn(16, callback=[Notes(), RaiseAt(9)])
+
+    train()
+    gc.collect()
+    Listener()  # the next one to be made
+    assert ends == [(9, 2)]
+
+
+def test_the_last_reference_ends_it_at_once(model):
+    ends = []
+
+    class Notes(Listener):
+        def _on_end(self):
+            ends.append(self.num_timesteps)
+
+    notes = Notes()
+    notes.init_callback(model)
+    notes.on_training_start({}, {})
+    del notes
+    assert ends == [0]
+
+
+@pytest.mark.parametrize("next_use", ["made", "starts", "steps"])
+def test_garbage_is_collected_in_the_midst_of_anything_so_the_end_waits(tmp_path, next_use):
+    lock, ends = threading.Lock(), []
+
+    class Notes(Listener):
+        def _on_end(self):
+            ends.append(lock.acquire(blocking=False))
+            lock.release()
+
+    class Collects(RaiseAt):
+        """Drops another one's garbage during a step."""
+
+        def _on_step(self):
+            if self.num_timesteps == 3:
+                drop()
+            elif self.num_timesteps == 5:
+                assert ends == [True]
+            return True
+
+    def train():
+        model = make_model(PPO, make_env(tmp_path, length=4))
+        with pytest.raises(KeyboardInterrupt):
+            model.learn(16, callback=[Notes(), RaiseAt(9)])
+
+    def drop():
+        train()
+        with lock:  # as ThreadPoolExecutor holds one of its own
+            gc.collect()
+        assert ends == []
+
+    if next_use == "steps":
+        make_model(PPO, make_env(tmp_path, length=4)).learn(16, callback=[Listener(), Collects(99)])
+    else:
+        another = Listener()
+        drop()
+        if next_use == "made":
+            Listener()
+        else:
+            another.init_callback(make_model(PPO, make_env(tmp_path, length=4)))
+    assert ends == [True]
+
+
+def test_the_end_of_the_program_ends_what_was_cut_short(tmp_path):
+    program = f"""
+        from pathlib import Path
+        from tests.callbacks.runs import Listener, PPO, RaiseAt, make_env, make_model
+
+        class Notes(Listener):
+            def __init__(self, name):
+                super().__init__()
+                self.name = name
+
+            def _on_end(self):
+                print(self.name, self.num_timesteps, flush=True)
+                if self.name == "first":
+                    raise OSError("the disk is full")
+
+        first, second = Notes("first"), Notes("second")
+        model = make_model(PPO, make_env(Path({str(tmp_path)!r})))
+        model.learn(16, callback=[first, second, RaiseAt(5, ValueError("a bug"))])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert sorted(result.stdout.splitlines()) == ["first 5", "second 5"]  # an error of one does not stop the other
+    assert "a bug" in result.stderr
+    assert "the disk is full" in result.stderr
+
+
+def test_what_fails_to_start_has_no_end(model):
+    class Fails(Listener):
+        def _on_start(self):
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"), Fails() as fails:
+        model.learn(16, callback=fails)
+    assert fails.told == []
+
+
+def test_children_end_with_a_with_block(model):
+    with Listener() as listener:
+        model.learn(48, callback=EveryNTimesteps(12, listener))
+        assert listener.told_without_steps() == ["start"]
+    assert listener.told_without_steps() == ["start", "end"]
+    assert not listener.cut_short

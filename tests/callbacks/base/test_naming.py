@@ -1,0 +1,88 @@
+import gymnasium as gym
+import pytest
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+
+from tests.callbacks.runs import make_env
+from velora_sb3.callbacks.base.naming import env_id, env_name, env_text, short_number
+
+
+def registered(identifier, **kwargs):
+    gym.register(identifier, entry_point="gymnasium.envs.classic_control:CartPoleEnv", kwargs=kwargs)
+    return gym.make(identifier)
+
+
+@pytest.fixture(autouse=True)
+def registry():
+    before = dict(gym.registry)
+    yield
+    gym.registry.clear()
+    gym.registry.update(before)
+
+
+@pytest.mark.parametrize("vectorized", [DummyVecEnv, SubprocVecEnv])
+def test_a_registered_environment(vectorized):
+    env = VecNormalize(make_vec_env("Pendulum-v1", 1, vec_env_cls=vectorized))
+    assert (env_name(env), env_id(env)) == ("Pendulum", "Pendulum-v1")
+    assert env_text(env).startswith("<Monitor<TimeLimit<")
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("identifier", "name"), [("space/Ship-v2", "Ship"), ("NoVersion", "NoVersion"), ("Odd-vx-v1", "Odd-vx")]
+)
+@pytest.mark.parametrize("subproc", [False, True])
+def test_namespace_and_version_are_left_out(identifier, name, subproc):
+    make = [lambda: registered(identifier)]
+    env = SubprocVecEnv(make, start_method="fork") if subproc else DummyVecEnv(make)
+    assert (env_name(env), env_id(env)) == (name, identifier)
+    env.close()
+
+
+@pytest.mark.parametrize("subproc", [False, True])
+@pytest.mark.parametrize("monitor", [False, True])
+def test_an_environment_without_a_spec_is_called_by_its_class(tmp_path, subproc, monitor):
+    env = make_env(tmp_path, subproc=subproc, monitor=monitor)
+    assert (env_name(env), env_id(env)) == ("Steps", None)
+    env.close()
+
+
+def test_a_spec_that_cannot_be_sent_does_no_harm_to_its_process():
+    class Registered(gym.Wrapper):  # any argument that pickle cannot hold
+        pass
+
+    def make():
+        env = gym.make("CartPole-v1")
+        env.unwrapped.spec.kwargs["reward"] = lambda state: 1.0
+        return Registered(env)
+
+    env = SubprocVecEnv([make], start_method="fork")
+    assert env_name(env) == "CartPole"
+    env.reset()  # the process is alive
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (100, "100"),
+        (999, "999"),
+        (1000, "1K"),
+        (1500, "1.5K"),
+        (2048, "2048"),
+        (12_340, "12.34K"),
+        (12_345, "12345"),
+        (1_000_000, "1M"),
+        (1_000_100, "1000.1K"),
+        (1_230_000, "1.23M"),
+        (2_500_000_000, "2.5B"),
+    ],
+)
+def test_short_numbers(number, text):
+    assert short_number(number) == text
+
+
+def test_no_two_numbers_have_one_name():
+    numbers = [*range(20_000), *range(1_000_000, 1_020_000), *range(10**9, 10**9 + 2000)]
+    assert len({short_number(number) for number in numbers}) == len(numbers)

@@ -1,0 +1,130 @@
+"""Which checkpoints SaveCheckpoints keeps, and their names with the time."""
+
+import json
+import re
+
+import pytest
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+
+from tests.callbacks.runs import DDPG, PPO, Listener, fill, make_env, make_model, names, read, saver
+from velora_sb3.callbacks.checkpointing import save_checkpoints
+from velora_sb3.checkpoints import best_checkpoints
+
+
+class Record(BaseCallback):
+    """Logs a number after each step, and dumps it."""
+
+    def __init__(self, key, numbers):
+        super().__init__()
+        self.key, self.numbers = key, list(numbers)
+
+    def _on_step(self):
+        self.logger.record(self.key, self.numbers[self.n_calls - 1])
+        self.logger.dump(self.num_timesteps)
+        return True
+
+
+def train(tmp_path, *others, steps=24, **settings):
+    """Six checkpoints, after 4, 8, ... 24 steps, and the final one."""
+    save = saver(tmp_path, frequency=1, **settings)
+    make_model(DDPG, make_env(tmp_path, DDPG, length=4)).learn(steps, callback=[*others, save])
+    return save
+
+
+def test_the_last_stay(tmp_path):
+    save = train(tmp_path, keep_last=2)
+    assert names(save) == ["Steps_6", "Steps_final"] == [path.name for path in save.saved]
+
+
+def test_of_others_nothing_is_removed(tmp_path):
+    fill(tmp_path / "checkpoints" / "run" / "saves" / "Steps_99" / "model.zip")
+    assert names(train(tmp_path, keep_last=1, force=True)) == ["Steps_99", "Steps_final"]
+
+
+def test_they_go_only_when_the_new_one_stands(tmp_path, monkeypatch):
+    write, seen = save_checkpoints.write_whole_run, []
+
+    def watched(model, directory, **settings):
+        seen.append(sorted(path.name for path in directory.parent.iterdir() if not path.name.startswith(".")))
+        return write(model, directory, **settings)
+
+    monkeypatch.setattr(save_checkpoints, "write_whole_run", watched)
+    train(tmp_path, keep_last=1, steps=12)
+    assert seen == [[], ["Steps_1"], ["Steps_2"], ["Steps_3"]]
+
+
+def test_one_that_fails_removes_nothing(tmp_path, monkeypatch):
+    write = save_checkpoints.write_whole_run
+
+    def full(model, directory, **settings):
+        if model.num_timesteps > 4:
+            raise OSError("no space left")
+        return write(model, directory, **settings)
+
+    monkeypatch.setattr(save_checkpoints, "write_whole_run", full)
+    with pytest.warns(RuntimeWarning, match="no space left"):
+        save = train(tmp_path, keep_last=1, steps=12)
+    assert names(save) == ["Steps_1"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "settings"),
+    [
+        (["Steps_2", "Steps_final"], {}),
+        (["Steps_2", "Steps_4", "Steps_final"], {"save_top_k": 2, "save_last": False}),
+        (["Steps_3", "Steps_final"], {"mode": "min"}),
+        (["Steps_2", "Steps_6", "Steps_final"], {"keep_last": 2}),
+    ],
+)
+def test_the_best_by_a_key_of_the_logger_stay(expected, settings, tmp_path):
+    numbers = [number for number in (1, 9, 0, 8, 2, 2) for _ in range(4)]
+    save = train(tmp_path, Record("mine/score", numbers), monitor="mine/score", **settings)
+    assert names(save) == expected
+    chosen = best_checkpoints(save.saves, 1, "mine/score", settings.get("mode", "max"))[0]
+    assert chosen.name == ("Steps_3" if "mode" in settings else "Steps_2")
+    assert read(chosen / "metadata.json")["monitored"] == {"mine/score": 0 if "mode" in settings else 9}
+
+
+def test_the_best_by_evaluations_stay(tmp_path):
+    (tmp_path / "evaluation").mkdir()
+    evaluation = EvalCallback(make_env(tmp_path / "evaluation", DDPG), eval_freq=6, verbose=0, warn=False)
+    evaluation.eval_env.seed(3)
+    save = train(tmp_path, evaluation, monitor="eval/mean_reward")  # the first is older than any evaluation
+    scores = [read(path / "metadata.json")["monitored"]["eval/mean_reward"] for path in save.saved]
+    best = max(sum(results) / 5 for results in evaluation.evaluations_results) if evaluation.log_path else None
+    assert best is None and max(scores) == pytest.approx(evaluation.best_mean_reward)
+    assert len(names(save)) <= 2
+
+
+def test_the_best_by_the_return_of_episodes_stay(tmp_path):
+    listener = Listener()
+    save = train(tmp_path, listener, monitor="episode return", save_last=False)
+    returns = [episode.episode_return for episode in listener.heard]
+    means = [sum(returns[:number]) / number for number in range(1, 7)]
+    best = max(range(6), key=lambda number: (means[number], number)) + 1
+    assert set(names(save)) - {"Steps_final"} <= {f"Steps_{best}"}
+    assert max(read(path / "metadata.json")["monitored"]["episode return"] for path in save.saved) == max(means)
+
+
+def test_an_unknown_key_is_told_at_once_with_those_that_there_are(tmp_path):
+    told = "no number 'mine/scor'; did you mean 'mine/score'.* It has: .*mine/score.*or take 'episode return'"
+    with pytest.warns(RuntimeWarning, match=told) as warned:
+        save = train(tmp_path, Record("mine/score", range(24)), monitor="mine/scor", save_top_k=2)
+    assert len(warned) == 1
+    assert names(save) == ["Steps_6", "Steps_final"]  # the newest, as nothing tells which are better
+
+
+def test_names_with_the_time(tmp_path):
+    save = train(tmp_path, timestamp=True, steps=4)
+    assert [re.sub(r"\d{8}T\d{6}Z$", "TIME", name) for name in names(save)] == ["Steps_1_TIME", "Steps_final_TIME"]
+
+
+def test_a_state_goes_on_keeping(tmp_path):
+    save = train(tmp_path, keep_last=2)
+    again = saver(tmp_path, frequency=1, keep_last=2, force=True)
+    again.load_state_dict(json.loads(json.dumps(save.state_dict())))
+    assert again.saved == save.saved
+    model = make_model(PPO, make_env(tmp_path, length=4))
+    model.num_timesteps = 24
+    model.learn(16, callback=again, reset_num_timesteps=False)
+    assert names(again)[-1] == "Steps_final" and len(names(again)) == 2

@@ -1,0 +1,338 @@
+"""Environments go on in mid-episode, in another environment made like the first."""
+
+import json
+import re
+from functools import partial
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces, wrappers
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecCheckNan,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+)
+
+from tests.checkpoints.runs import DictPendulum, Walk, assert_equal
+from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
+from velora_sb3.checkpoints.format.errors import CheckpointError
+from velora_sb3.checkpoints.state.vec_env import capture_vec_env, restore_vec_env, vec_differences, wrapped_as_saved
+
+CLASSIC = ["CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1", "Acrobot-v1"]
+MUJOCO = [
+    "Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "HumanoidStandup-v5", "InvertedDoublePendulum-v5",
+    "InvertedPendulum-v5", "Pusher-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5",
+]  # fmt: skip
+
+
+def actions(venv, steps, seed=0):
+    space = venv.action_space
+    space.seed(seed)
+    return [np.array([space.sample() for _ in range(venv.num_envs)]) for _ in range(steps)]
+
+
+def walk(venv, chosen):
+    """What steps show, without times."""
+    seen = []
+    for action in chosen:
+        observation, reward, done, infos = venv.step(action)
+        for info in infos:
+            info.get("episode", {}).pop("t", None)
+        seen.append((observation, reward, done, list(infos)))
+    return seen
+
+
+def capture(venv):
+    encoder = Encoder()
+    return json.loads(json.dumps(capture_vec_env(venv, encoder, "envs"))), encoder.arrays
+
+
+def restore(venv, described, arrays, with_episode=True):
+    assert vec_differences(venv, described) is None
+    restore_vec_env(venv, described, Decoder(arrays), "envs", with_episode)
+
+
+def assert_goes_on(make, before=23, after=60):
+    venv = make()
+    venv.seed(5)
+    venv.reset()
+    walk(venv, actions(venv, before))
+    described, arrays = capture(venv)
+    assert described["lost"] is None
+    arrays = {name: np.array(array) for name, array in arrays.items()}  # as a file would keep them
+    chosen = actions(venv, after, seed=1)
+    expected = walk(venv, chosen)
+    other = make()
+    restore(other, described, arrays)
+    assert_equal(walk(other, chosen), expected)
+    for one in (venv, other):
+        one.close()
+
+
+def one(env_id, limit=40):
+    return lambda: DummyVecEnv([lambda: Monitor(gym.make(env_id, max_episode_steps=limit))])
+
+
+@pytest.mark.parametrize("env_id", CLASSIC)
+@pytest.mark.parametrize("before", [23, 40], ids=["in mid-episode", "at its end"])
+def test_classic_control(env_id, before):
+    assert_goes_on(one(env_id), before)
+
+
+@pytest.mark.parametrize("env_id", MUJOCO)
+@pytest.mark.parametrize("before", [23, 40], ids=["in mid-episode", "at its end"])
+def test_mujoco(env_id, before, tmp_path, monkeypatch):
+    pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)  # where MuJoCo writes its warnings
+    assert_goes_on(one(env_id), before)
+
+
+@pytest.mark.parametrize("env_id", ["PendulumNoVel-v1", "CartPoleNoVel-v1"])
+def test_ours(env_id):
+    assert_goes_on(one(env_id))
+
+
+def test_an_environment_that_tells_its_state():
+    assert_goes_on(lambda: DummyVecEnv([Walk, Walk]))
+
+
+class Sticky(gym.Wrapper):
+    """A user's wrapper: plain attributes and a generator of its own."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.random, self.last, self.history = np.random.default_rng(3), None, []
+        self.how = np.clip  # a function is no state
+
+    def step(self, action):
+        if self.last is not None and self.random.random() < 0.5:
+            action = self.last
+        self.last = action
+        self.history = [*self.history[-3:], float(np.sum(action))]
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward + sum(self.history), terminated, truncated, info
+
+
+WRAPPERS = {
+    "a user's": Sticky,
+    "another user's": DictPendulum,
+    "stacked frames": lambda env: wrappers.FrameStackObservation(env, 3),
+    "delayed observations": lambda env: wrappers.DelayObservation(env, 2),
+    "time in the observation": wrappers.TimeAwareObservation,
+    "sticky actions": lambda env: wrappers.StickyAction(env, 0.5),
+    "normalized": lambda env: wrappers.NormalizeReward(wrappers.NormalizeObservation(env)),
+    "statistics": wrappers.RecordEpisodeStatistics,
+    "rescaled": lambda env: wrappers.RescaleAction(env, -1, 1),
+    "transformed": lambda env: wrappers.TransformReward(env, lambda reward: 2 * reward),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_wrappers(name):
+    def make():
+        return DummyVecEnv([lambda: WRAPPERS[name](gym.make("Pendulum-v1", max_episode_steps=40))])
+
+    if name == "statistics":  # its times are those of the machine
+        described, _ = capture(started(make()))
+        assert described["lost"] is None
+    else:
+        assert_goes_on(make)
+
+
+def started(venv, steps=7):
+    venv.seed(2)
+    venv.reset()
+    walk(venv, actions(venv, steps))
+    return venv
+
+
+def two():
+    return DummyVecEnv([partial(gym.make, "Pendulum-v1", max_episode_steps=limit) for limit in (30, 17)])
+
+
+VEC_WRAPPERS = {
+    "normalized": lambda: VecNormalize(two()),
+    "stacked": lambda: VecFrameStack(two(), 3),
+    "stacked Dict": lambda: VecFrameStack(DummyVecEnv([lambda: DictPendulum(gym.make("Pendulum-v1"))]), 2),
+    "checked": lambda: VecCheckNan(two()),
+    "all": lambda: VecNormalize(VecFrameStack(two(), 2)),
+}
+
+
+@pytest.mark.parametrize("name", VEC_WRAPPERS)
+def test_wrappers_of_vectorized_environments(name):
+    assert_goes_on(VEC_WRAPPERS[name])
+
+
+def test_vec_monitor_goes_on_counting():
+    venv = started(VecMonitor(two()))
+    described, arrays = capture(venv)
+    other = VecMonitor(two())
+    restore(other, described, arrays)
+    np.testing.assert_array_equal(other.episode_returns, venv.episode_returns)
+    np.testing.assert_array_equal(other.episode_lengths, 7)
+
+
+def test_environments_in_processes_of_their_own():
+    functions = [
+        lambda: Monitor(gym.make("Pendulum-v1", max_episode_steps=30)),
+        lambda: Sticky(gym.make("Pendulum-v1")),
+    ]
+    assert_goes_on(lambda: SubprocVecEnv(functions), before=9, after=30)
+
+
+def test_a_bare_environment_in_a_process_starts_afresh():
+    venv = SubprocVecEnv([Walk])
+    venv.reset()
+    described, _ = capture(venv)
+    venv.close()
+    assert "Monitor" in described["lost"]
+
+
+class Silent(gym.Env):
+    """Tells nothing."""
+
+    observation_space = spaces.Box(-1, 1, (1,))
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.uniform(-1, 1, 1).astype(np.float32), {}
+
+    def step(self, action):
+        return self.np_random.uniform(-1, 1, 1).astype(np.float32), 0.0, False, False, {}
+
+
+class Opaque(Walk):
+    """Tells what cannot be stored."""
+
+    def get_state(self):
+        return {"thing": object()}
+
+
+class Failing(Walk):
+    """Cannot tell."""
+
+    def get_state(self):
+        raise RuntimeError("not now")
+
+
+class Learning(gym.Wrapper):
+    """A wrapper with a network, which can be called but is no function."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.network = torch.nn.Linear(2, 2)
+
+
+class Holding(gym.Wrapper):
+    """A wrapper with something that cannot be stored."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.thing = object()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (Silent, r"Silent does not tell its state: give Silent the methods get_state\(\)"),
+        (Failing, "not now"),
+        (lambda: Holding(Walk()), "thing.* is a object"),
+        (lambda: Learning(Walk()), "network.* is a Linear"),
+    ],
+)
+def test_where_the_episode_cannot_go_on_the_checkpoint_says_why(make, told):
+    described, arrays = capture(started(DummyVecEnv([make])))
+    assert re.search(told, described["lost"])
+    other = DummyVecEnv([make])
+    restore(other, described, arrays, with_episode=False)  # random states do go on
+
+
+def test_the_next_episode_draws_as_it_would_have():
+    venv = started(DummyVecEnv([Silent]))
+    described, arrays = capture(venv)
+    other = DummyVecEnv([Silent])
+    other.seed(5)  # as SB3 does when it builds a model with a seed
+    restore(other, described, arrays, with_episode=False)
+    np.testing.assert_array_equal(other.reset(), venv.reset())
+
+
+@pytest.mark.parametrize("kind", [DummyVecEnv, SubprocVecEnv])
+def test_what_get_state_returns_must_be_plain_data(kind):
+    venv = kind([lambda: Monitor(Opaque())])
+    venv.reset()
+    with pytest.raises(CheckpointError, match=r"\['thing'\] is a object, which is not plain data: give Opaque"):
+        capture(venv)
+    venv.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: DummyVecEnv([Walk]), "the environment is Walk, the checkpoint's was Monitor of TimeLimit"),
+        (one("MountainCar-v0"), "MountainCarEnv, the checkpoint's was"),
+        (lambda: VecNormalize(one("CartPole-v1")()), "wrapped in"),
+    ],
+)
+def test_other_environments_are_told_apart(make, told):
+    described, _ = capture(started(one("CartPole-v1")()))
+    assert told in vec_differences(make(), described)
+
+
+def test_an_environment_of_another_id_is_told_apart():
+    described, _ = capture(started(one("CartPole-v1")()))
+    described["envs"][0]["id"] = "Other-v1"
+    told = vec_differences(one("CartPole-v1")(), described)
+    assert told == "the environment is CartPole-v1, the checkpoint's was Other-v1"
+
+
+def test_normalization_is_put_around_environments_that_lack_it():
+    described, arrays = capture(started(VecNormalize(two(), clip_obs=3.0, norm_reward=False)))
+    wrapped = wrapped_as_saved(two(), described, Decoder(arrays))
+    assert isinstance(wrapped, VecNormalize) and wrapped.clip_obs == 3.0 and not wrapped.norm_reward
+    already = VecNormalize(two())
+    assert wrapped_as_saved(already, described, Decoder(arrays)) is already
+
+
+class Own(VecEnvWrapper):
+    """A user's wrapper of vectorized environments."""
+
+    def reset(self):
+        self.total = np.zeros(self.num_envs)
+        return self.venv.reset()
+
+    def step_wait(self):
+        observations, rewards, dones, infos = self.venv.step_wait()
+        self.total = self.total + rewards
+        return observations, self.total.copy(), dones, infos
+
+
+class Telling(Own):
+    """The same, telling its state."""
+
+    def get_state(self):
+        return self.total
+
+    def set_state(self, state):
+        self.total = state
+
+
+def test_a_user_s_wrapper_of_vectorized_environments_must_tell_its_state():
+    assert_goes_on(lambda: Telling(two()))
+    described, _ = capture(started(Own(two())))
+    assert described["lost"].startswith("Own does not tell its state")
+
+
+def test_names_that_are_no_state_are_refused():
+    described, arrays = capture(started(one("CartPole-v1")()))
+    described["envs"][0]["layers"][1]["state"]["attributes"]["step"] = 3
+    with pytest.raises(CheckpointError, match="'step' of TimeLimit, which is no state"):
+        restore(one("CartPole-v1")(), described, arrays)

@@ -1,0 +1,252 @@
+"""A run that was killed goes on as if it had never stopped."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from stable_baselines3 import DQN, PPO
+
+from tests.checkpoints.runs import assert_equal, disturb
+from tests.cli import dying_env
+from velora_sb3 import RecurrentDQN
+from velora_sb3.checkpoints.format.files import POLICY
+from velora_sb3.cli import main
+from velora_sb3.cli.experiment.directory import only_one_at_a_time
+
+ROOT = Path(__file__).parents[3]
+RUNS = {
+    "dqn": (DQN, {"learning_starts": 50, "batch_size": 8, "buffer_size": 500, "train_freq": 2}, 230),
+    "ppo": (PPO, {"n_steps": 32, "batch_size": 32, "n_epochs": 2}, 158),
+    "recurrent_dqn": (RecurrentDQN, {"learning_starts": 50, "batch_size": 2, "sequence_length": 4}, 230),
+}
+OTHERS = ("--metrics", "all.db", "--checkpoint-every", "3", "--target", "1e9")
+
+
+def command(algo, directory, *more):
+    settings, steps = RUNS[algo][1], 320
+    return [
+        *("train", "--algo", algo, "--env", "DyingCartPole-v0", "--gym-packages", "tests.cli.dying_env"),
+        *("--policy-kwargs", "units: 4", "--hyperparams", json.dumps(settings), "--seed", "1", "--steps", str(steps)),
+        *("--n-envs", "2" if algo == "ppo" else "1", "--eval-freq", "100", "--save-every", "50", "--no-video"),
+        *("--run-dir", str(directory), *more),
+    ]
+
+
+def forked(*argv, die_at=-1):
+    """Run in a process of its own, as quickly as it may be had; its exit status."""
+    child = os.fork()
+    if child == 0:
+        os.environ["DIE_AT"] = str(die_at)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os._exit(main(argv))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def rows(directory, name):
+    table = pd.read_csv(directory / name)
+    return table.drop(columns="seconds", errors="ignore")
+
+
+def episodes_of(database):
+    return sqlite3.connect(database).execute("SELECT number, return, length, timestep FROM episodes").fetchall()
+
+
+@pytest.mark.parametrize("algo", RUNS)
+def test_killed_and_resumed_it_is_the_run_in_one_piece_to_the_last_bit(algo, run, tmp_path):
+    kind, _, die_at = RUNS[algo]
+    assert forked(*command(algo, "killed", *OTHERS), die_at=die_at) == -signal.SIGKILL
+    directory = tmp_path / "killed"
+    assert not (directory / "result.json").exists()
+    assert len(list((directory / "progress").glob("step_*"))) == 2
+    written = rows(directory, "episodes.csv")
+    disturb()
+    code, out, err = run("resume", directory, "--no-video")
+    assert (code, err) == (0, "")
+    start = int(out.partition("goes on at step ")[2].partition(" ")[0])
+    assert 0 < start < written["timesteps"].max()  # there are rows to cut
+
+    (tmp_path / "all.db").rename(tmp_path / "killed.db")
+    code, _, _ = run(*command(algo, "whole", *OTHERS))
+    assert code == 0
+    whole = tmp_path / "whole"
+    one, other = (kind.load(place / "model.zip", device="cpu") for place in (directory, whole))
+    assert_equal(one.get_parameters(), other.get_parameters())
+    for name in ("episodes.csv", "evaluations.csv"):
+        pd.testing.assert_frame_equal(rows(directory, name), rows(whole, name))
+    saved = [np.load(place / "evaluations.npz") for place in (directory, whole)]
+    assert saved[0]["results"].tobytes() == saved[1]["results"].tobytes()
+    assert episodes_of(tmp_path / "killed.db") == episodes_of(tmp_path / "all.db")
+    results = [json.loads((place / "result.json").read_text()) for place in (directory, whole)]
+    assert results[0] == results[1]
+    names = [sorted(path.name for path in (place / "checkpoints" / "saves").iterdir()) for place in (directory, whole)]
+    assert names[0] == names[1]
+    assert sorted(path.name for path in directory.iterdir()) == sorted(path.name for path in whole.iterdir())
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A run that was really killed, in another process: PPO at its step 260 of 320."""
+    directory = tmp_path_factory.mktemp("killed") / "run"
+    environment = {**os.environ, "DIE_AT": "130", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    argv = [sys.executable, "-m", "velora_sb3", *command("ppo", directory)]
+    process = subprocess.run(argv, cwd=directory.parent, env=environment, capture_output=True, text=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    return directory
+
+
+@pytest.fixture
+def copy(killed, tmp_path):
+    return Path(shutil.copytree(killed, tmp_path / "run"))
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(copy, run):
+    before, newest = sorted((copy / "progress").iterdir(), key=lambda path: int(path.name.partition("_")[2]))
+    (newest / POLICY).write_bytes(b"damaged")
+    code, out, err = run("resume", copy, "--no-video")
+    assert (code, err) == (0, "")
+    assert f"a damaged checkpoint is passed over: {newest / POLICY} has 7 bytes" in out
+    assert f"goes on at step {before.name.partition('_')[2]} of 320" in out
+
+
+def test_a_finished_run_is_not_resumed_but_made_longer(copy, run):
+    assert run("resume", copy, "--no-video")[0] == 0
+    code, _, err = run("resume", copy)
+    assert code == 2
+    assert err.endswith("is finished (320 steps): --steps with a larger number makes it longer\n")
+    code, out, err = run("resume", copy, "--no-video", "--steps", 384)
+    assert (code, err) == (0, "")
+    assert "goes on at step 320 of 384" in out
+    assert PPO.load(copy / "model.zip").num_timesteps == 384
+    assert json.loads((copy / "config.json").read_text())["steps"] == 384
+    assert rows(copy, "episodes.csv")["timesteps"].is_monotonic_increasing
+    assert run("resume", copy)[0] == 2
+
+
+def test_a_video_is_recorded_at_the_end(copy, run, monkeypatch):
+    recorded = []
+    monkeypatch.setattr(
+        "velora_sb3.cli.experiment.run.record_episode", lambda model, env, path, seed: recorded.append(path)
+    )
+    monkeypatch.setattr("velora_sb3.cli.experiment.environments.renders_frames", lambda env: True)
+    monkeypatch.setattr("velora_sb3.video.record_episode.why_no_video", lambda env: None)
+    assert run("resume", copy)[0] == 0
+    assert recorded == [copy / "video.mp4"]
+
+
+def no_directory(directory):
+    shutil.rmtree(directory)
+
+
+def no_config(directory):
+    (directory / "config.json").unlink()
+
+
+def no_checkpoint(directory):
+    shutil.rmtree(directory / "progress")
+
+
+def all_damaged(directory):
+    for path in (directory / "progress").glob(f"*/{POLICY}"):
+        path.write_bytes(b"")
+
+
+def other_env(directory):
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "env": "CartPole-v1"}))
+
+
+def unknown_env(directory):
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "env": "DyingCartPole-v7"}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "told"),
+    [
+        (no_directory, [], "there is no run directory"),
+        (no_config, [], "config.json: No such file"),
+        (no_checkpoint, [], "has no checkpoint yet, it ended before its first one, due after 50 steps: start it again"),
+        (all_damaged, [], "cannot go on: there is no checkpoint in"),
+        (other_env, [], "is DyingCartPole-v0, that of"),
+        (unknown_env, [], "unknown env 'DyingCartPole-v7'"),
+        (lambda _: None, ["--steps", "100"], "--steps 100: the run is at step"),
+    ],
+)
+def test_what_cannot_go_on_is_one_line_and_changes_nothing(spoil, options, told, copy, run):
+    spoil(copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    code, _, err = run("resume", copy, *options)
+    assert code == 2
+    assert told in err and err.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+
+def test_a_run_may_save_nothing(run, tmp_path):
+    code, _, _ = run(*command("ppo", "run"), "--save-every", "0", "--steps", "64")
+    assert code == 0
+    assert not (tmp_path / "run" / "progress").exists()
+    (tmp_path / "run" / "result.json").unlink()
+    code, _, err = run("resume", "run")
+    assert code == 2 and "it ended without any" in err
+
+
+def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):
+    step, once = dying_env.Dying.step, []
+
+    def interrupted(self, action):
+        if self.steps == 70 and not once:
+            once.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, action)
+
+    monkeypatch.setattr(dying_env.Dying, "step", interrupted)
+    code, out, _ = run(*command("ppo", "run"))
+    assert code == 130
+    assert "stopping when this rollout is learned from; Ctrl-C again stops at once" in out
+    assert "go on:       velora-sb3 resume run" in out
+    monkeypatch.setattr(dying_env.Dying, "step", step)
+    code, out, err = run("resume", "run", "--no-video")
+    assert (code, err) == (0, "")
+    assert "goes on at step 192 of 320" in out  # the rollout of 64 steps in which it came
+    code, _, _ = run(*command("ppo", "whole"))
+    assert_equal(*(PPO.load(tmp_path / name / "model.zip").get_parameters() for name in ("run", "whole")))
+
+
+def test_an_environment_whose_wrapper_shows_another_spec_goes_on(run, tmp_path):
+    settings = ("--hyperparams", json.dumps({"n_steps": 32, "batch_size": 32, "n_epochs": 1}), "--no-video")
+    start = (
+        "train",
+        "--algo",
+        "ppo",
+        "--env",
+        "CartPoleNoVel-v1",
+        "--n-envs",
+        "1",
+        "--save-every",
+        "32",
+        "--steps",
+        "64",
+    )
+    assert run(*start, "--run-dir", tmp_path / "r", *settings)[0] == 0
+    code, out, err = run("resume", tmp_path / "r", "--steps", "96", "--no-video")
+    assert (code, err) == (0, "")
+    assert "goes on at step 64 of 96" in out
+
+
+def test_a_run_that_goes_on_in_another_process_is_left_alone(run, tmp_path):
+    assert forked(*command("ppo", tmp_path / "r"), die_at=158) == -signal.SIGKILL
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    with only_one_at_a_time(tmp_path / "r"):
+        code, _, err = run("resume", tmp_path / "r", "--no-video")
+    assert code == 2
+    assert "is going on in another process" in err
+    assert before == {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}

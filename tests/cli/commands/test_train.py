@@ -1,0 +1,232 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from stable_baselines3 import DDPG
+
+from velora_sb3.cli import main
+from velora_sb3.cli.commands.train import default_period
+from velora_sb3.cli.experiment.algorithms import algorithms
+from velora_sb3.policies import LiquidTD3Policy
+
+FILES = [
+    "config.json",
+    "episodes.csv",
+    "evaluations.csv",
+    "evaluations.npz",
+    "learning_curve.png",
+    "model.zip",
+    "progress",
+    "result.json",
+    "video.mp4",
+]
+OFF_POLICY = ["ddpg", "td3", "sac", "tqc", "crossq", "dqn", "qrdqn"]
+ON_POLICY = ["ppo", "trpo", "maskable_ppo", "recurrent_ppo", "recurrent_maskable_ppo"]
+RECURRENT = {"learning_starts": 20, "batch_size": 2, "sequence_length": 4}
+SMALL = {
+    **{name: {"learning_starts": 20, "batch_size": 8} for name in OFF_POLICY},
+    **{name: {"n_steps": 32, "batch_size": 16} for name in ON_POLICY},
+    "a2c": {"n_steps": 8},
+    "ars": {"n_delta": 1},
+}
+
+
+def weights(directory):
+    return DDPG.load(directory / "model.zip", device="cpu").policy.state_dict()
+
+
+def test_a_run_directory_holds_everything(trained):
+    assert sorted(path.name for path in trained.iterdir()) == FILES
+    model = DDPG.load(trained / "model.zip", device="cpu")
+    assert type(model.policy) is LiquidTD3Policy
+    assert model.num_timesteps == 450
+    assert model.batch_size == 16
+    assert pd.read_csv(trained / "episodes.csv")["timesteps"].tolist() == [200, 400]
+    assert np.load(trained / "evaluations.npz")["timesteps"].tolist() == [200, 400]
+    assert (trained / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_config_is_json_with_all_that_was_asked_for(trained):
+    config = json.loads((trained / "config.json").read_text())
+    assert config["algo"] == "ddpg"
+    assert config["env"] == "Pendulum-v1"
+    assert config["policy"] == "LiquidPolicy"
+    assert config["policy_kwargs"] == {"units": 8}
+    assert config["hyperparams"]["batch_size"] == 16  # over the defaults for Pendulum
+    assert config["hyperparams"]["noise_std"] == 0.1
+    assert config["seed"] == 7
+    assert config["versions"]["torch"] == torch.__version__
+
+
+def test_the_config_repeats_the_run(trained, run, tmp_path):
+    code, out, _ = run("train", "--config", trained / "config.json", "--run-dir", tmp_path / "again", "--no-video")
+    assert code == 0
+    first, second = weights(trained), weights(tmp_path / "again")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (trained / "evaluations.csv").read_text() == (tmp_path / "again" / "evaluations.csv").read_text()
+    assert json.loads((trained / "config.json").read_text()) == json.loads((tmp_path / "again/config.json").read_text())
+    assert "video.mp4" not in out
+
+
+def test_options_change_a_repeated_run(trained, run, tmp_path):
+    run("train", "--config", trained / "config.json", "--run-dir", "other", "--seed", "8", "--no-video", "--steps", 210)
+    first, second = weights(trained), weights(tmp_path / "other")
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    assert json.loads((tmp_path / "other" / "config.json").read_text())["steps"] == 210
+
+
+@pytest.mark.parametrize("algo", algorithms())
+def test_every_algorithm_trains(algo, run, tmp_path):
+    env = "VeloraMasked-v0" if "maskable" in algo else "CartPole-v1" if algo.endswith("dqn") else "Pendulum-v1"
+    code, out, err = run(
+        *("train", "--algo", algo, "--env", env, "--steps", 64, "--eval-freq", 0, "--no-video", "--seed", 0),
+        *("--policy-kwargs", "units: 4", "--hyperparams", json.dumps(SMALL.get(algo, RECURRENT))),
+    )
+    assert (code, err) == (0, "")
+    assert "done" in out
+    directory = tmp_path / "runs" / f"{algo}-{env}-1"
+    code, out, err = run("evaluate", directory, "--episodes", 1)
+    assert (code, err) == (0, "")
+
+
+def test_the_output_fits_80_columns(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("train", "--algo", "ppo", "--env", "CartPole-v1", "--steps", 256, "--no-video", "--seed", 1)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "256/256 steps" in out
+    assert "return  " in out
+    assert "runs/ppo-CartPole-v1-1" in out
+    assert "\x1b" not in out
+
+
+def test_an_mlp_policy_works_too(run):
+    argv = ["--algo", "ppo", "--env", "CartPole-v1", "--policy", "MlpPolicy", "--steps", 256, "--no-video"]
+    assert run("train", *argv)[0] == 0
+
+
+@pytest.mark.parametrize("algo", ["maskable_ppo", "recurrent_maskable_ppo"])
+def test_masks_are_kept_in_the_video_too(algo, run, tmp_path):
+    code, _, _ = run(
+        *("train", "--algo", algo, "--env", "VeloraMasked-v0", "--steps", 32, "--run-dir", "r"),
+        *("--hyperparams", '{"n_steps": 32, "batch_size": 16}'),
+    )
+    assert code == 0
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == FILES
+
+
+def test_an_existing_directory_is_not_touched(trained, run):
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    code, _, err = run("train", "--algo", "ddpg", "--env", "Pendulum-v1", "--run-dir", trained)
+    assert code == 2
+    assert "exists already and is not written over" in err
+    assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+
+
+def test_missing_extras_are_told_before_training_and_training_goes_on(run, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    code, out, _ = run("train", "--algo", "ppo", "--env", "CartPole-v1", "--steps", 256, "--run-dir", "r")
+    assert code == 0
+    told = out.index('pip install "velora-sb3[plot]"'), out.index('pip install "velora-sb3[video]"')
+    assert max(told) < out.index("256/256 steps")
+    assert not {"learning_curve.png", "video.mp4"} & {path.name for path in (tmp_path / "r").iterdir()}
+
+
+def test_a_renderer_without_its_package_is_told_before_training(run, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    code, out, _ = run("train", "--algo", "ddpg", "--env", "Pendulum-v1", "--steps", 20, "--run-dir", "r")
+    assert code == 0
+    assert out.index("no video: Pendulum-v1 does not render: pygame is not installed") < out.index("20/20 steps")
+    assert (tmp_path / "r" / "model.zip").exists()
+
+
+def test_a_failing_renderer_loses_nothing(run, tmp_path):
+    code, out, _ = run("train", "--algo", "ppo", "--env", "VeloraBrokenRenderer-v0", "--steps", 64, "--run-dir", "r")
+    assert code == 0
+    assert "no video: the display is gone\n" in out
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [name for name in FILES if name != "video.mp4"]
+
+
+def test_an_error_while_training_is_no_user_error_and_the_model_is_saved(run, monkeypatch, tmp_path):
+    def broken(self):
+        raise ValueError("a real bug")
+
+    monkeypatch.setattr("velora_sb3.cli.experiment.episode_log.EpisodeLog._on_rollout_end", broken)
+    with pytest.raises(ValueError, match="a real bug"):
+        main(["train", "--algo", "ddpg", "--env", "Pendulum-v1", "--steps", "20", "--run-dir", "r"])
+    assert (tmp_path / "r" / "model.zip").exists()
+
+
+def test_interrupting_the_final_evaluation_keeps_model_and_summary(run, monkeypatch, tmp_path):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("velora_sb3.cli.experiment.run.evaluate_model", interrupted)
+    code, out, _ = run("train", "--algo", "ddpg", "--env", "Pendulum-v1", "--steps", 20, "--run-dir", "r")
+    assert code == 130
+    assert "interrupted" in out
+    assert {"model.zip", "learning_curve.png"} <= {path.name for path in (tmp_path / "r").iterdir()}
+
+
+def test_ctrl_c_ends_cleanly_with_everything_saved(tmp_path):
+    argv = ["train", "--algo", "ppo", "--env", "CartPole-v1", "--steps", "1000000", "--run-dir", "r", "--seed", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "velora_sb3", *argv, "--eval-freq", "300"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and not (tmp_path / "r" / "evaluations.npz").exists():
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted: ppo on CartPole-v1" in out
+    assert "of 1,000,000" in out
+    directory = tmp_path / "r"
+    unfinished = [name for name in FILES if name not in ("result.json", "video.mp4")]
+    assert sorted(path.name for path in directory.iterdir()) == unfinished
+    assert main(["evaluate", str(directory), "--episodes", "1"]) == 0
+
+
+def test_evaluations_by_default():
+    assert [default_period(steps) for steps in (300, 5_000, 20_000, 100_000)] == [300, 1_000, 1_000, 5_000]
+
+
+def test_missing_options_are_named(run):
+    _, _, err = run("train", "--env", "Pendulum-v1")
+    assert "train needs --algo, or --config" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--algo", "recurrent_sac", "--hyperparams", "buffer_size: 20"], "buffer_size=20 holds 20 steps"),
+        (["--algo", "ddpg", "--policy", "MultiInputPolicy"], "DDPG on Pendulum-v1: "),
+        (["--algo", "ddpg", "--policy-kwargs", "wiring_seed: x"], "wiring_seed must be an integer of at least 0"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line_and_leaves_nothing(run, tmp_path, options, message):
+    code, _, err = run("train", "--env", "Pendulum-v1", "--steps", 300, *options)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_algorithm_cannot_take_a_run_s_settings(run, trained):
+    code, _, err = run("train", "--config", trained / "config.json", "--algo", "ppo")
+    assert code == 2
+    assert "is a run of ddpg, whose settings are not those of ppo: leave out --algo" in err

@@ -1,0 +1,38 @@
+import gymnasium as gym
+import pandas as pd
+import pytest
+from sb3_contrib import ARS
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+
+from velora_sb3.cli.experiment.episode_log import COLUMNS, EpisodeLog
+
+
+def test_every_episode_of_every_env_has_a_row(tmp_path):
+    env = make_vec_env(lambda: gym.make("CartPole-v1"), n_envs=3, seed=0)
+    model = PPO("MlpPolicy", env, n_steps=64, batch_size=64, seed=0, device="cpu")
+    model.learn(192, callback=EpisodeLog(tmp_path / "episodes.csv"))
+    rows = pd.read_csv(tmp_path / "episodes.csv")
+    assert tuple(rows) == COLUMNS
+    assert len(rows) == len(model.ep_info_buffer) > 3
+    assert rows["return"].tolist() == rows["length"].tolist()  # as it is in CartPole
+    assert rows["timesteps"].is_monotonic_increasing
+    assert set(rows["env"]) == {0, 1, 2}
+    last = rows.groupby("env").last()
+    assert (rows.groupby("env")["length"].sum() * 3 == last["timesteps"]).all()
+
+
+def test_ars_tells_its_episodes_at_the_end_of_a_rollout(tmp_path):
+    model = ARS("LinearPolicy", make_vec_env(lambda: gym.make("CartPole-v1")), n_delta=2, seed=0)
+    model.learn(20, callback=EpisodeLog(tmp_path / "episodes.csv"))
+    rows = pd.read_csv(tmp_path / "episodes.csv")
+    assert len(rows) % 4 == 0
+    assert rows["length"].sum() == model.num_timesteps
+
+
+def test_no_episode_leaves_a_header(tmp_path):
+    env = make_vec_env(lambda: gym.make("Pendulum-v1"))
+    PPO("MlpPolicy", env, n_steps=8, batch_size=8, device="cpu").learn(8, callback=EpisodeLog(tmp_path / "e.csv"))
+    assert pd.read_csv(tmp_path / "e.csv").empty
+    with pytest.raises(StopIteration):
+        next(pd.read_csv(tmp_path / "e.csv").iterrows())

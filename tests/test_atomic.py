@@ -1,0 +1,54 @@
+import json
+import os
+
+import pytest
+
+from velora_sb3 import _atomic
+from velora_sb3._atomic import atomic_write, write_json, write_text
+
+
+def test_a_file_takes_its_name_at_the_end_of_the_block(tmp_path):
+    path = tmp_path / "result.csv"
+    path.write_text("old")
+    with atomic_write(path) as partial:
+        partial.write_text("new")
+        assert (path.read_text(), partial.suffix) == ("old", ".csv")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_block_that_raises_changes_nothing(tmp_path):
+    path = tmp_path / "result.csv"
+    path.write_text("old")
+
+    def fail():
+        with atomic_write(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_and_directory_are_flushed_in_order(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(_atomic, "flush", lambda path: order.append((path, path.exists(), (tmp_path / "a").exists())))
+    write_text(tmp_path / "a", "text")
+    assert order == [(tmp_path / ".a.partial", True, False), (tmp_path, True, True)]
+
+
+def test_what_is_flushed_is_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    write_text(tmp_path / "a", "text")
+    assert synced == [(tmp_path / "a").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_what_json_does_not_know_leaves_the_file_alone(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"größe": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"b": float("nan")})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"größe": 1}

@@ -1,0 +1,52 @@
+"""Checks of arguments, each with one error that says what came and what was expected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import TypeVar
+
+Choice = TypeVar("Choice")
+
+
+def check_integer(name: str, value: object, least: int = 1, most: float = math.inf) -> int:
+    """An integer, Python's or numpy's, as Python's; raises ``ValueError`` otherwise."""
+    if not isinstance(value, bool) and isinstance(value, Integral) and least <= int(value) <= most:
+        return int(value)
+    limits = f"of at least {least}" if most == math.inf else f"from {least} to {most:g}"
+    raise ValueError(f"{name} must be an integer {limits}, got {value!r}")
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+) -> float:
+    """A finite number within limits, Python's or numpy's, as a float; raises ``ValueError`` otherwise."""
+    if not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value):
+        plain = float(value)
+        if plain > above and least <= plain <= most and plain < below:
+            return plain
+    limits = {"above": above, "at least": least, "below": below, "at most": most}
+    wanted = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit))
+    raise ValueError(f"{name} must be a finite number{wanted and ' '}{wanted}, got {value!r}")
+
+
+def check_bool(name: str, value: object) -> bool:
+    """True or False; raises ``ValueError`` for anything else."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def check_choice(name: str, value: object, choices: Iterable[Choice]) -> Choice:
+    """One of several values, mostly strings; raises ``ValueError`` otherwise."""
+    for choice in choices:
+        if isinstance(value, type(choice)) and value == choice:
+            return choice
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

@@ -1,0 +1,1 @@
+"""What every callback of ours builds on."""

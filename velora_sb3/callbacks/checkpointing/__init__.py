@@ -1,0 +1,1 @@
+"""``SaveCheckpoints`` and what it writes."""

@@ -1,0 +1,80 @@
+"""The files of one checkpoint: SB3's own, and those from which training goes on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+from velora_sb3.checkpoints.format.files import KNOWN, MANIFEST
+from velora_sb3.checkpoints.save import write_checkpoint
+
+
+def write_sb3_files(model: BaseAlgorithm, directory: Path, buffer: bool) -> None:
+    """Write what SB3 itself loads: ``model.zip``, ``vecnormalize.pkl``, ``replay_buffer.pkl``.
+
+    Args:
+        model: The model.
+        directory: Where to.
+        buffer: Whether to write the replay buffer.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    archive = io.BytesIO()  # SB3 leaves a file open if the disk is full
+    model.save(archive)
+    (directory / "model.zip").write_bytes(archive.getbuffer())
+    normalizer = model.get_vec_normalize_env()
+    if normalizer is not None:
+        normalizer.save(str(directory / "vecnormalize.pkl"))
+    if buffer and isinstance(model, OffPolicyAlgorithm):
+        with (directory / "replay_buffer.pkl").open("wb") as file:
+            model.save_replay_buffer(file)
+
+
+def write_whole_run(
+    model: BaseAlgorithm,
+    directory: Path,
+    *,
+    callback: BaseCallback | None,
+    buffer: bool,
+    custom_objects: Iterable[str],
+    metrics: Mapping[str, float],
+) -> str | None:
+    """Write the files from which ``resume_training`` goes on; none if the run holds what is not plain data.
+
+    Args:
+        model: The model.
+        directory: Where to.
+        callback: What ``learn`` got.
+        buffer: Whether to write the replay buffer.
+        custom_objects: Names of arguments that will be passed again.
+        metrics: What was measured.
+
+    Returns:
+        What is not plain data, in a sentence; None if all was written.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    try:
+        write_checkpoint(
+            model,
+            directory,
+            callbacks=callback,
+            buffer=buffer,
+            custom_objects=custom_objects,
+            metrics=metrics,
+            quiet=True,
+        )
+    except OSError:
+        raise
+    except Exception as error:  # whatever a model or a callback of somebody's own raises when it is asked for its state
+        for name in (*KNOWN, MANIFEST):
+            (directory / name).unlink(missing_ok=True)
+        return str(error) or type(error).__name__
+    return None

@@ -1,0 +1,1 @@
+"""``CallbackCollection``: a list of callbacks that can change during training."""

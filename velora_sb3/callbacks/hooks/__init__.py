@@ -1,0 +1,1 @@
+"""``EpisodeCallback`` and ``LambdaCallback``: hooks for episodes, iterations and evaluations."""

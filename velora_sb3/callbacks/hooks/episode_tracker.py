@@ -1,0 +1,187 @@
+"""What happens to the episodes of vectorized environments, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
+
+from velora_sb3.callbacks.hooks.metrics_logger import MetricsLogger
+from velora_sb3.callbacks.hooks.running_episode import EnvRunner, RunningEpisode
+
+Fire = Callable[..., None]
+
+
+class EpisodeEvents:
+    """Follows every episode of vectorized environments and says what happens to it.
+
+    Args:
+        env: The environments.
+        metrics: The logger that hooks get.
+        in_evaluation: Whether they evaluate.
+        history: How many of the latest steps each episode keeps.
+        fire: Is called with the name of a hook and its keyword arguments.
+
+    Attributes:
+        running: The episodes under way by the index of their environment; not those whose start was not seen.
+        ended: Those that have ended since somebody cleared the list.
+    """
+
+    def __init__(self, env: VecEnv, metrics: MetricsLogger, in_evaluation: bool, history: int, fire: Fire) -> None:
+        self.env, self.history, self.fire = env, history, fire
+        self.runner = EnvRunner(env, metrics, in_evaluation)
+        self.running: dict[int, RunningEpisode] = {}
+        self.ended: list[RunningEpisode] = []
+        self.begun = 0
+
+    def begin(self, index: int, observations: Any) -> None:
+        """An environment was reset.
+
+        Args:
+            index: Which.
+            observations: Of all environments, before normalization.
+        """
+        self.begun += 1
+        episode = RunningEpisode(self.begun, index, self.runner.in_evaluation, self.history)
+        self.running[index] = episode
+        self._tell("on_episode_created", episode)
+        self.go_on(index, observations)
+        self._tell("on_episode_start", episode)
+
+    def go_on(self, index: int, observations: Any) -> None:
+        """An episode goes on that was begun before.
+
+        Args:
+            index: Its environment.
+            observations: Of all environments, before normalization.
+        """
+        episode = self.running[index]
+        info = {} if len(episode) else dict(self.env.unwrapped.reset_infos[index])  # no longer known in mid-episode
+        episode.start(of_env(observations, index), info)
+
+    def step(self, index: int, rollout: dict[str, Any], observations: Any, reward: float, ended: bool) -> None:
+        """An environment took a step.
+
+        Args:
+            index: Which.
+            rollout: ``actions`` or ``clipped_actions``, ``dones`` and ``infos``, as SB3 has them.
+            observations: Of all environments after the step, before normalization; after an episode's end the first
+                ones of the next episode.
+            reward: The reward, before normalization.
+            ended: Whether the episode has ended.
+        """
+        episode, info = self.running.get(index), rollout["infos"][index]
+        if episode is None:
+            return
+        after = of_env(observations, index)
+        if rollout["dones"][index] and info.get("terminal_observation") is not None:
+            after = raw_observations(self.env, info["terminal_observation"], stored=False)
+        actions = rollout.get("clipped_actions", rollout["actions"])
+        episode.add(after, actions[index], reward, info)
+        if ended:
+            episode.is_truncated = bool(info.get("TimeLimit.truncated", False))
+            episode.is_terminated = not episode.is_truncated
+        self._tell("on_episode_step", episode)
+        if ended:
+            del self.running[index]
+            self.ended.append(episode)
+            self._tell("on_episode_end", episode, prev_episode_chunks=[])
+
+    def finished(self, number: int, episode_return: float, length: int) -> None:
+        """An episode has ended of which no step was shown.
+
+        Args:
+            number: Its number.
+            episode_return: Sum of its rewards.
+            length: Its steps.
+        """
+        episode = RunningEpisode(number, 0, self.runner.in_evaluation, self.history)
+        episode.load_state_dict({"return": episode_return, "length": length, "custom_data": {}})
+        self.ended.append(episode)
+        self._tell("on_episode_end", episode, prev_episode_chunks=[])
+
+    def take_samples(self) -> list[RunningEpisode]:
+        """The episodes that have ended since the last time, and those under way.
+
+        Returns:
+            They, in the order in which they ended; those under way by environment.
+        """
+        under_way = [episode for _, episode in sorted(self.running.items()) if len(episode)]
+        samples, self.ended = [*self.ended, *under_way], []
+        return samples
+
+    def state_dict(self) -> dict[str, Any]:
+        """The episodes under way, as plain data."""
+        running = {str(index): episode.state_dict() for index, episode in self.running.items()}
+        return {"begun": self.begun, "running": running}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state.
+
+        Args:
+            state: What :meth:`state_dict` gave.
+        """
+        self.begun, self.running = int(state["begun"]), {}
+        for index, saved in state["running"].items():
+            episode = RunningEpisode(int(saved["number"]), int(index), self.runner.in_evaluation, self.history)
+            episode.load_state_dict(saved)
+            self.running[int(index)] = episode
+
+    def _tell(self, hook: str, episode: RunningEpisode, **more: Any) -> None:
+        self.fire(
+            hook,
+            episode=episode,
+            env_runner=self.runner,
+            metrics_logger=self.runner.metrics,
+            env=self.env,
+            env_index=episode.env_index,
+            **more,
+        )
+
+
+def of_env(observations: Any, index: int) -> Any:
+    """The observation of one environment.
+
+    Args:
+        observations: Of all, ``(n_envs, ...)``, or a dict of such.
+        index: Which.
+
+    Returns:
+        Its observation.
+    """
+    if isinstance(observations, dict):
+        return {key: value[index] for key, value in observations.items()}
+    return observations[index]
+
+
+def raw_observations(env: VecEnv, observations: Any, stored: bool = True) -> Any:
+    """Observations as the environments gave them, if ``VecNormalize`` is the outermost wrapper.
+
+    Args:
+        env: The environments.
+        observations: What they gave.
+        stored: Whether they are the latest, which the wrapper has stored. Others are computed back, in which what was
+            clipped stays clipped.
+
+    Returns:
+        They, before normalization.
+    """
+    if not isinstance(env, VecNormalize):
+        return observations
+    return env.get_original_obs() if stored else env.unnormalize_obs(observations)
+
+
+def raw_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
+    """Rewards as the environments gave them.
+
+    Args:
+        env: The environments.
+        rewards: What they gave at their latest step.
+
+    Returns:
+        They, before normalization.
+    """
+    normalizer = unwrap_vec_wrapper(env, VecNormalize)
+    return normalizer.get_original_reward() if isinstance(normalizer, VecNormalize) else rewards

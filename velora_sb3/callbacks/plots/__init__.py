@@ -1,0 +1,1 @@
+"""Callbacks that plot episodes while training runs."""

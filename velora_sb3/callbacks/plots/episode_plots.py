@@ -1,0 +1,122 @@
+"""What callbacks that draw the episodes of training have in common."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from velora_sb3._optional import install_line, missing_modules
+from velora_sb3._validation import check_integer
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.episodes import Episode
+from velora_sb3.callbacks.base.naming import env_name
+from velora_sb3.callbacks.base.triggers import EveryTimesteps
+from velora_sb3.callbacks.plots.episode_values import EpisodeValues, Value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_STORED = 10_000  # episodes in a state; a picture shows no more
+COLUMNS = ("timesteps", "return", "length", "value")
+
+
+class EpisodePlots(VeloraCallback):
+    """Collects the episodes of training, and draws them every so many timesteps and at the end.
+
+    A subclass overrides ``_draw``. What goes wrong there is a warning: training goes on. As a child of an event it
+    draws each time it is called.
+
+    Args:
+        every_n_timesteps: Timesteps between two pictures.
+        window: Number of the latest episodes over which returns are averaged; None for a tenth of all, at most 100.
+        value: See ``EpisodeValues``.
+        verbose: 0 for silence, 1 to print what it does.
+
+    Raises:
+        ImportError: If matplotlib is missing.
+        ValueError: If a number is below 1, or value is of the wrong type.
+    """
+
+    def __init__(self, every_n_timesteps: int, window: int | None, value: Value, verbose: int) -> None:
+        super().__init__(verbose)
+        self._every = EveryTimesteps(every_n_timesteps)
+        self.window = None if window is None else check_integer("window", window)
+        self.value = value
+        self._values = EpisodeValues(value)
+        if missing := missing_modules("plot"):
+            raise ImportError(f"{type(self).__name__} needs {', '.join(missing)}: {install_line('plot')}")
+        self._rows: list[tuple[float, ...]] = []  # one for each episode, as COLUMNS says
+        self._failing = False
+
+    def config(self) -> tuple[str, dict[str, Any]]:
+        """Name and settings."""
+        value = repr(self.value) if callable(self.value) else self.value
+        settings = {"every_n_timesteps": self._every.period, "window": self.window, "value": value}
+        return type(self).__name__, settings
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds the episodes so far; of more than ten thousand every second, third and so on."""
+        stored = self._rows[:: -(-len(self._rows) // MOST_STORED) or 1]
+        rows = [[number if math.isfinite(number) else None for number in row] for row in stored]
+        return {**super().state_dict(), "rows": rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        super().load_state_dict(state)
+        self._rows = [tuple(math.nan if number is None else number for number in row) for row in state["rows"]]
+
+    def frame(self) -> pd.DataFrame:
+        """The episodes so far.
+
+        Returns:
+            One row for each: ``timesteps`` at its end, ``return``, ``length``, ``value`` (NaN where there is none).
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._rows, columns=list(COLUMNS), dtype=float)
+
+    @abstractmethod
+    def _draw(self, *, final: bool) -> None:
+        """Draw the episodes; ``final`` if training is over."""
+
+    def _title(self) -> str:
+        return f"{type(self.model).__name__} on {self._env_name}, {self.num_timesteps:,} timesteps"
+
+    def _on_start(self) -> None:
+        if self.is_new_run:
+            self._rows = []
+        self._env_name = env_name(self.training_env)
+        self._every.start(self.num_timesteps)
+        self._values.start(self.training_env)
+
+    def _listen(self) -> None:
+        if self._heard is not None and self._heard != self.model.num_timesteps:
+            self._values.step(self.model.num_timesteps, self.locals)
+        super()._listen()
+
+    def _on_episode(self, episode: Episode) -> bool:
+        value = self._values.take(episode.timestep, episode.env_index)
+        self._rows.append((episode.timestep, episode.episode_return, episode.length, value))
+        return True
+
+    def _on_every_step(self) -> bool:
+        if self._every.crossed(self.num_timesteps) or self.parent is not None:
+            self._try_to_draw(final=False)
+        return True
+
+    def _on_end(self) -> None:
+        self._failing = False  # the last one is worth a warning of its own
+        self._try_to_draw(final=True)
+
+    def _try_to_draw(self, *, final: bool) -> None:
+        try:
+            self._draw(final=final)
+            self._failing = False
+        except Exception as error:  # hours of training are worth more than a picture
+            if not self._failing:
+                self._failing = True
+                reason = f"{type(error).__name__}: {error}"
+                text = f"{type(self).__name__} could not draw ({reason}); training goes on and the next is tried again"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)

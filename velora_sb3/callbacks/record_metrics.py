@@ -1,0 +1,196 @@
+"""Every episode of training into an SQLite file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, EventCallback
+
+from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.description import describe_run
+from velora_sb3.callbacks.base.episodes import Episode
+from velora_sb3.metrics.database import transact
+from velora_sb3.metrics.latest_losses import LatestLosses
+from velora_sb3.metrics.run_writer import LAST_WAIT_S, RunWriter
+from velora_sb3.metrics.runs import FINISHED, INTERRUPTED, STOPPED_EARLY, About, Run, open_run
+
+
+class RecordMetrics(VeloraCallback):
+    """Writes every episode of training to an SQLite file, which any number of runs and processes share.
+
+    Episodes are written in batches: as soon as one ends 5 seconds or more after the last write, or 2,000 have come
+    together, and when training ends. A process that is killed loses those since the last write; its run stays
+    ``running``. A file that cannot be written in mid-training is a warning, and is tried again.
+
+    ``learn()`` from timestep 0 is a new run. ``learn(..., reset_num_timesteps=False)`` goes on with the run of this
+    callback, of a restored state, or of the name given; what the file holds of that run after the model's timestep is
+    deleted then.
+
+    Args:
+        path: The file. It is created, and its folder too.
+        run: The run's name; None for ``<Algorithm>_<EnvName>_<number>``.
+        window: Number of the latest episodes over which moving average and deviation are taken.
+        verbose: 0 for silence, 1 to print what it does.
+
+    Attributes:
+        run_name: The run's name, None before training.
+        run_id: The run's number in the file, None before training.
+
+    Raises:
+        ValueError: If run is an empty name, or window is below 1; when training starts, if the file is not one of
+            ours, or holds another run of that name.
+        OSError: When training starts, if the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] = "metrics.db",
+        *,
+        run: str | None = None,
+        window: int = 100,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        if run is not None and (not isinstance(run, str) or not run.strip()):
+            raise ValueError(f"run must be a name, or None for one that is made up, got {run!r}")
+        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+            raise ValueError(f"window must be a whole number of at least 1, got {window!r}")
+        self.path, self.run, self.window = Path(path), run, window
+        self._run: Run | None = None
+        self._writer: RunWriter | None = None
+        self._losses = LatestLosses()
+        self._latest: deque[float] = deque(maxlen=window)
+
+    @property
+    def run_name(self) -> str | None:
+        """The run's name."""
+        return None if self._run is None else self._run.name
+
+    @property
+    def run_id(self) -> int | None:
+        """The run's number in the file."""
+        return None if self._run is None else self._run.id
+
+    def config(self) -> tuple[str, dict[str, Any]]:
+        """Name and settings."""
+        return type(self).__name__, {"path": str(self.path), "run": self.run, "window": self.window}
+
+    def info(self) -> str:
+        """Where it writes."""
+        return f"RecordMetrics: writes every episode to {self.path}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds the run and the losses; writes, too: what a training from here on will not see must be in the file."""
+        if self._writer is not None:
+            self._writer.write()
+            self._losses.update(self.logger.name_to_value)
+        run = None if self._run is None else asdict(self._run)
+        return {**super().state_dict(), "run": run, "losses": dict(self._losses.values)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        super().load_state_dict(state)
+        self._run = None if state["run"] is None else Run(**state["run"])
+        self._losses.values = dict(state["losses"])
+
+    def _init_callback(self) -> None:
+        if isinstance(self.parent, EventCallback):
+            raise ValueError(
+                "RecordMetrics has to see every step of training: put it in the list of callbacks for learn(), not in "
+                f"{type(self.parent).__name__}"
+            )
+
+    def _on_start(self) -> None:
+        path = self.path.absolute()  # should the program change its directory
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._total = int(self.locals["total_timesteps"])
+        about = describe(self.model, self._total, self.siblings())
+        work = open_run(self._run, self.run, about, self.model.num_timesteps, self.window)
+        try:
+            run, past = transact(path, work, LAST_WAIT_S, create=True)
+        except sqlite3.Error as error:
+            raise OSError(f"RecordMetrics cannot write to {path}: {error}") from error
+        # The last update's losses may have come after the last episode; the logger has forgotten them.
+        self._losses.values = {**past.losses, **(self._losses.values if run == self._run else {})}
+        self._run = run
+
+        # A model that was loaded without this callback's state counts its episodes from 1 again.
+        self._offset = max(past.episodes - self.episodes.finished, 0)
+        self._start = time.monotonic() - past.seconds
+        self._latest = deque(past.returns, maxlen=self.window)
+        self.logger.output_formats.append(self._losses)
+        self._writer = RunWriter(path, self._run.id)
+        # Also when this callback is dropped after an error, long before the program ends.
+        self._finalizer = weakref.finalize(self, self._writer.end, INTERRUPTED)
+        if self.verbose >= 1:
+            print(f"RecordMetrics: run {self._run.name}, number {self._run.id} in {self.path}")
+
+    def _on_episode(self, episode: Episode) -> bool:
+        assert self._writer is not None
+        self._latest.append(episode.episode_return)
+        self._losses.update(self.logger.name_to_value)
+        with np.errstate(invalid="ignore"):  # infinite returns
+            average, deviation = float(np.mean(self._latest)), float(np.std(self._latest))
+        self._writer.add(
+            (
+                self._offset + episode.number,
+                episode.episode_return,
+                episode.length,
+                average,
+                deviation,
+                episode.timestep,
+                time.monotonic() - self._start,
+                episode.env_index,
+                json.dumps(self._losses.values),
+            )
+        )
+        return True
+
+    def _on_end(self) -> None:
+        if self._writer is None:  # there was an error at the start
+            return
+        self._losses.update(self.logger.name_to_value)
+        if self._losses in self.logger.output_formats:
+            self.logger.output_formats.remove(self._losses)
+        if self.cut_short:
+            status = INTERRUPTED
+        else:
+            status = FINISHED if self.model.num_timesteps >= self._total else STOPPED_EARLY
+        self._writer.end(status)
+        self._finalizer.detach()
+        self._writer = None
+
+
+def describe(model: BaseAlgorithm, total_timesteps: int, callbacks: Iterable[BaseCallback]) -> About:
+    """Everything about a run that starts now.
+
+    Args:
+        model: The model, with its environments.
+        total_timesteps: ``num_timesteps`` at which training is to end.
+        callbacks: The callbacks of this ``learn()``.
+
+    Returns:
+        The description.
+    """
+    run = describe_run(model, callbacks)
+    versions = run.pop("versions")
+    return About(
+        algorithm=run["algorithm"]["name"],
+        env=run["env"]["id"] or run["env"]["name"],
+        env_name=run["env"]["name"],
+        seed=run["seed"],
+        total_timesteps=int(total_timesteps),
+        config=json.dumps(run),
+        versions=json.dumps(versions),
+    )

@@ -1,0 +1,1 @@
+"""Comet and W&B as callbacks."""

@@ -1,0 +1,1 @@
+"""Whole-sequence kernels: one autograd function each, twice differentiable."""

@@ -1,0 +1,177 @@
+"""The classes that a checkpoint may name: a fixed table, and what the user trusts besides."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable
+from enum import Enum
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import gymnasium.wrappers.utils
+import ncps.wirings
+import numpy as np
+import sb3_contrib
+import sb3_contrib.ars.policies
+import sb3_contrib.common.maskable.buffers
+import sb3_contrib.common.maskable.policies
+import sb3_contrib.common.recurrent.buffers
+import sb3_contrib.common.recurrent.policies
+import sb3_contrib.common.recurrent.type_aliases
+import sb3_contrib.common.torch_layers
+import sb3_contrib.crossq.policies
+import sb3_contrib.qrdqn.policies
+import sb3_contrib.tqc.policies
+import stable_baselines3
+import stable_baselines3.common.buffers
+import stable_baselines3.common.noise
+import stable_baselines3.common.policies
+import stable_baselines3.common.running_mean_std
+import stable_baselines3.common.sb2_compat.rmsprop_tf_like
+import stable_baselines3.common.torch_layers
+import stable_baselines3.common.type_aliases
+import stable_baselines3.common.utils
+import stable_baselines3.dqn.policies
+import stable_baselines3.her.goal_selection_strategy
+import stable_baselines3.sac.policies
+import stable_baselines3.td3.policies
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import BaseBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+
+from velora_sb3.checkpoints.format.errors import CheckpointError
+
+# A module, and the kinds of classes in it that may be named.
+MODULES: tuple[tuple[ModuleType, tuple[type, ...]], ...] = (
+    (stable_baselines3, (BaseAlgorithm, BaseBuffer)),
+    (sb3_contrib, (BaseAlgorithm,)),
+    (stable_baselines3.common.policies, (BasePolicy,)),
+    (stable_baselines3.dqn.policies, (BasePolicy,)),
+    (stable_baselines3.sac.policies, (BasePolicy,)),
+    (stable_baselines3.td3.policies, (BasePolicy,)),
+    (sb3_contrib.ars.policies, (BasePolicy,)),
+    (sb3_contrib.crossq.policies, (BasePolicy,)),
+    (sb3_contrib.qrdqn.policies, (BasePolicy,)),
+    (sb3_contrib.tqc.policies, (BasePolicy,)),
+    (sb3_contrib.common.maskable.policies, (BasePolicy,)),
+    (sb3_contrib.common.recurrent.policies, (BasePolicy,)),
+    (stable_baselines3.common.torch_layers, (BaseFeaturesExtractor,)),
+    (sb3_contrib.common.torch_layers, (torch.nn.Module,)),
+    (stable_baselines3.common.buffers, (BaseBuffer,)),
+    (sb3_contrib.common.maskable.buffers, (BaseBuffer,)),
+    (sb3_contrib.common.recurrent.buffers, (BaseBuffer,)),
+    (sb3_contrib.common.recurrent.type_aliases, (tuple,)),
+    (stable_baselines3.common.noise, (ActionNoise,)),
+    (stable_baselines3.common.type_aliases, (Enum,)),
+    (stable_baselines3.her.goal_selection_strategy, (Enum,)),
+    (stable_baselines3.common.sb2_compat.rmsprop_tf_like, (torch.optim.Optimizer,)),
+    (torch.optim, (torch.optim.Optimizer,)),
+    (torch.nn.modules.activation, (torch.nn.Module,)),
+    (ncps.wirings, (ncps.wirings.Wiring,)),
+    (np, (np.generic,)),
+)
+
+# Objects that are nothing but their attributes, and are stored as these.
+PLAIN_OBJECTS: tuple[type, ...] = (
+    ConstantSchedule,
+    FloatSchedule,
+    LinearSchedule,
+    RunningMeanStd,
+    gymnasium.wrappers.utils.RunningMeanStd,
+)
+PLAIN_KINDS: tuple[type, ...] = (ActionNoise, ncps.wirings.Wiring)
+
+_registered: dict[str, type] = {}
+
+
+def name_of(named: type) -> str:
+    """The name under which a class is stored.
+
+    Args:
+        named: The class.
+
+    Returns:
+        Module and qualified name.
+    """
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def register(*modules: ModuleType) -> None:
+    """Let checkpoints name the algorithms, policies, buffers and features extractors of modules.
+
+    This package registers its own when it is imported.
+
+    Args:
+        *modules: The modules.
+    """
+    for module in modules:
+        for _, named in inspect.getmembers(module, inspect.isclass):
+            if issubclass(named, BaseAlgorithm | BasePolicy | BaseBuffer | BaseFeaturesExtractor):
+                _registered[name_of(named)] = named
+
+
+@functools.cache
+def _known() -> dict[str, type]:
+    found = list(PLAIN_OBJECTS)
+    for module, kinds in MODULES:
+        found += [named for _, named in inspect.getmembers(module, inspect.isclass) if issubclass(named, kinds)]
+    return {name_of(named): named for named in found}
+
+
+class AllowList:
+    """What one checkpoint may name.
+
+    Args:
+        trusted: Classes, or their names with the module, which is imported if the checkpoint names it.
+    """
+
+    def __init__(self, trusted: Iterable[type | str] = ()) -> None:
+        self._trusted = {entry if isinstance(entry, str) else name_of(entry): entry for entry in trusted}
+
+    def find(self, name: Any, kind: type = object) -> type:
+        """The class of a name.
+
+        Args:
+            name: As :func:`name_of` gives it.
+            kind: What it must be a subclass of.
+
+        Returns:
+            The class.
+
+        Raises:
+            CheckpointError: If the name is neither on the list nor trusted, or another kind of thing.
+        """
+        found: Any = None
+        if isinstance(name, str):
+            found = self._trusted.get(name) or _known().get(name) or _registered.get(name)
+        if isinstance(found, str):
+            module, _, attribute = found.rpartition(".")
+            found = getattr(import_module(module), attribute, None)
+        if found is None:
+            raise CheckpointError(
+                f"it names {name!r}, which is not on the list of classes that a checkpoint may use: if you know it and "
+                f"trust it, pass it as trusted=[{str(name).rpartition('.')[2]}]"
+            )
+        if not isinstance(found, type) or not issubclass(found, kind):
+            raise CheckpointError(f"it names {name!r} where a {kind.__name__} must stand")
+        return found
+
+
+def is_plain_object(value: Any) -> bool:
+    """Whether an object is on the list of those that are nothing but their attributes.
+
+    Args:
+        value: Any object.
+
+    Returns:
+        True for schedules, action noise, running statistics and wirings of the known packages.
+    """
+    kind = type(value)
+    return _known().get(name_of(kind)) is kind and (kind in PLAIN_OBJECTS or issubclass(kind, PLAIN_KINDS))

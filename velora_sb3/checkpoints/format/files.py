@@ -1,0 +1,102 @@
+"""The files of a checkpoint, and the manifest that describes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from velora_sb3.checkpoints.format.errors import CheckpointError
+from velora_sb3.checkpoints.format.tensor_file import Arrays, write_tensors
+
+POLICY, OPTIMIZERS, BUFFER = "policy.safetensors", "optimizers.safetensors", "replay_buffer.safetensors"
+ARRAYS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+NEEDED = frozenset({POLICY, OPTIMIZERS, ARRAYS, STATE})
+KNOWN = NEEDED | {BUFFER}
+
+FORMAT, SCHEMA = "velora-sb3 checkpoint", 1
+MOST_JSON = 64 * 2**20  # bytes
+CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says about itself.
+
+    Attributes:
+        path: Its directory.
+        created: When it was written, in nanoseconds since 1970.
+        timesteps: ``num_timesteps`` of the model.
+        metrics: What was measured then, by name.
+        files: Size in bytes and SHA-256 of each file.
+    """
+
+    path: Path
+    created: int
+    timesteps: int
+    metrics: dict[str, float]
+    files: dict[str, tuple[int, str]]
+
+
+def write_files(directory: Path, tensors: Mapping[str, Arrays], state: dict[str, Any]) -> None:
+    """Write a checkpoint's files, all but the manifest, into a directory.
+
+    Args:
+        directory: Where to.
+        tensors: Arrays and tensors for each safetensors file.
+        state: What goes into ``state.json``.
+
+    Raises:
+        CheckpointError: If the state is too large for a JSON file.
+        OSError: If the disk is full, or for another reason.
+    """
+    for name, arrays in tensors.items():
+        write_tensors(directory / name, arrays)
+    _write_json(directory / STATE, state)
+
+
+def write_manifest(directory: Path, timesteps: int, metrics: Mapping[str, float]) -> None:
+    """Describe the files of a checkpoint as they are now: the last thing that is written.
+
+    Args:
+        directory: Where they are.
+        timesteps: ``num_timesteps`` of the model.
+        metrics: What was measured.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    files = {
+        name: {"size": (directory / name).stat().st_size, "sha256": sha256(directory / name)}
+        for name in sorted(KNOWN)
+        if (directory / name).exists()
+    }
+    manifest = {"format": FORMAT, "schema": SCHEMA, "created": time.time_ns(), "timesteps": timesteps}
+    _write_json(directory / MANIFEST, {**manifest, "metrics": dict(metrics), "files": files})
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, allow_nan=False).encode()
+    if len(text) > MOST_JSON:
+        raise CheckpointError(f"{path.name} would be {len(text)} bytes, more than {MOST_JSON}: store less in callbacks")
+    path.write_bytes(text)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        It in hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

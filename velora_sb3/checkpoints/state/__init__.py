@@ -1,0 +1,1 @@
+"""What a checkpoint stores: model, environments, callbacks, replay buffer, random generators."""

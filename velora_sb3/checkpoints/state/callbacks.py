@@ -1,0 +1,174 @@
+"""The states of callbacks."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    ConvertCallback,
+    EvalCallback,
+    EveryNTimesteps,
+    StopTrainingOnMaxEpisodes,
+    StopTrainingOnNoModelImprovement,
+)
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
+from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
+from velora_sb3.checkpoints.state.vec_env import capture_vec_env, restore_vec_env, vec_differences
+
+# What SB3's callbacks remember. A callback of another kind is asked for its state_dict().
+COUNTERS: dict[type[BaseCallback], tuple[str, ...]] = {
+    EvalCallback: (
+        "best_mean_reward", "last_mean_reward", "evaluations_timesteps", "evaluations_results", "evaluations_length",
+        "evaluations_successes",
+    ),
+    EveryNTimesteps: ("last_time_trigger",),
+    StopTrainingOnMaxEpisodes: ("n_episodes",),
+    StopTrainingOnNoModelImprovement: ("last_best_mean_reward", "no_improvement_evals"),
+}  # fmt: skip
+
+RUN_IDS = ("run_id", "experiment_key")
+
+
+class Passing(BaseCallback):
+    """A callback that belongs to a checkpoint's own work, and has no state."""
+
+
+def as_callback(callback: MaybeCallback) -> BaseCallback:
+    """What ``learn`` takes as callbacks, as one.
+
+    Args:
+        callback: A callback, a list of them, a function or None.
+
+    Returns:
+        The callback.
+    """
+    if isinstance(callback, list):
+        return CallbackList(callback)
+    return callback if isinstance(callback, BaseCallback) else ConvertCallback(callback)
+
+
+def named_callbacks(callback: BaseCallback) -> Iterator[tuple[str, BaseCallback]]:
+    """A callback and all in it, by class and number among those of the class.
+
+    Args:
+        callback: The callback that ``learn`` got.
+
+    Yields:
+        Name and callback, such as ``EarlyStopping 1``.
+    """
+    seen: Counter[str] = Counter()
+    for one in _walk(callback):
+        kind = type(one).__name__
+        seen[kind] += 1
+        yield f"{kind} {seen[kind]}", one
+
+
+def capture_callbacks(callback: BaseCallback, training_env: VecEnv | None, encoder: Encoder) -> dict[str, Any]:
+    """What callbacks remember.
+
+    Args:
+        callback: The callback that ``learn`` got.
+        training_env: The model's environments, which are stored elsewhere.
+        encoder: Takes arrays.
+
+    Returns:
+        Their states by name, as JSON.
+
+    Raises:
+        CheckpointError: Naming the callback whose state is not plain data.
+    """
+    states = {}
+    for name, one in named_callbacks(callback):
+        state: dict[str, Any] = {}
+        try:
+            state["counters"] = {key: encoder.encode(getattr(one, key), f"{name}.{key}") for key in _counters(one)}
+            if _tells(one):
+                state["own"] = encoder.encode(one.state_dict(), name)  # type: ignore[attr-defined]
+        except NotPlainError as error:
+            raise CheckpointError(f"state_dict() of {name} is not plain data: {error}") from error
+        evaluated = getattr(one, "eval_env", None)
+        if isinstance(evaluated, VecEnv) and evaluated is not training_env:
+            state["eval_env"] = capture_vec_env(evaluated, encoder, f"{name}.eval_env")
+        states[name] = state
+    return states
+
+
+def restore_callbacks(callback: BaseCallback, states: dict[str, Any], decoder: Decoder, afresh: bool = False) -> None:
+    """Let callbacks go on from what others remembered, before ``learn`` gets them.
+
+    Args:
+        callback: The callback that ``learn`` will get.
+        states: What :func:`capture_callbacks` gave.
+        decoder: Has the arrays.
+        afresh: Whether the episodes in flight do not go on; a callback that has a method ``start_episodes_afresh`` is
+            told so.
+    """
+    present = dict(named_callbacks(callback))
+    for name, one in present.items():
+        state = states.get(name, {})
+        for key, value in state.get("counters", {}).items():
+            if key in _counters(one):
+                setattr(one, key, decoder.decode(value))
+        if "own" in state and _tells(one):
+            one.load_state_dict(decoder.decode(state["own"]))  # type: ignore[attr-defined]
+        if afresh and hasattr(one, "start_episodes_afresh"):
+            one.start_episodes_afresh()
+        evaluated = getattr(one, "eval_env", None)
+        if "eval_env" in state and isinstance(evaluated, VecEnv):
+            same = evaluated.num_envs == len(state["eval_env"]["envs"])
+            if same and vec_differences(evaluated, state["eval_env"]) is None:
+                restore_vec_env(evaluated, state["eval_env"], decoder, f"{name}.eval_env", with_episode=False)
+    telling = [name for name, state in states.items() if "own" in state or len(state["counters"]) > 1]
+    if missing := [name for name in telling if name not in present]:
+        warnings.warn(
+            f"the checkpoint has the state of {', '.join(missing)}, which the callbacks do not include: pass the "
+            "callbacks of the run, if it is to go on as it was",
+            stacklevel=3,
+        )
+
+
+def run_ids(callback: BaseCallback) -> dict[str, Any]:
+    """The runs that trackers record in.
+
+    Args:
+        callback: The callback that ``learn`` got.
+
+    Returns:
+        Ids by the names of callbacks.
+    """
+    found = {}
+    for name, one in named_callbacks(callback):
+        for attribute in RUN_IDS:
+            if isinstance(run_id := getattr(one, attribute, None), str | int):
+                found[name] = run_id
+    return found
+
+
+def _walk(callback: BaseCallback) -> Iterator[BaseCallback]:
+    if isinstance(callback, CallbackList):
+        for child in callback.callbacks:
+            yield from _walk(child)
+        return
+    if isinstance(callback, Passing):
+        return
+    yield callback
+    for name in ("callback_on_new_best", "callback"):
+        inner = getattr(callback, name, None)
+        if isinstance(inner, BaseCallback):
+            yield from _walk(inner)
+
+
+def _tells(callback: BaseCallback) -> bool:
+    return hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict")
+
+
+def _counters(callback: BaseCallback) -> list[str]:
+    return ["n_calls", *(name for kind, names in COUNTERS.items() if isinstance(callback, kind) for name in names)]

@@ -1,0 +1,206 @@
+"""One environment with its wrappers: where its episode stands.
+
+Runs where the environment does, so also in the processes of a ``SubprocVecEnv``; only plain data goes in and out.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, RecordEpisodeStatistics, TimeLimit
+from stable_baselines3.common.monitor import Monitor
+
+from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
+from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
+from velora_sb3.checkpoints.format.spaces import restore_space_random, space_random
+from velora_sb3.checkpoints.state.mujoco import is_mujoco, mujoco_state, restore_mujoco
+
+Layer = gym.Env[Any, Any]
+Captured = tuple[dict[str, Any], dict[str, Any]]  # JSON, and arrays by name
+
+# What changes during an episode, in the environments and wrappers that are known.
+ATTRIBUTES: dict[type, tuple[str, ...]] = {
+    TimeLimit: ("_elapsed_steps",),
+    OrderEnforcing: ("_has_reset",),
+    PassiveEnvChecker: ("checked_reset", "checked_step", "checked_render"),
+    RecordEpisodeStatistics: (
+        "episode_count", "episode_returns", "episode_lengths", "return_queue", "length_queue", "time_queue",
+    ),
+    Monitor: (
+        "rewards", "needs_reset", "total_steps", "current_reset_info",
+        "episode_returns", "episode_lengths", "episode_times",
+    ),
+}  # fmt: skip
+CLASSIC_CONTROL = ("state", "last_u", "steps_beyond_terminated")
+
+# What is set up by the constructors of gymnasium, or by the module beside this one.
+SET_UP = frozenset({
+    "env", "spec", "metadata", "render_mode", "action_space", "observation_space", "_action_space",
+    "_observation_space", "_metadata", "_cached_spec", "_saved_kwargs", "_np_random", "_np_random_seed",
+    "_velora_checkpoint",
+})  # fmt: skip
+
+FIXED = (type, partial, np.ufunc, gym.Space, gym.Env, EnvSpec)
+
+REMEDY = (
+    "give {name} the methods get_state(), which returns what an episode depends on as numbers, arrays, lists and "
+    "dicts, and set_state(state), which takes it back"
+)
+
+
+def layers(env: Layer) -> Iterator[Layer]:
+    """An environment's wrappers, the outermost first, and the environment itself.
+
+    Args:
+        env: The environment.
+
+    Yields:
+        Each of them.
+    """
+    yield env
+    while isinstance(env, gym.Wrapper):
+        env = env.env
+        yield env
+
+
+def capture_env(env: Layer) -> Captured:
+    """Where an environment stands.
+
+    Args:
+        env: The environment.
+
+    Returns:
+        A description as JSON, and arrays by name. The description's ``lost`` says why the episode in flight cannot go
+        on, None if it can; ``wrong`` what a ``get_state()`` returns that is not plain data.
+    """
+    encoder = Encoder()
+    states: list[Any] = []
+    lost: str | None = None
+    wrong: str | None = None
+    for number, layer in enumerate(layers(env)):
+        where = f"{number}.{type(layer).__name__}"
+        state: dict[str, Any] = {"class": type(layer).__name__}
+        try:
+            state["random"] = encoder.encode(_random(layer), f"{where}.random")
+            state["state"] = encoder.encode(_state(layer), where)
+        except NotPlainError as error:
+            lost = f"{error}: {REMEDY.format(name=type(layer).__name__)}"
+            wrong = lost if _tells(layer) else wrong
+        except Exception as error:  # what get_state() raises must not end the process of a SubprocVecEnv
+            lost = str(error) if isinstance(error, CheckpointError) else f"{type(layer).__name__}: {error!r}"
+        states.append(state)
+    spec = env.unwrapped.spec
+    return {"id": None if spec is None else spec.id, "layers": states, "lost": lost, "wrong": wrong}, encoder.arrays
+
+
+def restore_env(env: Layer, captured: Captured, with_episode: bool) -> None:
+    """Let an environment go on from where another one stood.
+
+    Args:
+        env: The environment, made as the other was.
+        captured: What :func:`capture_env` gave.
+        with_episode: Whether the episode in flight goes on; otherwise only random states are restored.
+    """
+    described, arrays = captured
+    decoder = Decoder(arrays)
+    for layer, state in zip(layers(env), described["layers"], strict=True):
+        if with_episode:
+            _set_state(layer, decoder.decode(state["state"]))
+        if "random" in state:
+            _set_random(layer, decoder.decode(state["random"]))
+
+
+def differences(env: Layer, described: dict[str, Any]) -> str | None:
+    """What makes an environment another one than that of a checkpoint.
+
+    Args:
+        env: The environment.
+        described: The description in the checkpoint.
+
+    Returns:
+        A sentence, None if nothing does.
+    """
+    names, saved = [type(layer).__name__ for layer in layers(env)], [state["class"] for state in described["layers"]]
+    if names != saved:
+        return f"the environment is {' of '.join(names)}, the checkpoint's was {' of '.join(saved)}"
+    spec = env.unwrapped.spec
+    if spec is not None and spec.id != described["id"]:
+        return f"the environment is {spec.id}, the checkpoint's was {described['id']}"
+    return None
+
+
+def _state(layer: Layer) -> Any:
+    """What a layer adds to the state of the episode."""
+    own = type(layer)
+    if _tells(layer):
+        return {"own": layer.get_state()}  # type: ignore[attr-defined]
+    if is_mujoco(layer):
+        return {"mujoco": mujoco_state(layer)}
+    if own.__module__.startswith("gymnasium.envs.classic_control."):
+        return {"attributes": {name: value for name, value in vars(layer).items() if name in CLASSIC_CONTROL}}
+    if own in ATTRIBUTES:
+        state = {"attributes": {name: getattr(layer, name) for name in ATTRIBUTES[own] if hasattr(layer, name)}}
+        return {**state, "age": time.time() - layer.t_start} if isinstance(layer, Monitor) else state
+    if own.__module__ == "gymnasium.wrappers.rendering":
+        return {"attributes": {}}
+    if isinstance(layer, gym.Wrapper):
+        return {"attributes": {name: value for name, value in vars(layer).items() if _may_change(name, value)}}
+    raise CheckpointError(f"{own.__name__} does not tell its state: {REMEDY.format(name=own.__name__)}")
+
+
+def _tells(layer: Any) -> bool:
+    """Whether an environment or a wrapper has both methods itself."""
+    return hasattr(type(layer), "get_state") and hasattr(type(layer), "set_state")
+
+
+def _may_change(name: str, value: Any) -> bool:
+    """Whether a wrapper's attribute can be part of its state; functions, spaces and classes are how it was made."""
+    return name not in SET_UP and not inspect.isroutine(value) and not isinstance(value, FIXED)
+
+
+def _set_state(layer: Layer, state: dict[str, Any]) -> None:
+    if "own" in state:
+        layer.set_state(state["own"])  # type: ignore[attr-defined]
+    elif "mujoco" in state:
+        restore_mujoco(layer, state["mujoco"])
+    for name, value in state.get("attributes", {}).items():
+        if name in SET_UP or callable(getattr(layer, name, None)):
+            raise CheckpointError(f"it sets {name!r} of {type(layer).__name__}, which is no state")
+        present = vars(layer).get(name)
+        if isinstance(present, np.random.Generator) and isinstance(value, np.random.Generator):
+            _go_on_from(present, value)  # others may hold the same one
+        else:
+            setattr(layer, name, value)
+    if isinstance(layer, Monitor):
+        layer.t_start = time.time() - float(state["age"])
+
+
+def _random(layer: Layer) -> dict[str, Any]:
+    """A layer's generators: those of its spaces, and the environment's own."""
+    spaces = {name: space_random(value) for name, value in vars(layer).items() if isinstance(value, gym.Space)}
+    if isinstance(layer, gym.Wrapper):
+        return {"spaces": spaces}
+    return {"spaces": spaces, "generator": layer._np_random, "seed": layer._np_random_seed}
+
+
+def _set_random(layer: Layer, saved: dict[str, Any]) -> None:
+    for name, value in vars(layer).items():
+        if isinstance(value, gym.Space) and name in saved["spaces"]:
+            restore_space_random(value, saved["spaces"][name])
+    if not isinstance(layer, gym.Wrapper):
+        if layer._np_random is not None and saved["generator"] is not None:
+            _go_on_from(layer._np_random, saved["generator"])
+        else:
+            layer._np_random = saved["generator"]
+        layer._np_random_seed = saved["seed"]
+
+
+def _go_on_from(present: np.random.Generator, saved: np.random.Generator) -> None:
+    present.bit_generator.state = saved.bit_generator.state

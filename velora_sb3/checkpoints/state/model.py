@@ -1,0 +1,265 @@
+"""A model as plain data: its class and arguments, its attributes, its parameters and optimizers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import NStepReplayBuffer
+from stable_baselines3.common.distributions import StateDependentNoiseDistribution
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from velora_sb3.checkpoints.format.allow_list import AllowList, name_of
+from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
+from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
+
+# Attributes that have a place of their own, or are made from others.
+ELSEWHERE = frozenset({
+    "observation_space", "action_space", "policy_class", "n_envs", "start_time", "lr_schedule", "exploration_schedule",
+})  # fmt: skip
+# SB3 leaves this out, as an environment that was reset has no use for it.
+RECURRENT_STATE = "_last_lstm_states"
+
+SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "delta_std", "delta_std_schedule")
+
+
+def capture_model(model: BaseAlgorithm, encoder: Encoder, left_out: Collection[str]) -> dict[str, Any]:
+    """Class, spaces, constructor arguments and other attributes of a model.
+
+    Args:
+        model: The model.
+        encoder: Takes arrays.
+        left_out: Attributes that will be passed again.
+
+    Returns:
+        A description as JSON.
+
+    Raises:
+        CheckpointError: Naming the argument that is not plain data.
+    """
+    arguments: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
+    names, elsewhere = _argument_names(type(model)), _not_stored(model)
+    for name, value in vars(model).items():
+        if name in elsewhere or name in left_out or _aliases_parameters(value, model.policy):
+            continue
+        where = arguments if name in names else attributes
+        try:
+            where[name] = encoder.encode(_as_given(model, name, value) if name in names else value, name)
+        except NotPlainError as error:
+            raise CheckpointError(f"{error}. {_alternative(name, error.value)}") from error
+    return {
+        "algorithm": name_of(type(model)),
+        "policy": name_of(model.policy_class),
+        "observation_space": encoder.encode(model.observation_space, "observation_space"),
+        "action_space": encoder.encode(model.action_space, "action_space"),
+        "n_envs": model.n_envs,
+        "arguments": arguments,
+        "attributes": attributes,
+        "left_out": sorted(left_out),
+    }
+
+
+def capture_parameters(
+    model: BaseAlgorithm, encoder: Encoder
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
+    """Parameters and optimizers.
+
+    Args:
+        model: The model.
+        encoder: Takes the tensors of optimizers.
+
+    Returns:
+        The policy's tensors by name; optimizers, and variables beside the policy, as JSON.
+    """
+    states = model.get_parameters()
+    policy = states.pop("policy")
+    optimizers = {name: encoder.encode(_plain_dict(state), name) for name, state in states.items()}
+    variables = {name: recursive_getattr(model, name) for name in model._get_torch_save_params()[1]}
+    return dict(policy), optimizers, {name: encoder.encode(value, name) for name, value in variables.items()}
+
+
+def make_model(
+    described: dict[str, Any],
+    decoder: Decoder,
+    env: VecEnv | None,
+    device: torch.device | str,
+    custom_objects: Mapping[str, Any],
+) -> BaseAlgorithm:
+    """A model as another one was, with new parameters and an empty replay buffer.
+
+    Args:
+        described: What :func:`capture_model` gave.
+        decoder: Has the arrays.
+        env: The environments.
+        device: Where the model computes.
+        custom_objects: Attributes by name, in the place of those stored.
+
+    Returns:
+        The model.
+
+    Raises:
+        CheckpointError: If something that was left out is missing, or a name is not allowed.
+    """
+    for name in described["left_out"]:
+        if name not in custom_objects and name in _argument_names(_algorithm(described, decoder.allow_list)):
+            raise CheckpointError(f"it was saved without {name}: pass it as custom_objects={{{name!r}: ...}}")
+    policy_class: Any = decoder.allow_list.find(described["policy"], BasePolicy)
+    made: Any = _algorithm(described, decoder.allow_list)
+    model: BaseAlgorithm = made(policy=policy_class, env=env, device=device, _init_setup_model=False)
+    decoder.device = model.device
+    arguments = {name: decoder.decode(value) for name, value in described["arguments"].items()}
+    attributes = {name: decoder.decode(value) for name, value in described["attributes"].items()}
+    for name in [*arguments, *attributes]:
+        if name in ELSEWHERE or _is_behaviour(type(model), name):
+            raise CheckpointError(f"it sets {name!r}, which is no part of a {type(model).__name__}'s state")
+    given = dict(custom_objects)
+    if "policy_kwargs" in given:  # what SB3 and recurrent algorithms add to what users pass
+        added = {name: value for name, value in model.policy_kwargs.items() if not name.startswith("optimizer")}
+        given["policy_kwargs"] = {**added, **given["policy_kwargs"]}
+        if "use_sde" in added:
+            given["policy_kwargs"]["use_sde"] = arguments["use_sde"]
+    vars(model).update({**arguments, **attributes, **given})
+    if env is None:
+        model.observation_space = decoder.decode(described["observation_space"])
+        model.action_space = decoder.decode(described["action_space"])
+        model.n_envs = int(described["n_envs"])
+    model._setup_model()
+    vars(model).update({name: value for name, value in attributes.items() if name not in given})
+    return model
+
+
+def restore_parameters(
+    model: BaseAlgorithm, policy: dict[str, torch.Tensor], optimizers: Any, variables: Any, decoder: Decoder
+) -> None:
+    """Give a model the parameters and optimizers of another.
+
+    Args:
+        model: The model.
+        policy: The policy's tensors by name.
+        optimizers: As :func:`capture_parameters` gave it.
+        variables: As :func:`capture_parameters` gave it.
+        decoder: Has the tensors of optimizers.
+    """
+    decoder.device = "cpu"  # an optimizer brings its tensors to where it needs them
+    states: dict[str, Any] = {name: decoder.decode(state) for name, state in optimizers.items()}
+    states["policy"] = policy
+    model.set_parameters(states, exact_match=True, device=model.device)
+    known = model._get_torch_save_params()[1]
+    for name, value in variables.items():
+        if name not in known:
+            raise CheckpointError(f"it has a variable {name!r}, which a {type(model).__name__} has not")
+        recursive_setattr(model, f"{name}.data", decoder.decode(value).to(model.device))
+    if model.use_sde:
+        model.policy.reset_noise()  # type: ignore[operator]
+
+
+def exploration_matrices(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
+    """What gSDE has drawn to explore with, which SB3 keeps outside the parameters.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Matrices by name, none without gSDE.
+    """
+    distribution = _gsde(model)
+    if distribution is None:
+        return {}
+    return {name: getattr(distribution, name).detach() for name in ("exploration_mat", "exploration_matrices")}
+
+
+def restore_exploration_matrices(model: BaseAlgorithm, matrices: dict[str, torch.Tensor]) -> None:
+    """Let gSDE explore with what was drawn.
+
+    Args:
+        model: The model.
+        matrices: What :func:`exploration_matrices` gave.
+    """
+    distribution = _gsde(model)
+    for name, matrix in matrices.items():
+        if distribution is not None and name in ("exploration_mat", "exploration_matrices"):
+            setattr(distribution, name, matrix)
+
+
+def _gsde(model: BaseAlgorithm) -> StateDependentNoiseDistribution | None:
+    for owner in (model.policy, getattr(model.policy, "actor", None)):
+        distribution = getattr(owner, "action_dist", None)
+        if isinstance(distribution, StateDependentNoiseDistribution):
+            return distribution
+    return None
+
+
+def _algorithm(described: dict[str, Any], allow_list: AllowList) -> type:
+    return allow_list.find(described["algorithm"], BaseAlgorithm)
+
+
+def _is_behaviour(algorithm: type, name: str) -> bool:
+    """Whether a name is that of a method or property, which data must not hide."""
+    defined = inspect.getattr_static(algorithm, name, None)
+    return name.startswith("__") or callable(defined) or hasattr(defined, "__get__")
+
+
+def _argument_names(algorithm: type) -> set[str]:
+    return set(inspect.signature(algorithm).parameters)
+
+
+def _not_stored(model: BaseAlgorithm) -> set[str]:
+    states, variables = model._get_torch_save_params()
+    parameters = {name.partition(".")[0] for name in [*states, *variables]}
+    return (parameters | ELSEWHERE | set(model._excluded_save_params())) - {RECURRENT_STATE}
+
+
+def _aliases_parameters(value: Any, policy: BasePolicy) -> bool:
+    """Whether it is a list of the policy's own tensors, such as the running statistics of its batch norms."""
+    if not isinstance(value, list) or not value or not all(isinstance(entry, torch.Tensor) for entry in value):
+        return False
+    own = {tensor.data_ptr() for tensor in policy.state_dict().values() if isinstance(tensor, torch.Tensor)}
+    return all(entry.data_ptr() in own for entry in value)
+
+
+def _as_given(model: BaseAlgorithm, name: str, value: Any) -> Any:
+    """An argument as users write it, of which SB3 makes a schedule or chooses a class again."""
+    if name == "replay_buffer_class" and value is NStepReplayBuffer and getattr(model, "n_steps", 1) > 1:
+        return None  # SB3 warns where it is chosen twice
+    while isinstance(value, FloatSchedule):
+        value = value.value_schedule
+    return value.val if isinstance(value, ConstantSchedule) else value
+
+
+def _plain_dict(state: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {key: _plain_dict(value) if isinstance(value, Mapping) else value for key, value in state.items()}
+
+
+def _alternative(name: str, value: Any) -> str:
+    if name in SCHEDULES:
+        plain = "Use a number or a LinearSchedule of stable_baselines3.common.utils. "
+    elif callable(value):
+        plain = "Use a class, such as torch.nn.ReLU. "
+    else:
+        plain = "Use numbers, strings, lists, dicts or arrays. "
+    return (
+        f"{plain}Or leave it out and pass it again: save_checkpoint(..., custom_objects=[{name!r}]), "
+        f"load_checkpoint(..., custom_objects={{{name!r}: ...}})"
+    )
+
+
+def check_left_out(model: BaseAlgorithm, left_out: Iterable[str]) -> None:
+    """Refuse names that the model does not have.
+
+    Args:
+        model: The model.
+        left_out: Names of attributes.
+
+    Raises:
+        CheckpointError: Naming the first that is none.
+    """
+    for name in left_out:
+        if name not in vars(model):
+            raise CheckpointError(f"custom_objects names {name!r}, and a {type(model).__name__} has no such argument")

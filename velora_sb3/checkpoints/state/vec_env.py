@@ -1,0 +1,248 @@
+"""Vectorized environments with their wrappers: where their episodes stand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.vec_env import (
+    SubprocVecEnv,
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecExtractDictObs,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+    VecVideoRecorder,
+)
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
+
+from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
+from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
+from velora_sb3.checkpoints.state.env import Captured, capture_env, differences, restore_env
+
+STATISTICS = ("obs_rms", "ret_rms", "returns", "old_obs", "old_reward")
+SETTINGS = ("norm_obs", "norm_reward", "clip_obs", "clip_reward", "gamma", "epsilon", "norm_obs_keys")
+STATELESS = (VecCheckNan, VecExtractDictObs, VecTransposeImage, VecVideoRecorder)
+
+
+def vec_layers(venv: VecEnv) -> Iterator[VecEnv]:
+    """The wrappers of vectorized environments, the outermost first, and these themselves.
+
+    Args:
+        venv: The environments.
+
+    Yields:
+        Each of them.
+    """
+    yield venv
+    while isinstance(venv, VecEnvWrapper):
+        venv = venv.venv
+        yield venv
+
+
+def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any]:
+    """Where vectorized environments stand.
+
+    Args:
+        venv: The environments.
+        encoder: Takes arrays.
+        where: The place of this, for their names.
+
+    Returns:
+        A description as JSON. ``lost`` says why the episodes in flight cannot go on, None if they can.
+
+    Raises:
+        CheckpointError: If a ``get_state()`` returns what is not plain data.
+    """
+    wrappers, lost = [], None
+    *outer, base = vec_layers(venv)
+    for number, wrapper in enumerate(outer):
+        described: dict[str, Any] = {"class": type(wrapper).__name__}
+        try:
+            described["state"] = encoder.encode(_wrapper_state(wrapper), f"{where}.{number}.{type(wrapper).__name__}")
+        except (NotPlainError, CheckpointError) as error:
+            lost = str(error)
+        if isinstance(wrapper, VecNormalize):
+            described["settings"] = {name: encoder.encode(getattr(wrapper, name), name) for name in SETTINGS}
+        wrappers.append(described)
+    envs = []
+    for index, (env, arrays) in enumerate(_capture_each(base)):
+        if env.get("wrong"):
+            raise CheckpointError(env["wrong"])
+        lost = lost or env["lost"]
+        encoder.arrays.update({f"{where}.env {index}/{name}": array for name, array in arrays.items()})
+        envs.append(env)
+    waiting = {"seeds": list(base._seeds), "options": list(base._options)}
+    try:
+        waiting = encoder.encode(waiting, f"{where}.waiting")
+    except NotPlainError:  # options of a reset that has not come yet
+        waiting = {"seeds": [None] * base.num_envs, "options": [{} for _ in range(base.num_envs)]}
+    return {"class": type(base).__name__, "wrappers": wrappers, "envs": envs, "waiting": waiting, "lost": lost}
+
+
+def restore_vec_env(venv: VecEnv, described: dict[str, Any], decoder: Decoder, where: str, with_episode: bool) -> None:
+    """Let vectorized environments go on from where others stood.
+
+    Args:
+        venv: The environments, made as the others were: :func:`vec_differences` finds none.
+        described: What :func:`capture_vec_env` gave.
+        decoder: Has the arrays.
+        where: As it was captured.
+        with_episode: Whether the episodes in flight go on; otherwise statistics and random states are restored, and
+            the environments must be reset.
+    """
+    *outer, base = vec_layers(venv)
+    if with_episode:
+        venv.reset()  # some environments can only be put into a state after a reset
+    for wrapper, state in zip(outer, described["wrappers"], strict=True):
+        if "state" in state and (with_episode or isinstance(wrapper, VecNormalize)):
+            _restore_wrapper(wrapper, decoder.decode(state["state"]))
+    captured = []
+    for index, env in enumerate(described["envs"]):
+        prefix = f"{where}.env {index}/"
+        arrays = {n.removeprefix(prefix): decoder.array(n) for n in decoder.arrays if n.startswith(prefix)}
+        captured.append((env, arrays))
+    _restore_each(base, captured, with_episode)
+    waiting = decoder.decode(described["waiting"])
+    base._seeds, base._options = waiting["seeds"], waiting["options"]
+
+
+def vec_differences(venv: VecEnv, described: dict[str, Any]) -> str | None:
+    """What makes vectorized environments others than those of a checkpoint.
+
+    Args:
+        venv: The environments.
+        described: What :func:`capture_vec_env` gave.
+
+    Returns:
+        A sentence, None if nothing does.
+    """
+    *outer, base = vec_layers(venv)
+    names, saved = [type(one).__name__ for one in outer], [one["class"] for one in described["wrappers"]]
+    if names != saved:
+        return f"the vectorized environments are wrapped in {names}, the checkpoint's were in {saved}"
+    if not all(env["layers"] for env in described["envs"]):
+        return None
+    found: list[str | None] = _ask_each(base, "differences", [(env,) for env in described["envs"]])
+    return next((difference for difference in found if difference is not None), None)
+
+
+def wrapped_as_saved(venv: VecEnv, described: dict[str, Any], decoder: Decoder) -> VecEnv:
+    """Put ``VecNormalize`` around environments that lack it, if the checkpoint has its statistics.
+
+    Args:
+        venv: The environments.
+        described: What :func:`capture_vec_env` gave.
+        decoder: Decodes its settings.
+
+    Returns:
+        The environments, normalized if the checkpoint's were.
+    """
+    wrappers = described["wrappers"]
+    names = [type(one).__name__ for one in vec_layers(venv)][:-1]
+    if wrappers and wrappers[0]["class"] == "VecNormalize" and names == [one["class"] for one in wrappers[1:]]:
+        settings = {name: decoder.decode(value) for name, value in wrappers[0]["settings"].items() if name in SETTINGS}
+        return VecNormalize(venv, **settings)
+    return venv
+
+
+def _wrapper_state(wrapper: VecEnv) -> Any:
+    if isinstance(wrapper, VecNormalize):
+        return {name: vars(wrapper)[name] for name in STATISTICS if name in vars(wrapper)}
+    if isinstance(wrapper, VecFrameStack):
+        return {key: stack.stacked_obs for key, stack in _stacks(wrapper.stacked_obs).items()}
+    if isinstance(wrapper, VecMonitor):
+        counted = {name: getattr(wrapper, name) for name in ("episode_returns", "episode_lengths", "episode_count")}
+        return {**counted, "age": time.time() - wrapper.t_start}
+    if isinstance(wrapper, STATELESS):
+        return {}
+    name = type(wrapper).__name__
+    if hasattr(type(wrapper), "get_state") and hasattr(type(wrapper), "set_state"):
+        return wrapper.get_state()  # type: ignore[attr-defined]
+    raise CheckpointError(f"{name} does not tell its state: give it the methods get_state() and set_state(state)")
+
+
+def _restore_wrapper(wrapper: VecEnv, state: Any) -> None:
+    if isinstance(wrapper, VecNormalize):
+        vars(wrapper).update({name: value for name, value in state.items() if name in STATISTICS})
+    elif isinstance(wrapper, VecFrameStack):
+        for key, stack in _stacks(wrapper.stacked_obs).items():
+            stack.stacked_obs = state[key]
+    elif isinstance(wrapper, VecMonitor):
+        wrapper.episode_returns, wrapper.episode_lengths = state["episode_returns"], state["episode_lengths"]
+        wrapper.episode_count, wrapper.t_start = state["episode_count"], time.time() - float(state["age"])
+    elif not isinstance(wrapper, STATELESS):
+        wrapper.set_state(state)  # type: ignore[attr-defined]
+
+
+def _stacks(stacked: StackedObservations[Any]) -> dict[str, StackedObservations[Any]]:
+    """Frame stacks by the key of a Dict observation."""
+    return vars(stacked).get("sub_stacked_observations") or {"": stacked}
+
+
+# The environments themselves: in this process, or each in one of its own.
+
+
+class _Probe(type):
+    """SB3 lets the processes of a SubprocVecEnv ask ``isinstance(env, a class)``: this class answers, and stays."""
+
+    def __instancecheck__(cls, env: Any) -> bool:
+        env._velora_checkpoint = partial(_serve, env)
+        return True
+
+
+class EnvProbe(metaclass=_Probe):
+    """Gives an environment the method that :func:`_ask_each` calls."""
+
+
+def _serve(env: gym.Env[Any, Any], question: str, *arguments: Any) -> Any:
+    answers: dict[str, Callable[..., Any]] = {
+        "capture": capture_env,
+        "restore": _try_to_restore,
+        "differences": differences,
+    }
+    return answers[question](env, *arguments)
+
+
+def _try_to_restore(env: gym.Env[Any, Any], captured: Captured, with_episode: bool) -> str | None:
+    try:
+        restore_env(env, captured, with_episode)
+    except Exception as error:  # must not end the process of a SubprocVecEnv
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _ask_each(base: VecEnv, question: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
+    """Ask each environment, wherever it is."""
+    envs = getattr(base, "envs", None)
+    if isinstance(envs, list) and all(isinstance(env, gym.Env) for env in envs):
+        return [_serve(env, question, *given) for env, given in zip(envs, arguments, strict=True)]
+    if isinstance(base, SubprocVecEnv):
+        base.env_is_wrapped(EnvProbe)  # type: ignore[arg-type]
+        if base.has_attr("_velora_checkpoint"):
+            ask = partial(base.env_method, "_velora_checkpoint", question)
+            return [ask(*given, indices=index)[0] for index, given in enumerate(arguments)]
+    raise CheckpointError(
+        f"{type(base).__name__} does not let its environments be asked for their state: use SB3's DummyVecEnv, or its "
+        "SubprocVecEnv of environments with a Monitor around them, as make_vec_env makes them"
+    )
+
+
+def _capture_each(base: VecEnv) -> list[Captured]:
+    try:
+        return _ask_each(base, "capture", [()] * base.num_envs)
+    except CheckpointError as error:
+        return [({"id": None, "layers": [], "lost": str(error)}, {})] * base.num_envs
+
+
+def _restore_each(base: VecEnv, captured: list[Captured], with_episode: bool) -> None:
+    if all(env["layers"] for env, _ in captured):
+        for problem in _ask_each(base, "restore", [(one, with_episode) for one in captured]):
+            if problem is not None:
+                raise CheckpointError(f"an environment does not take back its state: {problem}")

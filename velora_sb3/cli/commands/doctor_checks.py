@@ -1,0 +1,149 @@
+"""The checks of ``velora-sb3 doctor``: things are tried, not guessed at."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from velora_sb3._optional import installed_version
+
+BASE = (
+    "velora-sb3", "stable-baselines3", "sb3-contrib", "torch", "gymnasium", "ncps", "numpy", "pandas", "safetensors",
+    "rich", "tqdm", "PyYAML",
+)  # fmt: skip
+MUJOCO_TIMEOUT_S = 60
+_MUJOCO_SCRIPT = """
+import gymnasium
+env = gymnasium.make("InvertedPendulum-v5", render_mode="rgb_array")
+env.reset(seed=0)
+print(env.render().shape)
+"""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of trying something.
+
+    Attributes:
+        works: Whether it worked.
+        detail: What was seen, or the error.
+    """
+
+    works: bool
+    detail: str
+
+
+def version_of(packages: tuple[str, ...]) -> dict[str, str]:
+    """Versions of Python and of packages.
+
+    Args:
+        packages: Names of distributions.
+
+    Returns:
+        Versions by name, ``missing`` where there is none.
+    """
+    from velora_sb3 import __version__
+
+    found = {"python": f"{platform.python_version()}, {platform.platform(terse=True)}"}
+    for package in packages:
+        found[package] = installed_version(package) or "missing"
+    found["velora-sb3"] = __version__  # it may run from a checkout
+    return found
+
+
+def device_line() -> str:
+    """What torch can compute on.
+
+    Returns:
+        A line about GPU and CPU.
+    """
+    import torch
+
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA GPU"
+    return f"{gpu}; {os.cpu_count()} CPU cores"
+
+
+def try_training() -> Attempt:
+    """Train a tiny liquid policy for a few steps.
+
+    Returns:
+        What came of it.
+    """
+    try:
+        from stable_baselines3 import DDPG
+
+        from velora_sb3 import LiquidPolicy
+
+        model = DDPG(LiquidPolicy, "Pendulum-v1", buffer_size=100, learning_starts=10, batch_size=8, device="cpu")
+        model.learn(20)
+    except Exception as error:  # whatever it is, it is what the user came to learn
+        return Attempt(False, _line(error))
+    return Attempt(True, f"DDPG with LiquidPolicy, Pendulum-v1, {model.num_timesteps} steps")
+
+
+def try_video(frames: int = 8) -> Attempt:
+    """Encode a few frames of Pendulum and read the file back.
+
+    Args:
+        frames: How many.
+
+    Returns:
+        What came of it.
+    """
+    try:
+        import gymnasium as gym
+        import numpy as np
+
+        from velora_sb3._headless import prepare_rendering
+        from velora_sb3.video.reader import read_video
+        from velora_sb3.video.writer import VideoWriter
+
+        prepare_rendering()
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "pendulum.mp4"
+            env = gym.make("Pendulum-v1", render_mode="rgb_array")
+            env.reset(seed=0)
+            pictures = []
+            for _ in range(frames):
+                env.step(env.action_space.sample())
+                pictures.append(np.asarray(env.render()))
+            env.close()
+            with VideoWriter(path) as writer:
+                for picture in pictures:
+                    writer.write(picture)
+            video = read_video(path)
+    except Exception as error:  # as above
+        return Attempt(False, _line(error))
+    count, height, width = video.shape[:3]
+    works = (height, width) == pictures[0].shape[:2] and abs(count - frames) <= 1
+    return Attempt(works, f"{count} of {frames} frames of {width} x {height} read back")
+
+
+def try_mujoco() -> Attempt:
+    """Render one frame of a MuJoCo env, in a process of its own: a missing driver may end it.
+
+    Returns:
+        What came of it.
+    """
+    environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    backend = environment["MUJOCO_GL"]
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", _MUJOCO_SCRIPT],
+            env=environment, capture_output=True, text=True, timeout=MUJOCO_TIMEOUT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Attempt(False, f"MUJOCO_GL={backend}: no frame within {MUJOCO_TIMEOUT_S} s")
+    if result.returncode:
+        said = [line for line in result.stderr.splitlines() if line and not line.startswith((" ", "Exception ignored"))]
+        return Attempt(False, f"MUJOCO_GL={backend}: {said[-1] if said else f'exit code {result.returncode}'}")
+    return Attempt(True, f"MUJOCO_GL={backend}: a frame of {result.stdout.strip()}")
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -1,0 +1,84 @@
+"""``velora-sb3 report``: a training run on one HTML page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from velora_sb3.cli.argument_types import positive
+
+DESCRIPTION = """\
+Write one HTML page about a run directory of `velora-sb3 train`: curves, evaluations, actions, wiring or hidden state,
+video, configuration and versions. The page needs neither a network nor another file. What is missing in the directory
+is named on the page.
+model.zip contains a pickle, which can run any code when it is loaded: only report on runs of people you trust.
+"""
+RUN_FILES = ("model.zip", "episodes.csv", "evaluations.csv")  # many programs write a config.json
+FORMATS = (".html", ".htm")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand.
+
+    Args:
+        commands: What ``add_subparsers`` returned.
+    """
+    parser = commands.add_parser(
+        "report", help="a run on one HTML page (only of people you trust)", description=DESCRIPTION
+    )
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory")
+    parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the run directory)")
+    parser.add_argument("--episodes", type=positive, default=5, help="episodes to play with the model (default: 5)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page.
+
+    Args:
+        args: The parsed options.
+
+    Returns:
+        0.
+
+    Raises:
+        UserError: If there is no such run, or the page cannot be written.
+    """
+    from rich.console import Console
+
+    from velora_sb3.cli.errors import UserError
+    from velora_sb3.cli.report.sections import write_page
+    from velora_sb3.cli.tables import print_line
+
+    directory = Path(args.run_dir)
+    if not directory.is_dir():
+        raise UserError(f"there is no directory {directory}")
+    if not any((directory / name).is_file() for name in RUN_FILES):
+        raise UserError(f"{directory} is no run directory of velora-sb3 train: it holds none of {', '.join(RUN_FILES)}")
+    out = Path(args.out) if args.out is not None else directory / "report.html"
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"--out {out}: choose a name that ends in {' or '.join(FORMATS)}")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no directory {out.parent}")
+    page = write_page(directory, args.episodes)
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        partial.write_text(page.html(_footer()), encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+    console = Console()
+    print_line(console, f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
+    for missing in page.missing:
+        print_line(console, f"not on the page: {missing}")
+    return 0
+
+
+def _footer() -> str:
+    from datetime import datetime, timezone
+
+    from velora_sb3 import __version__
+
+    return f"Written by velora-sb3 {__version__} on {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC."

@@ -1,0 +1,105 @@
+"""From a run's configuration to a model that can learn."""
+
+from __future__ import annotations
+
+import inspect
+from copy import deepcopy
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from velora_sb3.cli.errors import UserError, reason, unknown
+from velora_sb3.cli.experiment.algorithms import check_action_space, check_masks, find_algorithm
+from velora_sb3.cli.experiment.config import RunConfig
+from velora_sb3.cli.experiment.environments import open_env, open_vec_env
+from velora_sb3.cli.experiment.hyperparameters import constructor_arguments
+
+ACTIVATIONS = ("ReLU", "Tanh", "ELU", "GELU", "SiLU", "LeakyReLU", "Identity")
+
+
+def build_model(config: RunConfig) -> BaseAlgorithm:
+    """Build the envs and the model.
+
+    Args:
+        config: The run.
+
+    Returns:
+        The model, ready for ``learn``.
+
+    Raises:
+        UserError: If the configuration cannot be carried out. What SB3 and the policies say about an argument is
+            passed on; nothing is trained yet, so what fails here fails because of an argument.
+    """
+    _, algorithm = find_algorithm(config.algo)
+    env = open_env(config.env)
+    check_action_space(algorithm, env, config.env)
+    check_masks(algorithm, env, config.env)
+    action_space = env.action_space
+    env.close()
+
+    if config.policy not in algorithm.policy_aliases:
+        raise unknown(f"policy of {algorithm.__name__}", config.policy, algorithm.policy_aliases)
+    action_shape = action_space.shape if isinstance(action_space, spaces.Box) else None
+    arguments = constructor_arguments(algorithm, config.hyperparams, action_shape)
+    if config.n_envs > 1 and "episode" in _as_tuple(arguments.get("train_freq")):
+        raise UserError("training after whole episodes (train_freq) works with one env: leave out --n-envs")
+    policy_kwargs = _policy_kwargs(algorithm.policy_aliases[config.policy], config.policy_kwargs)
+    check_device(config.device)
+    if config.hyperparams.get("tensorboard_log") and find_spec("tensorboard") is None:
+        raise UserError("hyperparameter tensorboard_log: tensorboard is not installed (pip install tensorboard)")
+    try:
+        return algorithm(
+            config.policy,
+            open_vec_env(config.env, config.n_envs, config.seed),
+            seed=config.seed,
+            device=config.device,
+            policy_kwargs=policy_kwargs,
+            **arguments,
+        )
+    except (TypeError, ValueError, AssertionError, AttributeError, RuntimeError, MemoryError) as error:
+        raise UserError(f"{algorithm.__name__} on {config.env}: {reason(error)}") from error
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not have; SB3 would train on the CPU without a word.
+
+    Args:
+        device: Torch's name of it, or ``auto``.
+
+    Raises:
+        UserError: If it cannot be used.
+    """
+    if device == "auto":
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        said = reason(error).splitlines()[0].partition(". ")[0]
+        raise UserError(f"--device {device}: {said}; choose auto, cpu or cuda if there is a GPU") from error
+
+
+def _policy_kwargs(policy_class: type, given: dict[str, Any]) -> dict[str, Any]:
+    """A copy with names of activation functions replaced by their classes; unknown names are refused."""
+    parameters = inspect.signature(policy_class).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    accepted = set(parameters) - {"observation_space", "action_space", "lr_schedule"}
+    for name in given:
+        if not open_ended and name not in accepted:  # the open-ended ones, the liquid ones, check for themselves
+            raise unknown(f"argument of {policy_class.__name__}", name, accepted)
+    kwargs = deepcopy(given)
+    if not isinstance(kwargs.get("net_arch"), list | dict | None):
+        raise UserError(f"net_arch must be a list of layer sizes such as [64, 64], got {kwargs['net_arch']!r}")
+    activation = kwargs.get("activation_fn")
+    if activation is not None:
+        by_lower = {name.lower(): name for name in ACTIVATIONS}
+        if str(activation).lower() not in by_lower:
+            raise unknown("activation_fn", str(activation), ACTIVATIONS)
+        kwargs["activation_fn"] = getattr(torch.nn, by_lower[str(activation).lower()])
+    return kwargs
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)

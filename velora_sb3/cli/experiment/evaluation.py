@@ -1,0 +1,124 @@
+"""Evaluation during training and after it, with masks where an algorithm has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
+from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv
+
+from velora_sb3.cli.experiment.algorithms import takes_masks
+from velora_sb3.cli.rows import append_rows, start_rows
+
+COLUMNS = ("timesteps", "mean_return", "std_return", "min_return", "max_return", "mean_length")
+
+
+class _ByTimesteps:
+    """Mixed into SB3's EvalCallback: evaluates whenever a multiple of so many timesteps is crossed.
+
+    SB3 counts calls, which are ``n_envs`` timesteps each. Beside SB3's ``evaluations.npz`` it writes
+    ``evaluations.csv``.
+
+    Args:
+        env: The env to evaluate in.
+        every_n_timesteps: The timesteps between evaluations.
+        directory: Where the files go.
+        n_episodes: Episodes for each evaluation.
+        after: Called after each evaluation.
+    """
+
+    def __init__(
+        self, env: VecEnv, every_n_timesteps: int, directory: Path, n_episodes: int, after: BaseCallback | None
+    ) -> None:
+        super().__init__(  # type: ignore[call-arg]
+            env,
+            callback_after_eval=after,
+            eval_freq=1,
+            n_eval_episodes=n_episodes,
+            log_path=str(directory),
+            verbose=0,
+        )
+        self.every_n_timesteps = every_n_timesteps
+        self.csv_path = directory / "evaluations.csv"
+        self._next = every_n_timesteps
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()  # type: ignore[misc]
+        timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
+        start_rows(self.csv_path, COLUMNS, timesteps)
+        self._plan(timesteps)
+
+    def _on_step(self) -> bool:
+        timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
+        if timesteps < self._next:
+            return True
+        self._plan(timesteps)
+        go_on = bool(super()._on_step())  # type: ignore[misc]
+        returns = self.evaluations_results[-1]  # type: ignore[attr-defined]
+        lengths = self.evaluations_length[-1]  # type: ignore[attr-defined]
+        row = (np.mean(returns), np.std(returns), np.min(returns), np.max(returns), np.mean(lengths))
+        append_rows(self.csv_path, [(timesteps, *(round(float(number), 4) for number in row))])
+        return go_on
+
+    def _plan(self, timesteps: int) -> None:
+        self._next = (timesteps // self.every_n_timesteps + 1) * self.every_n_timesteps
+
+
+class EvaluateByTimesteps(_ByTimesteps, EvalCallback):
+    """SB3's EvalCallback, triggered by timesteps."""
+
+
+class MaskedEvaluateByTimesteps(_ByTimesteps, MaskableEvalCallback):
+    """sb3-contrib's MaskableEvalCallback, triggered by timesteps."""
+
+
+def evaluation_callback(
+    algorithm: type[BaseAlgorithm],
+    env: VecEnv,
+    every_n_timesteps: int,
+    directory: Path,
+    n_episodes: int = 5,
+    after: BaseCallback | None = None,
+) -> EvalCallback:
+    """The callback that evaluates a model during training.
+
+    Args:
+        algorithm: The model's class.
+        env: The env to evaluate in.
+        every_n_timesteps: The timesteps between evaluations.
+        directory: Where ``evaluations.npz`` and ``evaluations.csv`` go.
+        n_episodes: Episodes for each evaluation.
+        after: Called after each evaluation.
+
+    Returns:
+        The callback.
+    """
+    callback = MaskedEvaluateByTimesteps if takes_masks(algorithm) else EvaluateByTimesteps
+    return callback(env, every_n_timesteps, directory, n_episodes, after)
+
+
+def evaluate_model(
+    model: BaseAlgorithm, env: VecEnv, n_episodes: int, deterministic: bool = True
+) -> tuple[list[float], list[int]]:
+    """Let a model act; a recurrent one keeps its state within each episode.
+
+    Args:
+        model: The model.
+        env: The env to act in.
+        n_episodes: For how many episodes.
+        deterministic: Whether to take the most likely action or to sample.
+
+    Returns:
+        Returns and lengths of the episodes.
+    """
+    evaluate: Any = evaluate_masked if takes_masks(type(model)) else evaluate_policy
+    returns, lengths = evaluate(
+        model, env, n_eval_episodes=n_episodes, deterministic=deterministic, return_episode_rewards=True
+    )
+    return returns, lengths

@@ -1,0 +1,85 @@
+"""Episodes that a saved model plays for a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from velora_sb3.cli.experiment.algorithms import check_masks
+from velora_sb3.cli.experiment.config import RunConfig
+from velora_sb3.cli.experiment.environments import open_env, renders_frames
+from velora_sb3.cli.experiment.run import FINAL_SEED
+from velora_sb3.plotting import EpisodeTrace, trace_episode
+from velora_sb3.video.record_episode import first_line
+from velora_sb3.video.writer import picture
+
+FRAMES = 8
+
+
+@dataclass
+class Played:
+    """What a saved model did.
+
+    Attributes:
+        traces: The episodes.
+        shown: The first one again, with frames if the environment renders.
+        note: Why there are no frames; nothing if there are, or if the environment never renders.
+    """
+
+    traces: list[EpisodeTrace]
+    shown: EpisodeTrace
+    note: str = ""
+
+    @property
+    def returns(self) -> list[float]:
+        """Return of each episode."""
+        return [float(trace.rewards.sum()) for trace in self.traces]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Steps of each episode."""
+        return [len(trace.rewards) for trace in self.traces]
+
+
+def play(model: BaseAlgorithm, config: RunConfig, n_episodes: int) -> Played:
+    """Let a model act, with the seeds of the evaluation at the end of training.
+
+    Args:
+        model: The model.
+        config: The run it is from.
+        n_episodes: Number of episodes.
+
+    Returns:
+        What it did.
+
+    Raises:
+        UserError: If the environment cannot be made, or lacks masks that the model needs.
+    """
+    env = open_env(config.env)
+    try:
+        check_masks(type(model), env, config.env)
+        seeds = range(config.seed + FINAL_SEED, config.seed + FINAL_SEED + n_episodes)
+        traces = [trace_episode(model, env, seed) for seed in seeds]
+        rendering = renders_frames(env)
+    finally:
+        env.close()
+    if not rendering or not traces[0].states.shape[1]:
+        return Played(traces, traces[0])
+    every = -(-len(traces[0].rewards) // FRAMES)
+    try:
+        shown = _with_frames(model, open_env(config.env, render_mode="rgb_array"), seeds[0], every)
+    except Exception as error:  # a renderer may raise anything; the page shows the rest
+        return Played(traces, traces[0], f"no frames above the hidden state: {first_line(error)}")
+    return Played(traces, shown)
+
+
+def _with_frames(model: BaseAlgorithm, env: gym.Env[Any, Any], seed: int, every: int) -> EpisodeTrace:
+    try:
+        trace = trace_episode(model, env, seed, every_n_frames=every)
+        trace.frames = {step: picture(frame) for step, frame in trace.frames.items()}
+        return trace
+    finally:
+        env.close()

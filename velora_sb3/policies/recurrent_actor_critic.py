@@ -1,0 +1,162 @@
+"""The liquid policies of RecurrentPPO and RecurrentMaskablePPO: liquid cells in the LSTM's slots."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from torch import nn
+
+from velora_sb3.cells import LiquidCell, unroll
+from velora_sb3.memory import make_cell
+from velora_sb3.memory.encoder import TimedEncoder
+from velora_sb3.policies.maskable_recurrent_actor_critic import RecurrentMaskableActorCriticPolicy
+from velora_sb3.policies.mixin import pass_on_to_encoder, use_fused_adam
+from velora_sb3.policies.remembering import RememberingPolicyMixin
+
+CELL_ARGUMENTS = tuple(name for name in inspect.signature(make_cell).parameters if name != "input_size")
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+class CellSlot(nn.Module):
+    """A liquid cell where sb3-contrib expects an LSTM of one layer.
+
+    sb3-contrib carries a pair ``(h, c)`` of shape ``(1, B, hidden_size)`` each. The cell's one state tensor is cut
+    in half for it, so nothing is stored twice.
+
+    Args:
+        cell: The cell.
+        timed: Whether the last feature is the time since the last observation.
+    """
+
+    num_layers = 1
+
+    def __init__(self, cell: LiquidCell, timed: bool) -> None:
+        super().__init__()
+        self.cell = cell
+        self.timed = timed
+        self.input_size = cell.input_size + int(timed)
+        self.hidden_size = (cell.state_size + 1) // 2
+
+    def forward(self, features: torch.Tensor, pair: Pair, episode_starts: torch.Tensor) -> tuple[torch.Tensor, Pair]:
+        """Unroll the cell.
+
+        Args:
+            features: ``(T, B, input_size)``.
+            pair: The two halves of the state, each ``(1, B, hidden_size)``.
+            episode_starts: ``(T, B)``.
+
+        Returns:
+            Outputs ``(T, B, cell.output_size)`` and the two halves of the last state.
+        """
+        timespans = None
+        if self.timed:
+            features, timespans = features[..., :-1], features[..., -1]
+        state = torch.cat([pair[0][0], pair[1][0]], dim=-1)[:, : self.cell.state_size]
+        outputs, state = unroll(self.cell, features, state, episode_starts=episode_starts, timespans=timespans)
+        if self.cell.state_size % 2:
+            state = nn.functional.pad(state, (0, 1))
+        first, second = state.unsqueeze(0).split(self.hidden_size, dim=-1)
+        return outputs, (first.contiguous(), second.contiguous())
+
+
+class TimelessLinear(nn.Linear):
+    """A critic without a memory has no clock either: it leaves out the time since the last observation.
+
+    Differs from torch's: what stands behind the first ``in_features`` features is not looked at.
+    """
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``(N, in_features)`` or with the timespan behind them, to ``(N, out_features)``."""
+        return super().forward(features[..., : self.in_features])
+
+
+class LiquidRecurrentMixin(RememberingPolicyMixin, RecurrentActorCriticPolicy):
+    """Put in front of a recurrent policy class of sb3-contrib's kind, it replaces the LSTMs by liquid cells."""
+
+    liquid_arguments = (*CELL_ARGUMENTS, "timespans_key")
+
+    def __init__(self, observation_space: Any, action_space: Any, lr_schedule: Any, **kwargs: Any) -> None:
+        if kwargs.get("n_lstm_layers", 1) != 1 or kwargs.get("lstm_kwargs"):
+            raise ValueError("a liquid policy has one cell: leave out n_lstm_layers and lstm_kwargs")
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+        self.lstm_actor: Any = self._make_slot()
+        if self.enable_critic_lstm:
+            self.lstm_critic: Any = self._make_slot()
+        elif self.critic is not None:
+            self.critic = TimelessLinear(self.lstm_actor.cell.input_size, self.lstm_output_dim)
+        self.lstm_hidden_state_shape = (1, 1, self.lstm_actor.hidden_size)
+        make_optimizer: Any = self.optimizer_class
+        self.optimizer = make_optimizer(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        use_fused_adam(self)
+
+    def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        units = arguments.pop("lstm_hidden_size", None)
+        self._cell_arguments = {name: arguments.pop(name) for name in CELL_ARGUMENTS if name in arguments}
+        if units is not None:
+            self._cell_arguments.setdefault("units", units)
+        encoder_class = arguments.pop("features_extractor_class", TimedEncoder)
+        encoder_kwargs = dict(arguments.pop("features_extractor_kwargs", {}))
+        if not issubclass(encoder_class, TimedEncoder):
+            encoder_kwargs = {"encoder_class": encoder_class, "encoder_kwargs": encoder_kwargs}
+            encoder_class = TimedEncoder
+        pass_on_to_encoder(encoder_class, encoder_kwargs)
+        if "timespans_key" in arguments:
+            encoder_kwargs["timespans_key"] = arguments.pop("timespans_key")
+        if arguments.get("normalize_images") is False:
+            encoder_kwargs["normalized_image"] = True
+        return {
+            **arguments,
+            "features_extractor_class": encoder_class,
+            "features_extractor_kwargs": encoder_kwargs,
+            "lstm_hidden_size": 1,  # of LSTMs that are replaced as soon as sb3-contrib has made them
+        }
+
+    def _build_mlp_extractor(self) -> None:
+        self.lstm_output_dim = self._make_slot().cell.output_size
+        super()._build_mlp_extractor()
+
+    def _make_slot(self) -> CellSlot:
+        encoder: Any = self.features_extractor
+        timed = bool(encoder.timed)
+        return CellSlot(make_cell(self.features_dim - int(timed), **self._cell_arguments), timed).to(self.device)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Any]:
+        """As sb3-contrib's; who forgets the state is warned once."""
+        self._warn_if_forgetful(state, episode_start)
+        return super().predict(observation, state, episode_start, *args, **kwargs)
+
+    def evaluate_actions(self, obs: Any, actions: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """As sb3-contrib's, which hands on MultiBinary actions as int8, for which torch has no log-likelihood."""
+        actions = actions if actions.dtype == torch.long else actions.float()
+        return super().evaluate_actions(obs, actions, *args, **kwargs)
+
+    @staticmethod
+    def _process_sequence(  # type: ignore[override]  # a cell in place of the LSTM
+        features: torch.Tensor,
+        lstm_states: Pair,
+        episode_starts: torch.Tensor,
+        lstm: CellSlot,
+    ) -> tuple[torch.Tensor, Pair]:
+        """Sequences as sb3-contrib batches them, ``(B * T, F)``, through the cell and back."""
+        n_seq = lstm_states[0].shape[1]
+        sequence = features.reshape(n_seq, -1, lstm.input_size).swapaxes(0, 1)
+        outputs, states = lstm(sequence, lstm_states, episode_starts.reshape(n_seq, -1).swapaxes(0, 1))
+        return outputs.swapaxes(0, 1).flatten(0, 1), states
+
+
+class LiquidRecurrentActorCriticPolicy(LiquidRecurrentMixin):
+    """sb3-contrib's ``RecurrentActorCriticPolicy`` with liquid cells in its LSTM slots, for RecurrentPPO.
+
+    Takes every argument of ``RecurrentActorCriticPolicy`` and of :func:`velora_sb3.memory.make_cell`;
+    ``lstm_hidden_size`` is understood as ``units``.
+    """
+
+
+class LiquidRecurrentMaskableActorCriticPolicy(LiquidRecurrentMixin, RecurrentMaskableActorCriticPolicy):
+    """The same with action masks, for RecurrentMaskablePPO; takes the same arguments."""

@@ -1,0 +1,1 @@
+"""Videos: writing, reading, and recording an episode."""
