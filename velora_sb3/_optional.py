@@ -19,38 +19,17 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 
 
 def install_line(extra: str) -> str:
-    """The command that installs an extra.
-
-    Args:
-        extra: Its name, a key of :data:`EXTRAS`.
-
-    Returns:
-        A line for a shell.
-    """
+    """The command that installs an extra."""
     return f'pip install "velora-sb3[{extra}]"'
 
 
 def missing_modules(extra: str) -> list[str]:
-    """What an extra would bring and is not here. Nothing is imported to find out.
-
-    Args:
-        extra: Its name, a key of :data:`EXTRAS`.
-
-    Returns:
-        Names of modules, none if the extra is complete.
-    """
+    """What an extra would bring and is not here. Nothing is imported to find out."""
     return [module for module in EXTRAS[extra] if find_spec(module) is None]
 
 
 def installed_version(package: str) -> str | None:
-    """The version of a package.
-
-    Args:
-        package: Its name in the package index.
-
-    Returns:
-        The version, None if it is not installed.
-    """
+    """The version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:

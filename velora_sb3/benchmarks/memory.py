@@ -22,17 +22,7 @@ EVALUATION_EPISODES = 20
 
 
 def make_env(task: Task, candidate: Candidate, n_envs: int, seed: int) -> VecEnv:
-    """The environments as a candidate sees them.
-
-    Args:
-        task: The task.
-        candidate: The candidate.
-        n_envs: How many.
-        seed: Seed of the first; the others follow.
-
-    Returns:
-        The environments, with a stack of frames and normalization where the candidate has them.
-    """
+    """The environments as a candidate sees them."""
 
     def make() -> Any:
         env = task.make_env()
@@ -47,14 +37,7 @@ def make_env(task: Task, candidate: Candidate, n_envs: int, seed: int) -> VecEnv
 
 
 def train(job: Job) -> dict[str, Any]:
-    """Train one seed of one candidate on one task; evaluate it on fresh environments.
-
-    Args:
-        job: Candidate, task and seed.
-
-    Returns:
-        The job and ``returns``: the mean return of 20 episodes after each of the task's numbers of steps.
-    """
+    """Train one seed of one candidate on one task; evaluate it on fresh environments."""
     name, task_name, seed = job
     torch.set_num_threads(1)
     task = TASKS[task_name]
@@ -70,16 +53,7 @@ def train(job: Job) -> dict[str, Any]:
 
 
 def make_model(task: Task, candidate: Candidate, seed: int) -> BaseAlgorithm:
-    """A candidate before training.
-
-    Args:
-        task: The task.
-        candidate: The candidate.
-        seed: Its seed.
-
-    Returns:
-        The model with its environments.
-    """
+    """A candidate before training."""
     model: BaseAlgorithm = candidate.algorithm(
         candidate.policy,
         make_env(task, candidate, candidate.n_envs, seed),
@@ -92,17 +66,7 @@ def make_model(task: Task, candidate: Candidate, seed: int) -> BaseAlgorithm:
 
 
 def evaluate(model: BaseAlgorithm, task: Task, candidate: Candidate, seed: int) -> float:
-    """Mean return of 20 episodes in a fresh environment, acting deterministically.
-
-    Args:
-        model: The model.
-        task: The task it was trained on.
-        candidate: The candidate it is.
-        seed: The training's seed; the evaluation's is another.
-
-    Returns:
-        The mean return, not normalized.
-    """
+    """Mean return of 20 episodes in a fresh environment, acting deterministically."""
     env = make_env(task, candidate, 1, seed + 10_000)
     if isinstance(env, VecNormalize):
         sync_envs_normalization(model.get_env(), env)  # type: ignore[arg-type]
@@ -117,12 +81,6 @@ def speeds(rounds: int) -> dict[str, float]:
     RecurrentPPO with RL Zoo's settings for CartPoleNoVel: liquid cells, with and without mixed memory, and LSTMs of the
     same width, in sb3-contrib's own policy and in the one without its loop over time that learning curves are made
     with. RecurrentSAC with its defaults and SAC with its default ``MlpPolicy`` on PendulumNoVel.
-
-    Args:
-        rounds: Counted rounds.
-
-    Returns:
-        Steps per second by candidate.
     """
     on_policy = TASKS["CartPoleNoVel, on policy"]
     lstm = on_policy.candidates[LSTM]

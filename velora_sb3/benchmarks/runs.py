@@ -16,17 +16,7 @@ Job = tuple[str, str, int]  # candidate, task, seed
 
 
 def parse_arguments(description: str | None, candidates: Sequence[str], tasks: Sequence[str], out: str) -> Any:
-    """The options that the learning benchmarks outside the command line share.
-
-    Args:
-        description: The program's.
-        candidates: What ``--only`` chooses from.
-        tasks: What ``--tasks`` chooses from.
-        out: Default of ``--out``.
-
-    Returns:
-        The parsed options.
-    """
+    """The options that the learning benchmarks outside the command line share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
@@ -37,17 +27,7 @@ def parse_arguments(description: str | None, candidates: Sequence[str], tasks: S
 
 
 def read_rows(out: Path) -> list[dict[str, Any]]:
-    """What the file holds.
-
-    Args:
-        out: The file; it need not exist.
-
-    Returns:
-        One dict per run: ``candidate``, ``task``, ``seed`` and ``returns`` by number of steps.
-
-    Raises:
-        ValueError: If a line is no run.
-    """
+    """What the file holds."""
     rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or not {"candidate", "task", "seed", "returns"} <= set(row):
@@ -56,17 +36,7 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def run_missing(run: Callable[[Job], dict[str, Any]], jobs: Sequence[Job], out: Path, processes: int) -> list[Any]:
-    """Run the jobs that the file does not hold, and append them.
-
-    Args:
-        run: Runs one job; its result is a row as :func:`read_rows` gives it.
-        jobs: The jobs.
-        out: The file.
-        processes: How many run side by side.
-
-    Returns:
-        Every row of the file.
-    """
+    """Run the jobs that the file does not hold, and append them."""
     rows = read_rows(out)
     done = {(row["candidate"], row["task"], row["seed"]) for row in rows}
     missing = [job for job in jobs if job not in done]
@@ -86,16 +56,7 @@ def run_missing(run: Callable[[Job], dict[str, Any]], jobs: Sequence[Job], out: 
 
 
 def table(rows: Sequence[dict[str, Any]], candidates: Sequence[str], tasks: Sequence[str]) -> str:
-    """A Markdown table: interquartile mean, 95 % interval, worst seed, number of seeds.
-
-    Args:
-        rows: Runs.
-        candidates: Its rows.
-        tasks: Its columns, one for each number of steps after which a task was evaluated.
-
-    Returns:
-        The table; candidates that have no run are left out.
-    """
+    """A Markdown table: interquartile mean, 95 % interval, worst seed, number of seeds."""
     scores: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     for row in rows:
         for steps, value in row["returns"].items():

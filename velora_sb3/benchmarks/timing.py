@@ -9,16 +9,7 @@ import numpy as np
 
 
 def time_in_turns(actions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 3) -> dict[str, float]:
-    """Median seconds of each action.
-
-    Args:
-        actions: What to time, by name.
-        rounds: Counted rounds.
-        warmup: Rounds before them.
-
-    Returns:
-        Median seconds by name.
-    """
+    """Median seconds of each action."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(warmup + rounds):
         for name, action in actions.items():

@@ -16,15 +16,8 @@ AT_BOUND = 1e-3  # of the range: nearer to a bound counts as being there
 class ActionStatistics:
     """Statistics of the actions of one action space.
 
-    Args:
-        space: ``Box``, ``Discrete``, ``MultiDiscrete`` or ``MultiBinary``.
-        names: Of the dimensions, or with ``Discrete`` of the choices; None for their numbers.
-
     Attributes:
         count: Number of actions.
-
-    Raises:
-        ValueError: If there are not as many names as dimensions.
     """
 
     def __init__(self, space: spaces.Space[Any], names: Sequence[str] | None) -> None:
@@ -60,11 +53,7 @@ class ActionStatistics:
             np.add.at(counts, rows[:, dimension].astype(np.int64) - self._first[dimension], 1)
 
     def add(self, other: ActionStatistics) -> None:
-        """Take in what another one of the same space has.
-
-        Args:
-            other: It stays as it is.
-        """
+        """Take in what another one of the same space has."""
         self.count += other.count
         for counts, more in zip(self._counts, other._counts, strict=True):
             counts += more
@@ -73,12 +62,7 @@ class ActionStatistics:
         self._sums[2], self._sums[3] = low, high
 
     def summary(self) -> dict[str, float]:
-        """The statistics by their names in the log.
-
-        Returns:
-            For ``Box`` means, deviations and so on of each dimension, and ``magnitude``, ``zeros``, ``at_bounds`` over
-            all; else the share of each choice, and the ``entropy`` of the shares in nats.
-        """
+        """The statistics by their names in the log."""
         if self.count == 0:
             return {}
         return self._summary_continuous() if self.continuous else self._summary_discrete()
@@ -105,11 +89,7 @@ class ActionStatistics:
         return {"count": self.count, "counts": [counts.tolist() for counts in self._counts], "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from sums.
-
-        Args:
-            state: What :meth:`state_dict` gave, for the same space.
-        """
+        """Go on from sums."""
         self.count = int(state["count"])
         self._counts = [np.array(counts, dtype=np.int64) for counts in state["counts"]]
         nothing = {2: np.inf, 3: -np.inf}

@@ -11,25 +11,14 @@ class Display(Protocol):
     """Where progress is shown."""
 
     def show(self, done: int, total: int, speed: float, episode_return: float | None) -> None:
-        """Show it now.
-
-        Args:
-            done: Timesteps so far.
-            total: Timesteps in the end.
-            speed: Steps per second.
-            episode_return: Mean return of the latest episodes, None before the first has ended.
-        """
+        """Show it now."""
 
     def close(self) -> None:
         """Leave the terminal as it was. More than one call does no harm."""
 
 
 class TerminalBar:
-    """rich's progress bar, redrawn by us alone: no thread that a Ctrl-C could catch in the middle of a line.
-
-    Args:
-        show_metrics: Whether to show speed and return beside the bar.
-    """
+    """rich's progress bar, redrawn by us alone: no thread that a Ctrl-C could catch in the middle of a line."""
 
     def __init__(self, show_metrics: bool) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
@@ -64,11 +53,7 @@ class TerminalBar:
 
 
 class PlainLines:
-    """One line at every tenth of the way, for files and pipes.
-
-    Args:
-        show_metrics: Whether to print speed and return too.
-    """
+    """One line at every tenth of the way, for files and pipes."""
 
     def __init__(self, show_metrics: bool) -> None:
         self._show_metrics = show_metrics
@@ -94,16 +79,7 @@ class PlainLines:
 
 
 def remaining_time(done: int, total: int, speed: float) -> str:
-    """The time left as ``h:mm:ss``.
-
-    Args:
-        done: Timesteps so far.
-        total: Timesteps in the end.
-        speed: Steps per second.
-
-    Returns:
-        The time, or dashes if nothing is known yet.
-    """
+    """The time left as ``h:mm:ss``."""
     if speed <= 0:
         return "-:--:--"
     minutes, seconds = divmod(round(max(total - done, 0) / speed), 60)

@@ -173,16 +173,7 @@ class RecordMetrics(VeloraCallback):
 
 
 def describe(model: BaseAlgorithm, total_timesteps: int, callbacks: Iterable[BaseCallback]) -> About:
-    """Everything about a run that starts now.
-
-    Args:
-        model: The model, with its environments.
-        total_timesteps: ``num_timesteps`` at which training is to end.
-        callbacks: The callbacks of this ``learn()``.
-
-    Returns:
-        The description.
-    """
+    """Everything about a run that starts now."""
     run = describe_run(model, callbacks)
     versions = run.pop("versions")
     return About(

@@ -12,9 +12,6 @@ def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:
         inputs: What came.
         rank: Number of dimensions wanted: 2 for ``(B, F)``, 3 for ``(T, B, F)``.
         width: Number of features ``F`` wanted.
-
-    Raises:
-        ValueError: If rank or width differ, or if a sequence has no step.
     """
     wanted = "(batch, features)" if rank == 2 else "(time, batch, features)"
     if inputs.dim() != rank:
@@ -26,17 +23,7 @@ def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:
 
 
 def check_state(state: torch.Tensor | None, batch: int, size: int) -> None:
-    """Raise unless ``state`` is None or one tensor ``(batch, size)``.
-
-    Args:
-        state: What came.
-        batch: Number of sequences.
-        size: The cell's ``state_size``.
-
-    Raises:
-        TypeError: If it is no tensor; a tuple, as ncps uses for mixed memory, is the common case.
-        ValueError: If its shape differs.
-    """
+    """Raise unless ``state`` is None or one tensor ``(batch, size)``."""
     if state is None:
         return
     if not isinstance(state, torch.Tensor):
@@ -54,9 +41,6 @@ def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> N
     Args:
         timespans: What came.
         shape: ``(B,)`` for one step, ``(T, B)`` for a sequence.
-
-    Raises:
-        ValueError: If the shape differs or a value is negative, NaN or infinite.
     """
     if timespans is None:
         return
@@ -75,14 +59,6 @@ def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> N
 
 
 def check_episode_starts(episode_starts: torch.Tensor | None, shape: tuple[int, int]) -> None:
-    """Raise ``ValueError`` unless ``episode_starts`` is None or of shape ``(T, B)``.
-
-    Args:
-        episode_starts: What came.
-        shape: The shape wanted.
-
-    Raises:
-        ValueError: If the shape differs.
-    """
+    """Raise ``ValueError`` unless ``episode_starts`` is None or of shape ``(T, B)``."""
     if episode_starts is not None and episode_starts.shape != shape:
         raise ValueError(f"episode_starts must have shape {shape}, got {tuple(episode_starts.shape)}")

@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_source(module: nn.Module, expected: type[nn.Module]) -> None:
-    """Raise ``TypeError`` unless ``module`` is the ncps class that can be imported.
-
-    Args:
-        module: What came.
-        expected: The ncps class.
-
-    Raises:
-        TypeError: Naming both.
-    """
+    """Raise ``TypeError`` unless ``module`` is the ncps class that can be imported."""
     if not isinstance(module, expected):
         raise TypeError(
             f"expected an {expected.__module__}.{expected.__name__}, "

@@ -55,17 +55,6 @@ def built_copy(wiring: Wiring, input_size: int | None) -> Wiring:
 
     The user's own stays as it is, so one wiring serves any number of networks. A wiring that is built already is
     not built again: ncps would add a second set of synapses.
-
-    Args:
-        wiring: An ncps wiring.
-        input_size: Number of inputs; None if the wiring is built.
-
-    Returns:
-        The copy.
-
-    Raises:
-        TypeError: If it is no wiring.
-        ValueError: If it is not built and ``input_size`` is None, or built for another number of inputs.
     """
     if not isinstance(wiring, Wiring):
         raise TypeError(f"wiring must be an ncps.wirings.Wiring, got {type(wiring).__name__}")

@@ -85,12 +85,7 @@ def wait_for_disk() -> None:
 
 
 class _Committing(threading.Thread):
-    """Brings a directory to the disk and under its name.
-
-    Args:
-        path: The name.
-        last: What is to be written last.
-    """
+    """Brings a directory to the disk and under its name."""
 
     def __init__(self, path: Path, last: Callable[[Path], None] | None) -> None:
         super().__init__(name=f"saving {path.name}")
@@ -110,11 +105,7 @@ class _Committing(threading.Thread):
         self.commit(_in_threads)
 
     def commit(self, each: Callable[..., Iterable[None]]) -> None:
-        """Flush everything, then rename.
-
-        Args:
-            each: Applies a function to each of a list, as ``map`` does.
-        """
+        """Flush everything, then rename."""
         try:
             if self._last is not None:
                 self._last(self.partial)
@@ -153,11 +144,7 @@ _failed: list[CheckpointError] = []
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a checkpoint. If the program dies meanwhile, half of it is never taken for one.
-
-    Args:
-        path: Its directory.
-    """
+    """Remove a checkpoint. If the program dies meanwhile, half of it is never taken for one."""
     mark = _new_mark()
     going = _hidden(path, "removed", mark)
     path.rename(going)
@@ -166,22 +153,14 @@ def remove_directory(path: Path) -> None:
 
 
 def recover(directory: Path) -> None:
-    """Give a directory its name back, if a process was killed between taking it away and giving it to the new one.
-
-    Args:
-        directory: Where checkpoints are.
-    """
+    """Give a directory its name back, if a process was killed between taking it away and giving it to the new one."""
     for left, name, state in _leftovers(directory):
         if state == "replaced" and not (directory / name).exists():
             left.rename(directory / name)
 
 
 def clear_leftovers(directory: Path) -> None:
-    """Remove what killed processes of this machine left unfinished.
-
-    Args:
-        directory: Where checkpoints are.
-    """
+    """Remove what killed processes of this machine left unfinished."""
     recover(directory)
     for left, _, _ in _leftovers(directory):
         shutil.rmtree(left, ignore_errors=True)

@@ -89,21 +89,7 @@ def load(
     custom_objects: Mapping[str, Any] | None,
     trusted: Iterable[type | str],
 ) -> Loaded:
-    """As :func:`load_checkpoint`, with what is left to restore.
-
-    Args:
-        path: The checkpoint's directory.
-        env: Environments.
-        device: Where the model computes.
-        custom_objects: Constructor arguments by name.
-        trusted: Classes that the checkpoint may use.
-
-    Returns:
-        The model and the rest.
-
-    Raises:
-        CheckpointError: As :func:`load_checkpoint`.
-    """
+    """As :func:`load_checkpoint`, with what is left to restore."""
     wait_for_disk()
     path = Path(path)
     if not path.exists() and path.parent.is_dir():
@@ -115,17 +101,7 @@ def load(
 
 @contextmanager
 def clear_errors(checkpoint: Checkpoint) -> Iterator[None]:
-    """Whatever a file makes SB3 or torch raise within the block becomes an error that names it.
-
-    Args:
-        checkpoint: The checkpoint.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        CheckpointError: In the place of all other errors.
-    """
+    """Whatever a file makes SB3 or torch raise within the block becomes an error that names it."""
     path = checkpoint.manifest.path
     try:
         yield
@@ -198,15 +174,7 @@ def _restore_environments(model: BaseAlgorithm, venv: VecEnv, state: dict[str, A
 
 
 def check_sizes(state: dict[str, Any], numbers: int) -> None:
-    """Refuse networks that are larger than the parameters that were stored for them.
-
-    Args:
-        state: What ``state.json`` holds.
-        numbers: How many numbers the policy's file holds.
-
-    Raises:
-        CheckpointError: Naming what is too large.
-    """
+    """Refuse networks that are larger than the parameters that were stored for them."""
     for name, size in _declared_sizes(state["arguments"].get("policy_kwargs", {}), "policy_kwargs"):
         if size > numbers:
             raise CheckpointError(f"{name} is {size}, and {POLICY} holds no more than {numbers} numbers: use another")

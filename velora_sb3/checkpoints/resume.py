@@ -75,11 +75,7 @@ def resume_training(
 
 
 class RestoreRandomness(Passing):
-    """Restores what ``learn`` itself would change, at the moment at which the checkpoint was taken.
-
-    Args:
-        loaded: The checkpoint.
-    """
+    """Restores what ``learn`` itself would change, at the moment at which the checkpoint was taken."""
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__()

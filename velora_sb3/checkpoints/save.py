@@ -190,11 +190,7 @@ def _write(
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that a run depends on.
-
-    Returns:
-        Versions by name.
-    """
+    """The versions of Python and of the packages that a run depends on."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for package in PACKAGES:
         try:

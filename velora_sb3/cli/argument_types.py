@@ -6,17 +6,7 @@ from argparse import ArgumentTypeError
 
 
 def whole_number(text: str) -> int:
-    """Read ``20000``, ``20_000`` or ``2e4``.
-
-    Args:
-        text: What the user wrote.
-
-    Returns:
-        The number.
-
-    Raises:
-        ArgumentTypeError: If it is not a whole number.
-    """
+    """Read ``20000``, ``20_000`` or ``2e4``."""
     try:
         return int(text)
     except ValueError:
@@ -31,17 +21,7 @@ def whole_number(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    """Read a whole number of at least 1.
-
-    Args:
-        text: What the user wrote.
-
-    Returns:
-        The number.
-
-    Raises:
-        ArgumentTypeError: If it is not one.
-    """
+    """Read a whole number of at least 1."""
     number = whole_number(text)
     if number < 1:
         raise ArgumentTypeError(f"must be at least 1, got {text}")
@@ -49,17 +29,7 @@ def positive(text: str) -> int:
 
 
 def zero_or_more(text: str) -> int:
-    """Read a whole number of at least 0.
-
-    Args:
-        text: What the user wrote.
-
-    Returns:
-        The number.
-
-    Raises:
-        ArgumentTypeError: If it is not one.
-    """
+    """Read a whole number of at least 0."""
     number = whole_number(text)
     if number < 0:
         raise ArgumentTypeError(f"must be at least 0, got {text}")
@@ -67,17 +37,7 @@ def zero_or_more(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """Read a seed. It leaves room below numpy's limit of 2**32 for the seeds derived from it.
-
-    Args:
-        text: What the user wrote.
-
-    Returns:
-        The number.
-
-    Raises:
-        ArgumentTypeError: If it is none.
-    """
+    """Read a seed. It leaves room below numpy's limit of 2**32 for the seeds derived from it."""
     number = zero_or_more(text)
     if number >= 2**31:
         raise ArgumentTypeError(f"must be below 2**31, got {text}")

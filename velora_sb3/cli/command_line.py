@@ -20,23 +20,12 @@ class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line too."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage.
-
-        Args:
-            message: What argparse found wrong.
-
-        Raises:
-            UserError: Always.
-        """
+        """Raise instead of printing the usage."""
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with all subcommands.
-
-    Returns:
-        A parser whose result has a function ``run``.
-    """
+    """The parser with all subcommands."""
     parser = OneLineParser(
         prog="velora-sb3", description="Liquid neural networks for Stable-Baselines3: train, evaluate, inspect."
     )

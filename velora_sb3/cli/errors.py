@@ -15,42 +15,18 @@ class UserError(Exception):
 
 
 def suggestion(name: str, choices: Iterable[str]) -> str:
-    """A hint at the choice that was probably meant.
-
-    Args:
-        name: What the user wrote.
-        choices: What there is.
-
-    Returns:
-        ``"did you mean 'x'? "``, or nothing if no choice is close.
-    """
+    """A hint at the choice that was probably meant."""
     by_lower = {choice.lower(): choice for choice in choices}
     close = get_close_matches(name.lower(), by_lower, n=3)
     return f"did you mean {' or '.join(repr(by_lower[match]) for match in close)}? " if close else ""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
-    """The error for a name that is none of the choices.
-
-    Args:
-        kind: What the name is of, such as ``algorithm``.
-        name: What the user wrote.
-        choices: What there is.
-
-    Returns:
-        The error, to be raised.
-    """
+    """The error for a name that is none of the choices."""
     known = sorted(choices)
     return UserError(f"unknown {kind} {name!r}: {suggestion(name, known)}choose from {', '.join(known)}")
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, also when it says nothing.
-
-    Args:
-        error: The exception.
-
-    Returns:
-        Its message, or the name of its class.
-    """
+    """What an exception says, also when it says nothing."""
     return str(error) or type(error).__name__

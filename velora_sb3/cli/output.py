@@ -7,11 +7,7 @@ from typing import Any, TextIO
 
 
 class ForgivingStream:
-    """A stream whose failing writes are dropped: after the first one nothing is written any more.
-
-    Args:
-        stream: The stream; None, as for a closed descriptor, writes nowhere.
-    """
+    """A stream whose failing writes are dropped: after the first one nothing is written any more."""
 
     encoding = "utf-8"
 

@@ -8,13 +8,7 @@ from pathlib import Path
 
 
 def start_rows(path: Path, columns: Sequence[str], timestep: int) -> None:
-    """Start a file; that of a run that goes on keeps its rows up to there, the run writes the others again.
-
-    Args:
-        path: The file.
-        columns: Its header; the first column is timesteps.
-        timestep: Where the run starts: 0, or that of a checkpoint.
-    """
+    """Start a file; that of a run that goes on keeps its rows up to there, the run writes the others again."""
     kept: list[list[str]] = []
     if timestep > 0 and path.exists():
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -27,11 +21,6 @@ def start_rows(path: Path, columns: Sequence[str], timestep: int) -> None:
 
 
 def append_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Add rows at the end of a file.
-
-    Args:
-        path: The file.
-        rows: The rows.
-    """
+    """Add rows at the end of a file."""
     with path.open("a", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)

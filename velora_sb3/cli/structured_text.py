@@ -13,18 +13,7 @@ SUFFIXES = (".json", ".yaml", ".yml")
 
 
 def read_mapping(argument: str, option: str) -> dict[str, Any]:
-    """Read a mapping of names to values.
-
-    Args:
-        argument: JSON or YAML, or the path of a file with it.
-        option: The option it was given to, for the message.
-
-    Returns:
-        The mapping.
-
-    Raises:
-        UserError: If there is no such file, the text is malformed, or it holds something else.
-    """
+    """Read a mapping of names to values."""
     text, where = argument, option
     if _is_path(argument):
         where = f"{option} {argument}"

@@ -17,14 +17,7 @@ from velora_sb3.cli.experiment.run import Outcome
 
 
 def plain_table(*columns: str) -> Table:
-    """A table without lines, its columns as wide as they need to be.
-
-    Args:
-        *columns: The headers.
-
-    Returns:
-        The table, empty.
-    """
+    """A table without lines, its columns as wide as they need to be."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -32,27 +25,14 @@ def plain_table(*columns: str) -> Table:
 
 
 def add_returns(table: Table, returns: list[float], lengths: list[int]) -> None:
-    """Rows with return and length of episodes.
-
-    Args:
-        table: A table with two columns.
-        returns: The returns.
-        lengths: The lengths in steps.
-    """
+    """Rows with return and length of episodes."""
     table.add_row("return", f"{np.mean(returns):,.1f} ± {np.std(returns):,.1f} ({len(returns)} episodes)", style="bold")
     table.add_row("lowest, highest", f"{np.min(returns):,.1f}, {np.max(returns):,.1f}")
     table.add_row("episode length", f"{np.mean(lengths):,.1f} ± {np.std(lengths):,.1f} steps")
 
 
 def print_summary(console: Console, config: RunConfig, directory: Path, outcome: Outcome) -> None:
-    """The table at the end of a training run.
-
-    Args:
-        console: Where to print.
-        config: The run.
-        directory: Its directory.
-        outcome: What came of it.
-    """
+    """The table at the end of a training run."""
     table = plain_table("", "")
     table.show_header = False
     heading = f"{config.algo} on {config.env}"
@@ -80,25 +60,13 @@ def print_summary(console: Console, config: RunConfig, directory: Path, outcome:
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print text as it is: no markup, no colours, and no line breaks that would spoil a path to copy.
-
-    Args:
-        console: Where to print.
-        text: The text.
-    """
+    """Print text as it is: no markup, no colours, and no line breaks that would spoil a path to copy."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def warnings_as_lines(console: Console) -> Iterator[None]:
-    """Print warnings as people read them, without the places in the code that they come from.
-
-    Args:
-        console: Where to print.
-
-    Yields:
-        Nothing.
-    """
+    """Print warnings as people read them, without the places in the code that they come from."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         print_line(console, " ".join(str(message).split()))

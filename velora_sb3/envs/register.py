@@ -19,15 +19,7 @@ NO_VELOCITY = {
 
 
 def make_no_velocity(base: str, **kwargs: Any) -> gym.Env[Any, Any]:
-    """An environment without velocities.
-
-    Args:
-        base: Id of the environment.
-        **kwargs: For ``gymnasium.make``.
-
-    Returns:
-        The environment.
-    """
+    """An environment without velocities."""
     return MaskVelocity(gym.make(base, **kwargs))
 
 

@@ -49,17 +49,7 @@ NOISES: dict[str, type[NormalActionNoise | OrnsteinUhlenbeckActionNoise]] = {
 
 
 def find_model(name: str) -> type[BaseAlgorithm]:
-    """The algorithm of a name.
-
-    Args:
-        name: A key of :data:`MODELS`.
-
-    Returns:
-        The class.
-
-    Raises:
-        ValueError: If there is none, with those there are.
-    """
+    """The algorithm of a name."""
     if name in MODELS:
         return MODELS[name]
     close = get_close_matches(str(name).lower(), MODELS, n=2)

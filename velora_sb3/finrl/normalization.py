@@ -10,15 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 
 def normalized_as(normalizer: VecNormalize | None, env: gym.Env[Any, Any] | VecEnv) -> gym.Env[Any, Any] | VecEnv:
-    """An environment in a ``VecNormalize`` that goes on from another's statistics; the other stays as it is.
-
-    Args:
-        normalizer: The other, or None.
-        env: The environment. If it is in a ``VecNormalize`` of its own, that one is taken off.
-
-    Returns:
-        The environment as it is, if there is no other.
-    """
+    """An environment in a ``VecNormalize`` that goes on from another's statistics; the other stays as it is."""
     if normalizer is None:
         return env
     if isinstance(env, VecNormalize):

@@ -22,20 +22,7 @@ def trade(
     deterministic: bool,
     normalizer: VecNormalize | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Play one episode, without a vectorized environment's reset at its end: the records are read after it.
-
-    Args:
-        model: The model.
-        environment: A trading environment, or a vectorized one that holds just one.
-        deterministic: Whether to act deterministically.
-        normalizer: Normalizes observations; None for the one of the model's own training.
-
-    Returns:
-        Account and actions.
-
-    Raises:
-        ValueError: If the environment keeps no records, or is several.
-    """
+    """Play one episode, without a vectorized environment's reset at its end: the records are read after it."""
     predictor = model if isinstance(model, StatefulPredictor) else StatefulPredictor(model)
     env, wrapped_in = single_env(environment)
     if missing := [name for name in RECORDS if not env.has_wrapper_attr(name)]:
@@ -58,19 +45,7 @@ def trade(
 def load_model(
     algorithm: type[BaseAlgorithm], path: Path, environment: gym.Env[Any, Any] | VecEnv
 ) -> tuple[BaseAlgorithm, VecNormalize | None]:
-    """A model, and the normalization of its observations if that was saved with it.
-
-    Args:
-        algorithm: Its class.
-        path: A file, or a folder with ``model.zip`` and perhaps ``vecnormalize.pkl``.
-        environment: Where it will act.
-
-    Returns:
-        Both.
-
-    Raises:
-        ValueError: If there is no such file, or it is none of such a model.
-    """
+    """A model, and the normalization of its observations if that was saved with it."""
     file = path / "model.zip" if path.is_dir() else path
     if not file.exists() and not file.with_name(file.name + ".zip").exists():
         raise ValueError(f"no model in {path}: pass what model.save() wrote, or a folder that has model.zip")
@@ -86,17 +61,7 @@ def load_model(
 
 
 def single_env(environment: gym.Env[Any, Any] | VecEnv) -> tuple[gym.Env[Any, Any], VecNormalize | None]:
-    """The one environment in a vectorized one, and the normalization around it.
-
-    Args:
-        environment: Vectorized, or not.
-
-    Returns:
-        The environment, and None if there is no normalization.
-
-    Raises:
-        ValueError: If there are several, or a wrapper changes the observations in another way.
-    """
+    """The one environment in a vectorized one, and the normalization around it."""
     normalizer = None
     inner: Any = environment
     while isinstance(inner, VecNormalize | VecMonitor):

@@ -11,14 +11,7 @@ FOLDER = Path("results")
 
 
 def write_episode(name: str, account: pd.DataFrame, actions: pd.DataFrame, rewards: Sequence[float]) -> None:
-    """Write ``actions_<name>.csv``, ``account_value_<name>.csv`` and ``account_rewards_<name>.csv``.
-
-    Args:
-        name: Mode, model and iteration.
-        account: ``date`` and ``account_value``; ``daily_return`` is added.
-        actions: Shares traded.
-        rewards: One for each day but the last.
-    """
+    """Write ``actions_<name>.csv``, ``account_value_<name>.csv`` and ``account_rewards_<name>.csv``."""
     FOLDER.mkdir(exist_ok=True)
     actions.to_csv(FOLDER / f"actions_{name}.csv")
     account = account.assign(daily_return=account["account_value"].pct_change())
@@ -28,12 +21,7 @@ def write_episode(name: str, account: pd.DataFrame, actions: pd.DataFrame, rewar
 
 
 def draw_account(values: Sequence[float], file_name: str) -> None:
-    """Draw the account's value over the days.
-
-    Args:
-        values: In money.
-        file_name: Of the picture.
-    """
+    """Draw the account's value over the days."""
     from matplotlib.figure import Figure
 
     FOLDER.mkdir(exist_ok=True)

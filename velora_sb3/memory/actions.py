@@ -11,17 +11,7 @@ from torch.nn import functional
 
 
 def action_size(space: spaces.Space[Any]) -> int:
-    """Width of an encoded action.
-
-    Args:
-        space: A Box or Discrete action space.
-
-    Returns:
-        The width.
-
-    Raises:
-        ValueError: For other spaces: no off-policy algorithm has them.
-    """
+    """Width of an encoded action."""
     if isinstance(space, spaces.Box):
         return int(np.prod(space.shape))
     if isinstance(space, spaces.Discrete):

@@ -57,19 +57,6 @@ def transact(path: Path, work: Callable[[sqlite3.Connection], T], timeout: float
     """Do some work in a transaction of its own, on a connection of its own.
 
     Nothing stays open between two transactions: a process may be forked or killed there, and leaves one whole file.
-
-    Args:
-        path: The file.
-        work: Reads and writes; done again from the start if another process was in the way.
-        timeout: Seconds to wait for other processes.
-        create: Whether to create the file or its tables if they are missing, and to check that they are ours.
-
-    Returns:
-        What the work returned, after it was committed.
-
-    Raises:
-        ValueError: If the file is not one of ours.
-        sqlite3.Error: If it cannot be written.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -90,18 +77,7 @@ def transact(path: Path, work: Callable[[sqlite3.Connection], T], timeout: float
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Read a file of ours, as it stood at one moment.
-
-    Args:
-        path: The file.
-
-    Yields:
-        A connection that cannot write.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not one of ours, or cannot be read.
-    """
+    """Read a file of ours, as it stood at one moment."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
@@ -114,15 +90,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is not a file of ours.
-
-    Args:
-        connection: A connection to the file.
-        path: Its path, for the message.
-
-    Raises:
-        ValueError: If it is another database, or of another version of the tables.
-    """
+    """Refuse what is not a file of ours."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID:
         raise ValueError(f"{path} holds no metrics: name a file that RecordMetrics wrote")

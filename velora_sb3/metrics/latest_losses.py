@@ -29,11 +29,7 @@ class LatestLosses(KVWriter):
         self.update(key_values)
 
     def update(self, values: Mapping[str, Any]) -> None:
-        """Take the numbers under ``train/``.
-
-        Args:
-            values: Anything by name; what is not a number is left out.
-        """
+        """Take the numbers under ``train/``."""
         for name, value in values.items():
             if name.startswith(PREFIX) and isinstance(value, numbers.Real):
                 self.values[name] = float(value)

@@ -25,10 +25,6 @@ class RunWriter:
     """Collects a run's episodes and writes them in batches.
 
     A write that fails is told once and tried again later, with everything that came in between.
-
-    Args:
-        path: The file.
-        run_id: The run's number in it.
     """
 
     def __init__(self, path: Path, run_id: int) -> None:
@@ -39,11 +35,7 @@ class RunWriter:
         self._failing = self._told = self._ended = False
 
     def add(self, row: Row) -> None:
-        """Take an episode; write if it is time.
-
-        Args:
-            row: Number, return, length, moving average and deviation, timestep, seconds, env index, losses.
-        """
+        """Take an episode; write if it is time."""
         self._pending.append(row)
         full = len(self._pending) >= BATCH_EPISODES and not self._failing
         if full or time.monotonic() >= self._due:
@@ -59,11 +51,7 @@ class RunWriter:
             _warn(f"RecordMetrics cannot write to {self._path}: {error}. Training goes on; it is tried again later.")
 
     def end(self, status: str) -> None:
-        """Write what there is, and how the run ended. More than one call does no harm.
-
-        Args:
-            status: The run's status from now on.
-        """
+        """Write what there is, and how the run ended. More than one call does no harm."""
         if self._ended:
             return
         self._ended = True

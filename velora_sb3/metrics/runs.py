@@ -74,16 +74,6 @@ def open_run(
     A training that starts at timestep 0 is a new run. One that goes on is the known run, else the one of the wanted
     name, else a new one. Episodes after its timestep are deleted: the training that they came from was cut short, and
     went back to a checkpoint.
-
-    Args:
-        known: The run that this training belongs to, if that is known.
-        wanted: The name that the user gave, None for one made of algorithm, environment and a number.
-        about: The run.
-        timestep: Where training starts.
-        window: How many of the latest returns are wanted.
-
-    Returns:
-        Work for :func:`~velora_sb3.metrics.database.transact`, which gives the run and its past.
     """
 
     def work(connection: sqlite3.Connection) -> tuple[Run, Past]:
@@ -101,11 +91,7 @@ def open_run(
 
 
 def now() -> str:
-    """The time as it is stored.
-
-    Returns:
-        ISO 8601, UTC.
-    """
+    """The time as it is stored."""
     return datetime.now(timezone.utc).isoformat()
 
 

@@ -36,14 +36,7 @@ class CellStep:
 
 
 def find_cell(model: BaseAlgorithm | nn.Module) -> LiquidCell | None:
-    """The cell of the network that chooses the actions.
-
-    Args:
-        model: A model, a policy, a ``CfC`` or ``LTC``, or a cell.
-
-    Returns:
-        The cell; None if there is none.
-    """
+    """The cell of the network that chooses the actions."""
     policy: Any = model.policy if isinstance(model, BaseAlgorithm) else model
     if isinstance(policy, LiquidCell):
         return policy
@@ -58,14 +51,7 @@ def find_cell(model: BaseAlgorithm | nn.Module) -> LiquidCell | None:
 
 @contextmanager
 def recorded_steps(cell: LiquidCell | None) -> Iterator[list[CellStep]]:
-    """Note every step that a cell takes; of a history, which a windowed policy unrolls, the last one.
-
-    Args:
-        cell: The cell; None takes none.
-
-    Yields:
-        The steps, of the first environment.
-    """
+    """Note every step that a cell takes; of a history, which a windowed policy unrolls, the last one."""
     steps: list[CellStep] = []
     if cell is None:
         yield steps

@@ -20,18 +20,7 @@ GREY = "#8c8c8c"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure that nobody else knows of: pyplot keeps its figures alive and may look for a display.
-
-    Args:
-        width: In inches.
-        height: In inches.
-
-    Returns:
-        The figure, empty.
-
-    Raises:
-        ImportError: If matplotlib is not installed.
-    """
+    """A figure that nobody else knows of: pyplot keeps its figures alive and may look for a display."""
     if missing_modules("plot"):
         raise ImportError(f"pictures need matplotlib: {install_line('plot')}")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,12 +32,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_whole(figure: Figure, target: Path | BinaryIO) -> None:
-    """Write a picture that is there whole or not at all, whenever the program dies.
-
-    Args:
-        figure: The picture.
-        target: A file ``.png``, ``.svg`` or ``.pdf``, or an open one, which gets a PNG.
-    """
+    """Write a picture that is there whole or not at all, whenever the program dies."""
     if not isinstance(target, Path):
         figure.savefig(target, format="png")
         return
@@ -62,14 +46,7 @@ def save_whole(figure: Figure, target: Path | BinaryIO) -> None:
 
 
 def tidy(axes: Axes, x_label: str, y_label: str, title: str = "") -> None:
-    """Labels, a light grid and no frame.
-
-    Args:
-        axes: The axes.
-        x_label: What runs to the right, with its unit.
-        y_label: What runs upwards, with its unit.
-        title: Stands above.
-    """
+    """Labels, a light grid and no frame."""
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     if title:
@@ -80,14 +57,7 @@ def tidy(axes: Axes, x_label: str, y_label: str, title: str = "") -> None:
 
 
 def tidy_returns(axes: Axes, x_label: str, y_label: str, title: str) -> None:
-    """The same for returns over training.
-
-    Args:
-        axes: With everything drawn, or nothing if no episode has ended.
-        x_label: What runs to the right.
-        y_label: What runs upwards.
-        title: Stands above.
-    """
+    """The same for returns over training."""
     tidy(axes, x_label, y_label, title)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.locator_params(axis="x", nbins=6)

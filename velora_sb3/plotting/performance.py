@@ -15,15 +15,7 @@ if TYPE_CHECKING:
 def plot_performance(
     target: Path | BinaryIO, episodes: pd.DataFrame, title: str = "", *, window: int | None = None
 ) -> None:
-    """Draw episodes of training: their returns and lengths, and if they have values, these too.
-
-    Args:
-        target: The picture to write, ``.png``, ``.svg`` or ``.pdf``; or an open file, which gets a PNG.
-        episodes: One row for each: ``timesteps`` at its end, ``return``, ``length``; ``value`` at its end, NaN or no
-            such column where there is none.
-        title: Stands above the picture.
-        window: Number of the latest episodes over which returns are averaged; None for a tenth of all, at most 100.
-    """
+    """Draw episodes of training: their returns and lengths, and if they have values, these too."""
     panels = {"return": "episode return", "length": "episode length"}
     if "value" in episodes and episodes["value"].notna().any():
         panels["value"] = "value at the end"

@@ -39,16 +39,6 @@ def read_network(cell: Any) -> Network:
     has two weights for a synapse, of its heads f and g; what counts is how the unit's next state depends on the source
     with the gate half open: :math:`(f + g) / 2`, or :math:`f + g / 2` in ``no_gate`` mode; in ``pure`` mode
     :math:`-A f`. The wiring's own polarities play no part there.
-
-    Args:
-        cell: The cell or the wiring.
-
-    Returns:
-        The network.
-
-    Raises:
-        TypeError: If it is neither.
-        ValueError: If it is dense, or a wiring that is not built.
     """
     if isinstance(cell, MixedMemoryCell):
         network = read_network(cell.cell)

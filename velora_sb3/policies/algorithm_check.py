@@ -42,14 +42,7 @@ def check_algorithm(policy_class: type, recurrent: bool = False) -> None:
 
 
 def building_algorithm(policy_class: type) -> BaseAlgorithm | None:
-    """The algorithm that is building a policy.
-
-    Args:
-        policy_class: The policy's class.
-
-    Returns:
-        The algorithm among the callers, or None.
-    """
+    """The algorithm that is building a policy."""
     frame = inspect.currentframe()
     while frame is not None:
         caller = frame.f_locals.get("self")

@@ -26,10 +26,6 @@ class CellSlot(nn.Module):
 
     sb3-contrib carries a pair ``(h, c)`` of shape ``(1, B, hidden_size)`` each. The cell's one state tensor is cut
     in half for it, so nothing is stored twice.
-
-    Args:
-        cell: The cell.
-        timed: Whether the last feature is the time since the last observation.
     """
 
     num_layers = 1

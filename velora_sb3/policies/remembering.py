@@ -15,12 +15,7 @@ class RememberingPolicyMixin(LiquidPolicyMixin):
     _warned = False
 
     def _warn_if_forgetful(self, state: Any, episode_start: Any) -> None:
-        """Warn at the second such call in a row, once in the policy's life.
-
-        Args:
-            state: What ``predict`` was given.
-            episode_start: The same.
-        """
+        """Warn at the second such call in a row, once in the policy's life."""
         self._forgetful_calls = self._forgetful_calls + 1 if state is None and episode_start is None else 0
         if self._forgetful_calls == 2 and not self._warned:
             self._warned = True

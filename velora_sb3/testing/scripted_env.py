@@ -14,11 +14,7 @@ Info = Mapping[str, Any]
 
 
 class Script:
-    """What happens in a run, step by step; the arguments are those of ``run_callback``.
-
-    Raises:
-        ValueError: If the lengths do not fit together.
-    """
+    """What happens in a run, step by step; the arguments are those of ``run_callback``."""
 
     def __init__(
         self,

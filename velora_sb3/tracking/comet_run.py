@@ -13,11 +13,7 @@ from velora_sb3.tracking.worker import check_answers
 
 
 def api_key_known() -> bool:
-    """Whether Comet will find an API key, without importing it.
-
-    Returns:
-        True if ``COMET_API_KEY`` is set, or Comet's configuration file has one.
-    """
+    """Whether Comet will find an API key, without importing it."""
     if os.environ.get("COMET_API_KEY"):
         return True
     path = Path(os.environ.get("COMET_CONFIG") or "~").expanduser()
@@ -30,25 +26,12 @@ def api_key_known() -> bool:
 
 
 def new_experiment_key() -> str:
-    """A key as Comet makes them; ``COMET_EXPERIMENT_KEY`` if it is set.
-
-    Returns:
-        32 letters and digits.
-    """
+    """A key as Comet makes them; ``COMET_EXPERIMENT_KEY`` if it is set."""
     return os.environ.get("COMET_EXPERIMENT_KEY") or uuid.uuid4().hex
 
 
 class CometRun:
-    """A Comet experiment with nothing logged but what it is told to.
-
-    Args:
-        online: Whether to send it, or write it to disk.
-        project_name: Name of the project.
-        experiment_name: Name of the experiment; None to keep the one it has.
-        tags: Its tags; None to add none.
-        experiment_key: Its key. An experiment of this key is continued, or else created.
-        config: The configuration, plain values.
-    """
+    """A Comet experiment with nothing logged but what it is told to."""
 
     def __init__(
         self,
@@ -151,15 +134,7 @@ class CometRun:
 
 
 def flattened(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level, as Comet shows them.
-
-    Args:
-        config: The settings.
-        prefix: What to put before each name.
-
-    Returns:
-        The settings, their names joined by ``/``, lists as JSON.
-    """
+    """Nested settings as one level, as Comet shows them."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict) and value:

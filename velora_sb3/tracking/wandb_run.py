@@ -16,11 +16,7 @@ MODES = ("online", "offline", "disabled")
 
 
 def api_key_known() -> bool:
-    """Whether W&B will find an API key, without importing it.
-
-    Returns:
-        True if the environment or a netrc file has one for the server.
-    """
+    """Whether W&B will find an API key, without importing it."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
@@ -36,11 +32,7 @@ def api_key_known() -> bool:
 
 
 def new_run_id() -> str:
-    """An id as W&B makes them; ``WANDB_RUN_ID`` if it is set, as sweeps do.
-
-    Returns:
-        Eight letters and digits.
-    """
+    """An id as W&B makes them; ``WANDB_RUN_ID`` if it is set, as sweeps do."""
     letters = string.ascii_lowercase + string.digits
     return os.environ.get("WANDB_RUN_ID") or "".join(secrets.choice(letters) for _ in range(8))
 
@@ -50,15 +42,6 @@ class WandbRun:
 
     Every row has ``timesteps``, and that is what charts are drawn over. W&B's own step only counts rows: it drops a row
     whose step lies behind another's and merges rows of one step, such as two episodes that ended together.
-
-    Args:
-        online: Whether to send it, or write it to disk.
-        project: Name of the project.
-        name: Name of the run; None to keep the one it has.
-        tags: Its tags; None to keep those it has.
-        run_id: Its id.
-        config: The configuration, plain values.
-        continues: Whether a run of this id may exist.
     """
 
     def __init__(

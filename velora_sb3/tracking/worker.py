@@ -49,16 +49,7 @@ class Run(Protocol):
 
 
 def make_run(kind: str, online: bool, settings: dict[str, Any]) -> Run:
-    """Start a tracker's run.
-
-    Args:
-        kind: ``comet`` or ``wandb``.
-        online: Whether to send it to a server, or write it to disk.
-        settings: Arguments of the run's class.
-
-    Returns:
-        The run.
-    """
+    """Start a tracker's run."""
     if kind == "comet":
         from velora_sb3.tracking.comet_run import CometRun
 
@@ -72,13 +63,6 @@ def answers(url: str, limit_s: float = ANSWER_LIMIT_S) -> bool:
     """Whether a server answers anything at all.
 
     The packages find out too, after half a minute or never.
-
-    Args:
-        url: Its address.
-        limit_s: How long to wait, in seconds.
-
-    Returns:
-        False if it cannot be reached or keeps silent. An answer that is an error is an answer.
     """
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=limit_s).close()
@@ -96,14 +80,7 @@ class SilentServerError(ConnectionError):
 
 
 def check_answers(url: str) -> None:
-    """Raise if a server does not answer.
-
-    Args:
-        url: Its address.
-
-    Raises:
-        SilentServerError: If it does not.
-    """
+    """Raise if a server does not answer."""
     if not answers(url):
         raise SilentServerError(f"{url} does not answer")
 

@@ -32,11 +32,6 @@ LEFT_BEHIND: list[subprocess.Popen[bytes]] = []  # still sending when nobody wai
 class RunProcess:
     """Starts the process, sends it calls, hears its reports.
 
-    Args:
-        kind: ``comet`` or ``wandb``.
-        online: Whether to send the run to a server, or write it to disk.
-        settings: Arguments of the run's class.
-
     Attributes:
         answered: Set when the run has started, or failed to.
         failure: Why there is no run, or no longer; None if there is one.
@@ -65,25 +60,13 @@ class RunProcess:
         self._write((kind, online, settings), flush=True)
 
     def send(self, call: tuple[str, tuple[Any, ...]], *, more: bool) -> bool:
-        """Send a call.
-
-        Args:
-            call: Name and arguments of a method of the run.
-            more: Whether others follow at once.
-
-        Returns:
-            Whether the process is there to take it.
-        """
+        """Send a call."""
         if self.failure is None:
             self._write(call, flush=not more)
         return self.failure is None
 
     def finish(self, limit_s: float) -> None:
-        """Wait until the run, which has been told to, has ended.
-
-        Args:
-            limit_s: How long at most, in seconds. Then it goes on by itself.
-        """
+        """Wait until the run, which has been told to, has ended."""
         self._close()
         if not self._released.wait(limit_s):
             self.problems.append("it is still being sent, which goes on for a while")
@@ -95,11 +78,7 @@ class RunProcess:
             LEFT_BEHIND.append(self._process)
 
     def kill(self, why: str | None = None) -> None:
-        """End the process at once, and what it has started.
-
-        Args:
-            why: What to give as failure, if there is none yet.
-        """
+        """End the process at once, and what it has started."""
         self.failure = self.failure or why
         if self._process.poll() is None:
             if os.name == "posix":

@@ -14,14 +14,8 @@ from velora_sb3._optional import install_line, missing_modules
 def read_video(path: Path) -> np.ndarray:
     """Decode a short video with the encoder's own ffmpeg.
 
-    Args:
-        path: The file.
-
     Returns:
         Frames ``(N, height, width, 3)``, all in memory.
-
-    Raises:
-        ValueError: If the file holds no video.
     """
     return _decode(path, [])
 
@@ -29,16 +23,8 @@ def read_video(path: Path) -> np.ndarray:
 def still_frames(path: Path, n: int) -> np.ndarray:
     """Decode some frames of a video of any length, evenly spaced.
 
-    Args:
-        path: The file.
-        n: How many; there may be one more or less.
-
     Returns:
         Frames ``(N, height, width, 3)``, at most 320 wide.
-
-    Raises:
-        ValueError: If the file holds no video.
-        ImportError: If imageio-ffmpeg is not installed.
     """
     if missing_modules("video"):
         raise ImportError(f"frames of a video need imageio-ffmpeg: {install_line('video')}")

@@ -21,14 +21,7 @@ MAX_FRAMES = 10_000
 
 
 def why_no_video(env_id: str) -> str | None:
-    """What videos of an env lack here. The env's own renderer is tried with one frame.
-
-    Args:
-        env_id: The env's id.
-
-    Returns:
-        A line that says what is missing; None if videos can be made.
-    """
+    """What videos of an env lack here. The env's own renderer is tried with one frame."""
     if find_spec("imageio_ffmpeg") is None:
         return f"no video: {install_line('video')}"
     prepare_rendering()
@@ -55,16 +48,6 @@ def record_episode(
 
     A recurrent model keeps its state, a maskable one gets its masks. The first frame is the one after the reset, the
     last one that of the state in which the episode ended.
-
-    Args:
-        model: The trained model.
-        env: An env with ``render_mode="rgb_array"``: a single one, or a ``DummyVecEnv`` of one, in wrappers or not.
-        path: The file to write, ``.mp4``.
-        seed: Seed of the episode.
-        max_frames: Where to cut an episode that does not end.
-
-    Returns:
-        Number of frames.
     """
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
     envs = cast(DummyVecEnv, venv.unwrapped).envs
@@ -79,26 +62,12 @@ def record_episode(
 
 
 def frames_per_second(metadata: dict[str, Any]) -> float:
-    """How fast an env's frames are to be shown.
-
-    Args:
-        metadata: The env's.
-
-    Returns:
-        Frames per second.
-    """
+    """How fast an env's frames are to be shown."""
     return float(metadata.get("render_fps") or DEFAULT_FPS)
 
 
 def first_line(error: BaseException) -> str:
-    """An error in one line.
-
-    Args:
-        error: The error.
-
-    Returns:
-        The first line of its message; its type if it has none.
-    """
+    """An error in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -33,19 +33,7 @@ PASS_ENV_FN = "pass env_fn, a function that makes one: env_fn=lambda: MyEnv(rend
 
 
 def open_video_env(training_env: VecEnv, env_fn: EnvFn | None = None) -> VecEnv:
-    """Make a single env that renders pictures and observes as the training env does.
-
-    Args:
-        training_env: The env that the model is trained in.
-        env_fn: Makes the env; None copies the first one of the training env from its spec. The training env's
-            ``VecEnv`` wrappers are put around it, unless it is a ``VecEnv`` already.
-
-    Returns:
-        A ``DummyVecEnv`` of one env, in wrappers. Normalization statistics come with :func:`copy_normalization`.
-
-    Raises:
-        ValueError: If it cannot be made, or would show the model other observations or actions.
-    """
+    """Make a single env that renders pictures and observes as the training env does."""
     made = _copy_env(training_env) if env_fn is None else _call(env_fn, training_env)
     try:
         if not isinstance(made, VecEnv):
@@ -59,12 +47,7 @@ def open_video_env(training_env: VecEnv, env_fn: EnvFn | None = None) -> VecEnv:
 
 
 def copy_normalization(training_env: VecEnv, venv: VecEnv) -> None:
-    """Let an env normalize as the training env does now. Its own steps do not count.
-
-    Args:
-        training_env: Where the statistics are gathered.
-        venv: What :func:`open_video_env` returned.
-    """
+    """Let an env normalize as the training env does now. Its own steps do not count."""
     for source, target in zip(_normalizers(training_env), _normalizers(venv), strict=True):
         target.training = False
         if source.norm_obs:

@@ -18,10 +18,6 @@ class VideoWriter:
     The file has its name only once it is complete; on the way it is called ``<name>.partial.mp4``. At the end of a
     ``with`` block it is complete, or gone if the block raised. A writer that is dropped completes its file.
 
-    Args:
-        path: The file to write, ``.mp4``; an older one of that name is replaced.
-        fps: Frames per second.
-
     Attributes:
         frames: Number of frames so far.
     """
@@ -34,15 +30,7 @@ class VideoWriter:
         self._closed = False
 
     def write(self, rendered: object) -> None:
-        """Append a frame. Whatever goes wrong here, no file is left.
-
-        Args:
-            rendered: What an env's ``render()`` returned.
-
-        Raises:
-            ValueError: If it is no picture, another size than the frames before it, or the video is closed.
-            OSError: If the encoder is gone.
-        """
+        """Append a frame. Whatever goes wrong here, no file is left."""
         if self._closed:
             raise ValueError(f"{self.path} is closed: write frames before close()")
         try:
@@ -58,11 +46,7 @@ class VideoWriter:
         self.frames += 1
 
     def close(self) -> None:
-        """Complete the file. Without a frame there is none; more than one call does no harm.
-
-        Raises:
-            OSError: If the encoder has written nothing.
-        """
+        """Complete the file. Without a frame there is none; more than one call does no harm."""
         encoder, self._encoder, self._closed = self._encoder, None, True
         if encoder is None:
             return
@@ -101,14 +85,8 @@ class VideoWriter:
 def picture(rendered: object) -> np.ndarray:
     """Check a frame, and cut odd sides by a pixel: H.264 wants them even.
 
-    Args:
-        rendered: What an env's ``render()`` returned.
-
     Returns:
         The frame ``(height, width, 3)``, 8 bits, contiguous.
-
-    Raises:
-        ValueError: If it is something else than a picture.
     """
     if not isinstance(rendered, np.ndarray) or rendered.ndim != 3 or rendered.shape[2] != 3:
         raise ValueError(f"render() gave {_told(rendered)}, not a picture (height, width, 3)")
@@ -125,9 +103,6 @@ def open_encoder(path: Path, frame: np.ndarray, fps: float) -> Generator[None, n
         path: The file to write.
         frame: A frame ``(height, width, 3)``, for its size; both sides even.
         fps: Frames per second.
-
-    Returns:
-        A generator: ``send`` it frames, then ``close`` it.
     """
     import imageio_ffmpeg  # type: ignore[import-untyped]
 

@@ -244,14 +244,7 @@ class VeloraCallback(BaseCallback):
 
 
 def walk(callback: BaseCallback) -> Iterator[BaseCallback]:
-    """A callback and everything in it.
-
-    Args:
-        callback: Any callback of SB3's: a list, an event, a single one.
-
-    Yields:
-        The callbacks, a holder before what it holds; pure lists are left out.
-    """
+    """A callback and everything in it."""
     if isinstance(callback, CallbackList):
         for child in callback.callbacks:
             yield from walk(child)

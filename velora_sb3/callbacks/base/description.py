@@ -34,15 +34,7 @@ NO_HYPERPARAMETERS = {
 
 
 def describe_run(model: BaseAlgorithm, callbacks: Iterable[BaseCallback]) -> dict[str, Any]:
-    """A model, its environments and its callbacks.
-
-    Args:
-        model: The model, with its environments.
-        callbacks: The callbacks of the run.
-
-    Returns:
-        A dict that JSON can hold. What JSON has no form for is described in words.
-    """
+    """A model, its environments and its callbacks."""
     algorithm, env = type(model), model.env
     policy = next((name for name, known in algorithm.policy_aliases.items() if known is model.policy_class), None)
     return {
@@ -60,14 +52,7 @@ def describe_run(model: BaseAlgorithm, callbacks: Iterable[BaseCallback]) -> dic
 
 
 def hyperparameters(model: BaseAlgorithm) -> dict[str, Any]:
-    """The settings of a model's algorithm.
-
-    Args:
-        model: Any model of SB3's.
-
-    Returns:
-        What its constructors take and the model keeps, by the arguments' names.
-    """
+    """The settings of a model's algorithm."""
     found: dict[str, Any] = {}
     for cls in type(model).__mro__:
         constructor = vars(cls).get("__init__")
@@ -84,11 +69,7 @@ def hyperparameters(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that train.
-
-    Returns:
-        Versions by name.
-    """
+    """Versions of Python and of the packages that train."""
     return {
         "python": platform.python_version(),
         **{package: installed_version(package) or "unknown" for package in PACKAGES},
@@ -96,15 +77,7 @@ def versions() -> dict[str, str]:
 
 
 def as_json(value: Any) -> Any:
-    """A value in JSON's words.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        The value itself where JSON has a form for it: numbers, text, lists, dicts, also numpy's and torch's. A class by
-        its full name; anything else as it prints.
-    """
+    """A value in JSON's words."""
     if isinstance(value, FloatSchedule):
         return as_json(value.value_schedule)
     if isinstance(value, ConstantSchedule):
@@ -135,14 +108,7 @@ def as_json(value: Any) -> Any:
 
 
 def in_words(value: Any) -> str:
-    """How a value prints, in one line and without its address in memory.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        The text, cut after a thousand characters.
-    """
+    """How a value prints, in one line and without its address in memory."""
     return " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)).split())[:1000]
 
 

@@ -89,13 +89,6 @@ class LoggedValues(KVWriter):
 
 
 def numbers_in(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers among logged values.
-
-    Args:
-        row: Anything by key.
-
-    Returns:
-        What is a number, or an array or tensor of one.
-    """
+    """The numbers among logged values."""
     plain = {key: sendable(value) for key, value in row.items()}
     return {key: float(value) for key, value in plain.items() if isinstance(value, int | float)}

@@ -7,15 +7,7 @@ from torch.optim import Optimizer
 
 
 def optimizers_of(model: BaseAlgorithm) -> dict[str, Optimizer]:
-    """All optimizers of a model.
-
-    Args:
-        model: Any model of SB3's or sb3-contrib's.
-
-    Returns:
-        They by the network that they optimize: ``policy`` where one serves all, else ``actor`` and ``critic``;
-        ``ent_coef`` where an entropy coefficient is learned. None with ARS.
-    """
+    """All optimizers of a model."""
     found: dict[str, Optimizer] = {}
     for module_name, module in model.policy.named_modules():
         for attribute, value in vars(module).items():

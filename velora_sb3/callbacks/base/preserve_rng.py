@@ -17,9 +17,6 @@ def undisturbed(model: BaseAlgorithm) -> Iterator[None]:
 
     So a policy may act, and an env may be made and stepped, in the middle of training. The environments of training
     must not be stepped, of course.
-
-    Args:
-        model: The model that is being trained.
     """
     python, numpy, mode = random.getstate(), np.random.get_state(), model.policy.training
     cuda = [model.device] if model.device.type == "cuda" else []

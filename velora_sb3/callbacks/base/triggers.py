@@ -10,12 +10,6 @@ class EveryTimesteps:
 
     With several environments the number jumps, so its remainder would often never be 0. Where training stands says
     all: there is nothing to store for a later run.
-
-    Args:
-        period: Timesteps, over all environments.
-
-    Raises:
-        ValueError: If the period is no whole number of at least 1.
     """
 
     def __init__(self, period: int) -> None:
@@ -23,21 +17,10 @@ class EveryTimesteps:
         self._before = 0
 
     def start(self, timestep: int) -> None:
-        """Training starts, or goes on.
-
-        Args:
-            timestep: ``num_timesteps`` now.
-        """
+        """Training starts, or goes on."""
         self._before = timestep
 
     def crossed(self, timestep: int) -> bool:
-        """Whether a multiple lies between the last call and now.
-
-        Args:
-            timestep: ``num_timesteps`` now.
-
-        Returns:
-            True at most once for each multiple.
-        """
+        """Whether a multiple lies between the last call and now."""
         before, self._before = self._before, timestep
         return timestep // self.period > before // self.period

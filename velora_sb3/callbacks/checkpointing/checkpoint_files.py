@@ -15,16 +15,7 @@ from velora_sb3.checkpoints.save import write_checkpoint
 
 
 def write_sb3_files(model: BaseAlgorithm, directory: Path, buffer: bool) -> None:
-    """Write what SB3 itself loads: ``model.zip``, ``vecnormalize.pkl``, ``replay_buffer.pkl``.
-
-    Args:
-        model: The model.
-        directory: Where to.
-        buffer: Whether to write the replay buffer.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Write what SB3 itself loads: ``model.zip``, ``vecnormalize.pkl``, ``replay_buffer.pkl``."""
     archive = io.BytesIO()  # SB3 leaves a file open if the disk is full
     model.save(archive)
     (directory / "model.zip").write_bytes(archive.getbuffer())
@@ -45,22 +36,7 @@ def write_whole_run(
     custom_objects: Iterable[str],
     metrics: Mapping[str, float],
 ) -> str | None:
-    """Write the files from which ``resume_training`` goes on; none if the run holds what is not plain data.
-
-    Args:
-        model: The model.
-        directory: Where to.
-        callback: What ``learn`` got.
-        buffer: Whether to write the replay buffer.
-        custom_objects: Names of arguments that will be passed again.
-        metrics: What was measured.
-
-    Returns:
-        What is not plain data, in a sentence; None if all was written.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Write the files from which ``resume_training`` goes on; none if the run holds what is not plain data."""
     try:
         write_checkpoint(
             model,

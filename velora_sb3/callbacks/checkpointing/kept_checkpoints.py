@@ -14,18 +14,8 @@ from velora_sb3.checkpoints.retention import MODES
 class KeptCheckpoints:
     """The checkpoints that one callback has written and that stand. It never removes any other.
 
-    Args:
-        keep_last: How many of the newest stay; None for all, or with ``ranked`` for those that ``save_last`` keeps.
-        ranked: Whether they have scores, of which the best ``save_top_k`` stay.
-        mode: ``"max"`` if a higher score is better, ``"min"`` if a lower one is.
-        save_top_k: How many of the best stay.
-        save_last: Whether the newest stays too.
-
     Attributes:
         paths: Their directories, oldest first.
-
-    Raises:
-        ValueError: If an argument is out of range.
     """
 
     def __init__(self, keep_last: int | None, ranked: bool, mode: str, save_top_k: int, save_last: bool) -> None:
@@ -40,29 +30,14 @@ class KeptCheckpoints:
         self._scores: dict[Path, float | None] = {}
 
     def add(self, path: Path, score: float | None) -> None:
-        """Take in a checkpoint that stands now, perhaps in the place of one of the same name.
-
-        Args:
-            path: Its directory.
-            score: How good it is, None if that is not known.
-        """
+        """Take in a checkpoint that stands now, perhaps in the place of one of the same name."""
         if path in self._scores:
             self.paths.remove(path)
         self.paths.append(path)
         self._scores[path] = score
 
     def remove_others(self, spare: Path | None) -> list[Path]:
-        """Remove the checkpoints that need not stay.
-
-        Args:
-            spare: One that stays anyway.
-
-        Returns:
-            What was removed.
-
-        Raises:
-            OSError: If one cannot be removed.
-        """
+        """Remove the checkpoints that need not stay."""
         removed = [path for path in self.paths if path not in {*self._staying(), spare}]
         for path in removed:
             if path.exists():  # the user may have been quicker
@@ -72,27 +47,14 @@ class KeptCheckpoints:
         return removed
 
     def state(self, path: Path | None, score: float | None) -> list[list[Any]]:
-        """Names and scores, as plain data.
-
-        Args:
-            path: A checkpoint that is being written, and stands when this is read; None for none.
-            score: Its score.
-
-        Returns:
-            Name and score of each.
-        """
+        """Names and scores, as plain data."""
         scores = {one.name: self._scores[one] for one in self.paths if one != path}
         if path is not None:
             scores[path.name] = score
         return [[name, value] for name, value in scores.items()]
 
     def load(self, state: list[list[Any]], directory: Path) -> None:
-        """Go on from a state.
-
-        Args:
-            state: What :meth:`state` gave.
-            directory: Where they are. Those that are not there any more are left out.
-        """
+        """Go on from a state."""
         self.paths.clear()
         self._scores.clear()
         for name, score in state:

@@ -21,11 +21,7 @@ class ReturnStatistics:
         self._sum, self._count = 0.0, 0
 
     def take(self, episode_return: float) -> None:
-        """Take in an episode.
-
-        Args:
-            episode_return: Its return.
-        """
+        """Take in an episode."""
         self.best = episode_return if self.best is None else max(self.best, episode_return)
         self.recent = [*self.recent, episode_return][-RECENT:]
         self._sum, self._count = self._sum + episode_return, self._count + 1
@@ -49,10 +45,6 @@ class ReturnStatistics:
         return {"best": self.best, "recent": self.recent, "sum": self._sum, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
-
-        Args:
-            state: What :meth:`state_dict` gave.
-        """
+        """Go on from a state."""
         self.best, self.recent = state["best"], list(state["recent"])
         self._sum, self._count = float(state["sum"]), int(state["count"])

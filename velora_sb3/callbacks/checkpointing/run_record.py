@@ -28,11 +28,7 @@ class RunRecord:
         self._since: float | None = None  # when the running one started
 
     def start(self, logger: Logger) -> None:
-        """Training starts.
-
-        Args:
-            logger: The model's logger.
-        """
+        """Training starts."""
         self._since = time.monotonic()
         self.logged.follow(logger)
 
@@ -62,11 +58,7 @@ class RunRecord:
         return {"seconds": self.seconds(), "returns": self.returns.state_dict(), "logged": self.logged.latest()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
-
-        Args:
-            state: What :meth:`state_dict` gave.
-        """
+        """Go on from a state."""
         self._seconds_before = float(state["seconds"])
         self.returns.load_state_dict(state["returns"])
         self.logged.values = dict(state["logged"])

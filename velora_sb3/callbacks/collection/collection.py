@@ -187,17 +187,7 @@ def _holds(outer: CallbackList, callback: BaseCallback) -> bool:
 
 
 def priority_of(callback: BaseCallback) -> float:
-    """The priority of any callback.
-
-    Args:
-        callback: The callback.
-
-    Returns:
-        Its attribute ``priority``, 0 if it has none.
-
-    Raises:
-        TypeError: If that is no number.
-    """
+    """The priority of any callback."""
     priority: object = getattr(callback, "priority", 0)
     if isinstance(priority, bool) or not isinstance(priority, int | float):
         raise TypeError(f"the priority of {class_name(callback)} must be a number, got {priority!r}")

@@ -23,10 +23,6 @@ class LiveCallbacks(CallbackList):
     An event goes to the callbacks that are there when it begins. Afterwards those that are new are initialised and
     started, and those that are gone are ended.
 
-    Args:
-        on_error: ``"raise"`` or ``"warn"``.
-        max_errors: With ``"warn"``, the number of errors after which a callback is not called any more.
-
     Attributes:
         errors: The tracebacks by callback, since training began.
         disabled: The callbacks that are not called any more.
@@ -162,14 +158,7 @@ class LiveCallbacks(CallbackList):
 
 
 def class_name(which: object) -> str:
-    """What a callback is called in a message.
-
-    Args:
-        which: The callback, or its class.
-
-    Returns:
-        The name of the class.
-    """
+    """What a callback is called in a message."""
     return (which if isinstance(which, type) else type(which)).__name__
 
 

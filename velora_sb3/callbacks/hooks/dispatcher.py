@@ -27,10 +27,6 @@ LATEST_EPISODES = 100  # as many as SB3 averages over
 class HookRounds:
     """What happens in one ``learn()``, told to all callbacks in turn.
 
-    Args:
-        lead: The first of them, which hears it from SB3.
-        everyone: All, in the order of the list.
-
     Attributes:
         metrics: The logger for hooks of training.
         episodes: The episodes of training, if a hook wants to know of them.
@@ -57,12 +53,7 @@ class HookRounds:
         self._added: set[str] = set()  # what hooks have put into results
 
     def take_over(self, before: HookRounds | None, saved: dict[str, Any] | None) -> None:
-        """Go on where an earlier ``learn()``, or a checkpoint, left off.
-
-        Args:
-            before: The rounds of the earlier one.
-            saved: What :meth:`state_dict` gave.
-        """
+        """Go on where an earlier ``learn()``, or a checkpoint, left off."""
         if saved is not None:
             self.metrics.load_state_dict(saved["metrics"])
             self.evaluation_metrics.load_state_dict(saved["evaluation_metrics"])
@@ -91,12 +82,7 @@ class HookRounds:
         }
 
     def fire(self, hook: str, **arguments: Any) -> None:
-        """Call a hook of everyone who has it.
-
-        Args:
-            hook: Its name.
-            **arguments: Its arguments, without the algorithm.
-        """
+        """Call a hook of everyone who has it."""
         for function in self._functions[hook]:
             function(algorithm=self.model, rl_module=self.model.policy, **arguments)
 
@@ -109,11 +95,7 @@ class HookRounds:
         self._collecting = True
 
     def step(self, rollout: dict[str, Any]) -> None:
-        """The environments of training took a step.
-
-        Args:
-            rollout: SB3's local variables.
-        """
+        """The environments of training took a step."""
         events = self.episodes
         if events is None or "new_obs" not in rollout or self._stepped == self.model.num_timesteps:  # ARS shows none
             return
@@ -128,12 +110,7 @@ class HookRounds:
                 events.begin(index, observations)
 
     def finished(self, episode: Episode, shown: bool) -> None:
-        """An episode of training has ended.
-
-        Args:
-            episode: The episode.
-            shown: Whether its steps were shown.
-        """
+        """An episode of training has ended."""
         self._latest.append((episode.episode_return, episode.length))
         if self.episodes is not None and not shown:  # ARS
             self.episodes.finished(episode.number, episode.episode_return, episode.length)
@@ -147,11 +124,7 @@ class HookRounds:
             self._sampled(self.episodes)
 
     def end(self, cut_short: bool) -> None:
-        """Training is over.
-
-        Args:
-            cut_short: Whether something went wrong; then no hook is called any more.
-        """
+        """Training is over."""
         try:
             if not cut_short:
                 self._report()

@@ -17,13 +17,6 @@ Fire = Callable[..., None]
 class EpisodeEvents:
     """Follows every episode of vectorized environments and says what happens to it.
 
-    Args:
-        env: The environments.
-        metrics: The logger that hooks get.
-        in_evaluation: Whether they evaluate.
-        history: How many of the latest steps each episode keeps.
-        fire: Is called with the name of a hook and its keyword arguments.
-
     Attributes:
         running: The episodes under way by the index of their environment; not those whose start was not seen.
         ended: Those that have ended since somebody cleared the list.
@@ -37,12 +30,7 @@ class EpisodeEvents:
         self.begun = 0
 
     def begin(self, index: int, observations: Any) -> None:
-        """An environment was reset.
-
-        Args:
-            index: Which.
-            observations: Of all environments, before normalization.
-        """
+        """An environment was reset."""
         self.begun += 1
         episode = RunningEpisode(self.begun, index, self.runner.in_evaluation, self.history)
         self.running[index] = episode
@@ -51,27 +39,13 @@ class EpisodeEvents:
         self._tell("on_episode_start", episode)
 
     def go_on(self, index: int, observations: Any) -> None:
-        """An episode goes on that was begun before.
-
-        Args:
-            index: Its environment.
-            observations: Of all environments, before normalization.
-        """
+        """An episode goes on that was begun before."""
         episode = self.running[index]
         info = {} if len(episode) else dict(self.env.unwrapped.reset_infos[index])  # no longer known in mid-episode
         episode.start(of_env(observations, index), info)
 
     def step(self, index: int, rollout: dict[str, Any], observations: Any, reward: float, ended: bool) -> None:
-        """An environment took a step.
-
-        Args:
-            index: Which.
-            rollout: ``actions`` or ``clipped_actions``, ``dones`` and ``infos``, as SB3 has them.
-            observations: Of all environments after the step, before normalization; after an episode's end the first
-                ones of the next episode.
-            reward: The reward, before normalization.
-            ended: Whether the episode has ended.
-        """
+        """An environment took a step."""
         episode, info = self.running.get(index), rollout["infos"][index]
         if episode is None:
             return
@@ -90,24 +64,14 @@ class EpisodeEvents:
             self._tell("on_episode_end", episode, prev_episode_chunks=[])
 
     def finished(self, number: int, episode_return: float, length: int) -> None:
-        """An episode has ended of which no step was shown.
-
-        Args:
-            number: Its number.
-            episode_return: Sum of its rewards.
-            length: Its steps.
-        """
+        """An episode has ended of which no step was shown."""
         episode = RunningEpisode(number, 0, self.runner.in_evaluation, self.history)
         episode.load_state_dict({"return": episode_return, "length": length, "custom_data": {}})
         self.ended.append(episode)
         self._tell("on_episode_end", episode, prev_episode_chunks=[])
 
     def take_samples(self) -> list[RunningEpisode]:
-        """The episodes that have ended since the last time, and those under way.
-
-        Returns:
-            They, in the order in which they ended; those under way by environment.
-        """
+        """The episodes that have ended since the last time, and those under way."""
         under_way = [episode for _, episode in sorted(self.running.items()) if len(episode)]
         samples, self.ended = [*self.ended, *under_way], []
         return samples
@@ -118,11 +82,7 @@ class EpisodeEvents:
         return {"begun": self.begun, "running": running}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
-
-        Args:
-            state: What :meth:`state_dict` gave.
-        """
+        """Go on from a state."""
         self.begun, self.running = int(state["begun"]), {}
         for index, saved in state["running"].items():
             episode = RunningEpisode(int(saved["number"]), int(index), self.runner.in_evaluation, self.history)
@@ -147,9 +107,6 @@ def of_env(observations: Any, index: int) -> Any:
     Args:
         observations: Of all, ``(n_envs, ...)``, or a dict of such.
         index: Which.
-
-    Returns:
-        Its observation.
     """
     if isinstance(observations, dict):
         return {key: value[index] for key, value in observations.items()}
@@ -157,31 +114,13 @@ def of_env(observations: Any, index: int) -> Any:
 
 
 def raw_observations(env: VecEnv, observations: Any, stored: bool = True) -> Any:
-    """Observations as the environments gave them, if ``VecNormalize`` is the outermost wrapper.
-
-    Args:
-        env: The environments.
-        observations: What they gave.
-        stored: Whether they are the latest, which the wrapper has stored. Others are computed back, in which what was
-            clipped stays clipped.
-
-    Returns:
-        They, before normalization.
-    """
+    """Observations as the environments gave them, if ``VecNormalize`` is the outermost wrapper."""
     if not isinstance(env, VecNormalize):
         return observations
     return env.get_original_obs() if stored else env.unnormalize_obs(observations)
 
 
 def raw_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
-    """Rewards as the environments gave them.
-
-    Args:
-        env: The environments.
-        rewards: What they gave at their latest step.
-
-    Returns:
-        They, before normalization.
-    """
+    """Rewards as the environments gave them."""
     normalizer = unwrap_vec_wrapper(env, VecNormalize)
     return normalizer.get_original_reward() if isinstance(normalizer, VecNormalize) else rewards

@@ -19,12 +19,6 @@ class EvaluationEvents:
     SB3's evaluation shows each of its steps to ``_log_success_callback`` of the ``EvalCallback``: that is where they
     are heard. That object has two attributes more while it is listened to; its environments have one during an
     evaluation.
-
-    Args:
-        evaluation: The callback.
-        episodes: Follows its episodes.
-        on_start: Is called before an evaluation.
-        on_end: Is called after it.
     """
 
     def __init__(
@@ -52,11 +46,7 @@ class EvaluationEvents:
         vars(self.evaluation).update(self._before)
 
     def metrics(self) -> dict[str, Any]:
-        """How the evaluation went.
-
-        Returns:
-            As RLlib has it: ``{"env_runners": {"episode_return_mean": ..., ...}}``.
-        """
+        """How the evaluation went."""
         return {"env_runners": {**summary([(one.get_return(), len(one)) for one in self.episodes.ended])}}
 
     def _step(self) -> bool:
@@ -100,14 +90,7 @@ class EvaluationEvents:
 
 
 def summary(episodes: list[tuple[float, int]]) -> dict[str, float]:
-    """Returns and lengths of episodes.
-
-    Args:
-        episodes: Return and length of each.
-
-    Returns:
-        Them by RLlib's names; without episodes only their number.
-    """
+    """Returns and lengths of episodes."""
     if not episodes:
         return {"num_episodes": 0}
     returns, lengths = (np.array(values, dtype=float) for values in zip(*episodes, strict=True))

@@ -189,23 +189,13 @@ class MetricsLogger:
 
 
 class MetricsWriter(KVWriter):
-    """An output of SB3's logger that writes nothing: it puts metrics into the row, for the outputs after it.
-
-    Args:
-        loggers: Whose metrics.
-    """
+    """An output of SB3's logger that writes nothing: it puts metrics into the row, for the outputs after it."""
 
     def __init__(self, loggers: Sequence[MetricsLogger]) -> None:
         self.loggers = loggers
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Add to a row.
-
-        Args:
-            key_values: The row, values by name.
-            key_excluded: The outputs that are not to have a value, by its name.
-            step: The timestep.
-        """
+        """Add to a row."""
         for logger in self.loggers:
             for name, value in logger.reduce().items():
                 key_values[name] = value

@@ -41,14 +41,7 @@ class Reduction:
     written: Any = None
 
     def push(self, value: Any) -> None:
-        """Take in a value.
-
-        Args:
-            value: A number; anything for ``item`` and ``item_series``.
-
-        Raises:
-            TypeError: If it is no number where one is needed.
-        """
+        """Take in a value."""
         if self.reduce in NUMERIC:
             try:
                 value = float(value)
@@ -67,11 +60,7 @@ class Reduction:
             self.count += 1
 
     def peek(self) -> Any:
-        """What the values come to.
-
-        Returns:
-            The reduced value; what the last row got if there are no values since; None if there never were.
-        """
+        """What the values come to."""
         if self.window is None and self.reduce != "item_series":
             if self.count == 0:
                 return self.written
@@ -100,21 +89,7 @@ class Reduction:
 def new_reduction(
     name: str, reduce: str | None, window: int | None, ema_coeff: float | None, clear_on_reduce: bool | None
 ) -> Reduction:
-    """A reduction from what a user gave.
-
-    Args:
-        name: The name of the values.
-        reduce: How; None for ``mean``, or ``ema`` with a coefficient.
-        window: Number of the latest values that count.
-        ema_coeff: Weight of a new value in a moving average.
-        clear_on_reduce: Whether values are forgotten once they were written; None for what is usual.
-
-    Returns:
-        The reduction.
-
-    Raises:
-        ValueError: If the arguments make no sense, alone or together.
-    """
+    """A reduction from what a user gave."""
     if reduce is None or (reduce == "mean" and ema_coeff is not None):
         reduce = "mean" if ema_coeff is None else "ema"
     if reduce not in REDUCTIONS:

@@ -29,18 +29,7 @@ EVALUATION_HOOKS = ("on_evaluate_start", "on_evaluate_end")
 
 
 def fit(hook: str, function: Hook) -> Hook:
-    """A function that can be called with all arguments of a hook.
-
-    Args:
-        hook: Name of the hook.
-        function: Takes some of them, or all with ``**kwargs``.
-
-    Returns:
-        The function, or one that passes on what it takes.
-
-    Raises:
-        TypeError: If it needs an argument that the hook does not have.
-    """
+    """A function that can be called with all arguments of a hook."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # some functions written in C do not tell

@@ -27,16 +27,6 @@ class EpisodePlots(VeloraCallback):
 
     A subclass overrides ``_draw``. What goes wrong there is a warning: training goes on. As a child of an event it
     draws each time it is called.
-
-    Args:
-        every_n_timesteps: Timesteps between two pictures.
-        window: Number of the latest episodes over which returns are averaged; None for a tenth of all, at most 100.
-        value: See ``EpisodeValues``.
-        verbose: 0 for silence, 1 to print what it does.
-
-    Raises:
-        ImportError: If matplotlib is missing.
-        ValueError: If a number is below 1, or value is of the wrong type.
     """
 
     def __init__(self, every_n_timesteps: int, window: int | None, value: Value, verbose: int) -> None:
@@ -68,11 +58,7 @@ class EpisodePlots(VeloraCallback):
         self._rows = [tuple(math.nan if number is None else number for number in row) for row in state["rows"]]
 
     def frame(self) -> pd.DataFrame:
-        """The episodes so far.
-
-        Returns:
-            One row for each: ``timesteps`` at its end, ``return``, ``length``, ``value`` (NaN where there is none).
-        """
+        """The episodes so far."""
         import pandas as pd
 
         return pd.DataFrame(self._rows, columns=list(COLUMNS), dtype=float)

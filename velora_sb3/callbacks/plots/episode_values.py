@@ -20,13 +20,6 @@ class EpisodeValues:
     SB3 resets an environment before callbacks hear of the step that ended its episode, and with it ``asset_memory``.
     So the list of the step before is kept. An environment in this process has put the last value into that very list;
     one in another process has sent a copy, which lacks what the last step may have added.
-
-    Args:
-        value: A key of ``info``, or a function of ``info`` at an episode's last step; None for ``asset_memory``, where
-            the environments have one.
-
-    Raises:
-        ValueError: If it is something else.
     """
 
     def __init__(self, value: Value) -> None:
@@ -39,11 +32,7 @@ class EpisodeValues:
         self._ended: dict[tuple[int, int], float] = {}
 
     def start(self, env: VecEnv) -> None:
-        """Training starts.
-
-        Args:
-            env: Its environments.
-        """
+        """Training starts."""
         self._env, self._ended = None, {}
         # An environment in another process dies of a question for what it has not, so has_attr comes first.
         with suppress(AttributeError, NotImplementedError):
@@ -52,15 +41,7 @@ class EpisodeValues:
                 self._keep(env.get_attr(ATTRIBUTE))
 
     def step(self, timestep: int, rollout: dict[str, Any]) -> None:
-        """Take in one step.
-
-        Args:
-            timestep: ``num_timesteps`` after it.
-            rollout: A callback's ``locals``.
-
-        Raises:
-            ValueError: If ``info`` lacks the key.
-        """
+        """Take in one step."""
         dones, infos = rollout.get("dones"), rollout.get("infos")
         if dones is None or infos is None:
             return
@@ -75,15 +56,7 @@ class EpisodeValues:
             self._keep(lists)
 
     def take(self, timestep: int, index: int) -> float:
-        """The value at the end of an episode, once.
-
-        Args:
-            timestep: ``num_timesteps`` when it ended.
-            index: Of its environment.
-
-        Returns:
-            The value; NaN if there is none.
-        """
+        """The value at the end of an episode, once."""
         return self._ended.pop((timestep, index), math.nan)
 
     def _keep(self, lists: list[Sequence[float]]) -> None:

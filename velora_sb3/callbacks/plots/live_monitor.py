@@ -69,11 +69,7 @@ class LiveMonitor(EpisodePlots):
 
 
 def in_notebook() -> bool:
-    """Whether this program runs in a notebook's kernel.
-
-    Returns:
-        False on a terminal, IPython's too.
-    """
+    """Whether this program runs in a notebook's kernel."""
     ipython = sys.modules.get("IPython")  # what has not been imported does not run us
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and getattr(shell, "kernel", None) is not None

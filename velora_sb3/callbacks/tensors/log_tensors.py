@@ -19,17 +19,7 @@ NO_ARRAYS = ("stdout", "log", "csv", "json")
 
 
 class LogTensors(VeloraCallback):
-    """What ``LogGradients`` and ``LogParameters`` share.
-
-    Args:
-        every_n_timesteps: How often, over all environments.
-        histograms: Whether to log histograms beside the norms.
-        verbose: 0 for silence, 1 to print what it does.
-
-    Raises:
-        ValueError: If ``every_n_timesteps`` is no whole number of at least 1; when training starts, if it is the child
-            of an event.
-    """
+    """What ``LogGradients`` and ``LogParameters`` share."""
 
     def __init__(self, every_n_timesteps: int = 10_000, *, histograms: bool = True, verbose: int = 0) -> None:
         super().__init__(verbose)
@@ -50,15 +40,7 @@ class LogTensors(VeloraCallback):
 
 
 def parameter_names(model: BaseAlgorithm) -> dict[int, str]:
-    """What the parameters of a model are called.
-
-    Args:
-        model: The model.
-
-    Returns:
-        Names by the ``id`` of parameters: those of the policy, and tensors of the model itself such as
-        ``log_ent_coef``.
-    """
+    """What the parameters of a model are called."""
     own = {id(value): name for name, value in vars(model).items() if isinstance(value, torch.Tensor)}
     return {**own, **{id(parameter): name for name, parameter in model.policy.named_parameters()}}
 
@@ -69,13 +51,6 @@ def log_tensors(logger: Logger, what: str, network: str, tensors: Mapping[str, t
     The keys are ``<what>/norm/<network>`` for all of them together, ``<what>/norm/<network>/<name>`` and
     ``<what>/histogram/<network>/<name>`` for each, and ``<what>/nonfinite/<network>`` for the number of values that
     are NaN or infinite, if there are any.
-
-    Args:
-        logger: SB3's logger.
-        what: ``gradients`` or ``parameters``.
-        network: The optimizer's name.
-        tensors: The tensors by name.
-        histograms: Whether to record histograms.
     """
     norms = {name: float(torch.linalg.vector_norm(tensor.double())) for name, tensor in tensors.items()}
     logger.record(f"{what}/norm/{network}", float(torch.tensor(list(norms.values()), dtype=torch.float64).norm()))

@@ -34,19 +34,8 @@ class Analytics(VeloraCallback):
     Every call into the tracker's package is made in another process. Training waits for it at its end only, and then
     not for ever. What cannot be sent is written to disk, with one warning.
 
-    Args:
-        name: Name of the run; None for ``<Algorithm>_<EnvName>_<total steps>``.
-        tags: Its tags; None for the names of algorithm and environment.
-        run_key: Key of a run to continue; None for a new one.
-        checkpoints: Whether to send what a ``SaveCheckpoints`` saves.
-        verbose: 0 for silence, 1 to say what it does and where the run is.
-
     Attributes:
         whereabouts: Where the run is to be found, in words; None before it has started.
-
-    Raises:
-        ImportError: If the tracker's package is missing.
-        TypeError: If tags are no list of strings.
     """
 
     kind = ""

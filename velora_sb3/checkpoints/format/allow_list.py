@@ -92,14 +92,7 @@ _registered: dict[str, type] = {}
 
 
 def name_of(named: type) -> str:
-    """The name under which a class is stored.
-
-    Args:
-        named: The class.
-
-    Returns:
-        Module and qualified name.
-    """
+    """The name under which a class is stored."""
     return f"{named.__module__}.{named.__qualname__}"
 
 
@@ -126,28 +119,13 @@ def _known() -> dict[str, type]:
 
 
 class AllowList:
-    """What one checkpoint may name.
-
-    Args:
-        trusted: Classes, or their names with the module, which is imported if the checkpoint names it.
-    """
+    """What one checkpoint may name."""
 
     def __init__(self, trusted: Iterable[type | str] = ()) -> None:
         self._trusted = {entry if isinstance(entry, str) else name_of(entry): entry for entry in trusted}
 
     def find(self, name: Any, kind: type = object) -> type:
-        """The class of a name.
-
-        Args:
-            name: As :func:`name_of` gives it.
-            kind: What it must be a subclass of.
-
-        Returns:
-            The class.
-
-        Raises:
-            CheckpointError: If the name is neither on the list nor trusted, or another kind of thing.
-        """
+        """The class of a name."""
         found: Any = None
         if isinstance(name, str):
             found = self._trusted.get(name) or _known().get(name) or _registered.get(name)
@@ -165,13 +143,6 @@ class AllowList:
 
 
 def is_plain_object(value: Any) -> bool:
-    """Whether an object is on the list of those that are nothing but their attributes.
-
-    Args:
-        value: Any object.
-
-    Returns:
-        True for schedules, action noise, running statistics and wirings of the known packages.
-    """
+    """Whether an object is on the list of those that are nothing but their attributes."""
     kind = type(value)
     return _known().get(name_of(kind)) is kind and (kind in PLAIN_OBJECTS or issubclass(kind, PLAIN_KINDS))

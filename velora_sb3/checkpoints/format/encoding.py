@@ -32,18 +32,7 @@ class Encoder:
     arrays: dict[str, np.ndarray | torch.Tensor] = field(default_factory=dict)
 
     def encode(self, value: Any, where: str) -> Any:
-        """A value as JSON can hold it.
-
-        Args:
-            value: The value.
-            where: Its place, for names of arrays and for errors.
-
-        Returns:
-            The JSON.
-
-        Raises:
-            NotPlainError: If it, or something in it, is not plain data.
-        """
+        """A value as JSON can hold it."""
         if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
             return value
         if type(value) is list:
@@ -58,15 +47,7 @@ class Encoder:
         raise NotPlainError(where, value)
 
     def keep(self, array: np.ndarray | torch.Tensor, where: str) -> str:
-        """Put an array aside.
-
-        Args:
-            array: The array.
-            where: Its place.
-
-        Returns:
-            The name by which it is found again.
-        """
+        """Put an array aside."""
         name, number = where, 1
         while name in self.arrays:
             number += 1
@@ -90,17 +71,7 @@ class Decoder:
     device: torch.device | str = "cpu"
 
     def decode(self, data: Any) -> Any:
-        """The value that was encoded.
-
-        Args:
-            data: What :meth:`Encoder.encode` gave.
-
-        Returns:
-            The value.
-
-        Raises:
-            CheckpointError: If it is nothing that was ever encoded, or names a class that is not allowed.
-        """
+        """The value that was encoded."""
         if data is None or isinstance(data, bool | int | float | str):
             return data
         if isinstance(data, list):
@@ -118,34 +89,14 @@ class Decoder:
         raise CheckpointError(f"it holds data of an unknown type {tag!r}: was it written by a newer version?")
 
     def array(self, name: Any) -> np.ndarray:
-        """An array that was put aside.
-
-        Args:
-            name: Its name.
-
-        Returns:
-            The array.
-
-        Raises:
-            CheckpointError: If there is none of that name.
-        """
+        """An array that was put aside."""
         if not isinstance(name, str) or name not in self.arrays:
             raise CheckpointError(f"it refers to the array {name!r}, which is not there")
         array = self.arrays[name]
         return array.cpu().numpy() if isinstance(array, torch.Tensor) else array
 
     def tensor(self, name: Any) -> torch.Tensor:
-        """A tensor that was put aside, on the device.
-
-        Args:
-            name: Its name.
-
-        Returns:
-            The tensor.
-
-        Raises:
-            CheckpointError: If there is none of that name.
-        """
+        """A tensor that was put aside, on the device."""
         array = self.arrays.get(name) if isinstance(name, str) else None
         if array is None:
             raise CheckpointError(f"it refers to the tensor {name!r}, which is not there")

@@ -10,12 +10,7 @@ class CheckpointError(ValueError):
 
 
 class NotPlainError(TypeError):
-    """A value cannot be stored as plain data.
-
-    Args:
-        where: Its place, as in ``policy_kwargs['activation_fn']``.
-        value: The value.
-    """
+    """A value cannot be stored as plain data."""
 
     def __init__(self, where: str, value: Any) -> None:
         name = getattr(value, "__qualname__", None)

@@ -43,33 +43,14 @@ class Manifest:
 
 
 def write_files(directory: Path, tensors: Mapping[str, Arrays], state: dict[str, Any]) -> None:
-    """Write a checkpoint's files, all but the manifest, into a directory.
-
-    Args:
-        directory: Where to.
-        tensors: Arrays and tensors for each safetensors file.
-        state: What goes into ``state.json``.
-
-    Raises:
-        CheckpointError: If the state is too large for a JSON file.
-        OSError: If the disk is full, or for another reason.
-    """
+    """Write a checkpoint's files, all but the manifest, into a directory."""
     for name, arrays in tensors.items():
         write_tensors(directory / name, arrays)
     _write_json(directory / STATE, state)
 
 
 def write_manifest(directory: Path, timesteps: int, metrics: Mapping[str, float]) -> None:
-    """Describe the files of a checkpoint as they are now: the last thing that is written.
-
-    Args:
-        directory: Where they are.
-        timesteps: ``num_timesteps`` of the model.
-        metrics: What was measured.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Describe the files of a checkpoint as they are now: the last thing that is written."""
     files = {
         name: {"size": (directory / name).stat().st_size, "sha256": sha256(directory / name)}
         for name in sorted(KNOWN)
@@ -87,14 +68,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        It in hexadecimal digits.
-    """
+    """The SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):

@@ -42,29 +42,11 @@ class Checkpoint:
     state: dict[str, Any] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
-        """Whether it has a file.
-
-        Args:
-            name: The file's name.
-
-        Returns:
-            Whether the manifest lists it.
-        """
+        """Whether it has a file."""
         return name in self.manifest.files
 
     def tensors(self, name: str, copy: bool = True) -> dict[str, torch.Tensor]:
-        """The tensors of a safetensors file.
-
-        Args:
-            name: The file's name.
-            copy: Whether they are copied; otherwise they last as long as the file.
-
-        Returns:
-            Them by name.
-
-        Raises:
-            CheckpointError: If it is no safetensors file, or declares more than it holds.
-        """
+        """The tensors of a safetensors file."""
         path = self.manifest.path / name
         try:
             with safe_open(path, framework="pt") as file:
@@ -75,17 +57,7 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Check a checkpoint, and read what is not large.
-
-    Args:
-        path: Its directory.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        CheckpointError: Naming the file that is missing, cut short or changed.
-    """
+    """Check a checkpoint, and read what is not large."""
     manifest = read_manifest(path)
     check_files(manifest)
     state = _read_json(path / STATE, MOST_JSON)
@@ -95,17 +67,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What a checkpoint says about itself.
-
-    Args:
-        path: Its directory.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        CheckpointError: If there is none, or it is not one of ours.
-    """
+    """What a checkpoint says about itself."""
     file = path / MANIFEST
     if not path.is_dir():
         raise CheckpointError(f"{path} is no directory: a checkpoint is the directory that holds {MANIFEST}")
@@ -131,14 +93,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check_sizes(manifest: Manifest) -> None:
-    """Hold the sizes of a checkpoint's files to its manifest.
-
-    Args:
-        manifest: The manifest.
-
-    Raises:
-        CheckpointError: Naming the first file that is missing, a link, or has another size.
-    """
+    """Hold the sizes of a checkpoint's files to its manifest."""
     for name, (size, _) in manifest.files.items():
         found = _size(manifest.path / name)
         if found != size:
@@ -146,14 +101,7 @@ def check_sizes(manifest: Manifest) -> None:
 
 
 def check_files(manifest: Manifest) -> None:
-    """Hold a checkpoint's files to its manifest: all sizes first, then the SHA-256 of each.
-
-    Args:
-        manifest: The manifest.
-
-    Raises:
-        CheckpointError: Naming the first file that is not as it was written.
-    """
+    """Hold a checkpoint's files to its manifest: all sizes first, then the SHA-256 of each."""
     check_sizes(manifest)
     for name, (_, digest) in manifest.files.items():
         if sha256(manifest.path / name) != digest:

@@ -15,19 +15,7 @@ if TYPE_CHECKING:
 
 
 def pack_space(encoder: Encoder, space: Any, where: str) -> dict[str, Any]:
-    """What describes a space.
-
-    Args:
-        encoder: Takes the bounds.
-        space: A Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple.
-        where: Its place.
-
-    Returns:
-        The description.
-
-    Raises:
-        NotPlainError: For a space of another kind.
-    """
+    """What describes a space."""
     kind: dict[str, Any] = {"kind": type(space).__name__}
     if type(space) is spaces.Box:
         bounds = {name: encoder.keep(getattr(space, name), f"{where}.{name}") for name in ("low", "high")}
@@ -49,18 +37,7 @@ def pack_space(encoder: Encoder, space: Any, where: str) -> dict[str, Any]:
 
 
 def unpack_space(decoder: Decoder, data: dict[str, Any]) -> spaces.Space[Any]:
-    """The space of a description.
-
-    Args:
-        decoder: Has the bounds.
-        data: What :func:`pack_space` gave.
-
-    Returns:
-        The space.
-
-    Raises:
-        CheckpointError: For a description of another kind.
-    """
+    """The space of a description."""
     kind = data["kind"]
     if kind == "Box":
         return spaces.Box(decoder.array(data["low"]), decoder.array(data["high"]), dtype=_dtype(data))
@@ -80,25 +57,13 @@ def unpack_space(decoder: Decoder, data: dict[str, Any]) -> spaces.Space[Any]:
 
 
 def space_random(space: spaces.Space[Any]) -> Any:
-    """The random generators of a space and of those in it.
-
-    Args:
-        space: The space.
-
-    Returns:
-        The generator, None if it has not been used, or for a space of spaces all of theirs too.
-    """
+    """The random generators of a space and of those in it."""
     children = [space_random(child) for child in _children(space)]
     return [space._np_random, children] if children else space._np_random
 
 
 def restore_space_random(space: spaces.Space[Any], random: Any) -> None:
-    """Let a space go on drawing where another one stood.
-
-    Args:
-        space: The space.
-        random: What :func:`space_random` gave for one like it.
-    """
+    """Let a space go on drawing where another one stood."""
     children = _children(space)
     if children:
         random, others = random

@@ -28,17 +28,7 @@ ALIGNMENT = 8  # bytes
 
 
 def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file.
-
-    Args:
-        path: The file.
-        arrays: Arrays and tensors by name.
-        metadata: Text that goes with them.
-
-    Raises:
-        CheckpointError: For numbers that the format does not know.
-        OSError: If it cannot be written.
-    """
+    """Write a safetensors file."""
     parts = [(name, *_plain(array)) for name, array in arrays.items()]
     parts.sort(key=lambda part: part[1].itemsize, reverse=True)  # keeps all of them aligned
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}

@@ -42,28 +42,14 @@ class Passing(BaseCallback):
 
 
 def as_callback(callback: MaybeCallback) -> BaseCallback:
-    """What ``learn`` takes as callbacks, as one.
-
-    Args:
-        callback: A callback, a list of them, a function or None.
-
-    Returns:
-        The callback.
-    """
+    """What ``learn`` takes as callbacks, as one."""
     if isinstance(callback, list):
         return CallbackList(callback)
     return callback if isinstance(callback, BaseCallback) else ConvertCallback(callback)
 
 
 def named_callbacks(callback: BaseCallback) -> Iterator[tuple[str, BaseCallback]]:
-    """A callback and all in it, by class and number among those of the class.
-
-    Args:
-        callback: The callback that ``learn`` got.
-
-    Yields:
-        Name and callback, such as ``EarlyStopping 1``.
-    """
+    """A callback and all in it, by class and number among those of the class."""
     seen: Counter[str] = Counter()
     for one in _walk(callback):
         kind = type(one).__name__
@@ -72,19 +58,7 @@ def named_callbacks(callback: BaseCallback) -> Iterator[tuple[str, BaseCallback]
 
 
 def capture_callbacks(callback: BaseCallback, training_env: VecEnv | None, encoder: Encoder) -> dict[str, Any]:
-    """What callbacks remember.
-
-    Args:
-        callback: The callback that ``learn`` got.
-        training_env: The model's environments, which are stored elsewhere.
-        encoder: Takes arrays.
-
-    Returns:
-        Their states by name, as JSON.
-
-    Raises:
-        CheckpointError: Naming the callback whose state is not plain data.
-    """
+    """What callbacks remember."""
     states = {}
     for name, one in named_callbacks(callback):
         state: dict[str, Any] = {}
@@ -102,15 +76,7 @@ def capture_callbacks(callback: BaseCallback, training_env: VecEnv | None, encod
 
 
 def restore_callbacks(callback: BaseCallback, states: dict[str, Any], decoder: Decoder, afresh: bool = False) -> None:
-    """Let callbacks go on from what others remembered, before ``learn`` gets them.
-
-    Args:
-        callback: The callback that ``learn`` will get.
-        states: What :func:`capture_callbacks` gave.
-        decoder: Has the arrays.
-        afresh: Whether the episodes in flight do not go on; a callback that has a method ``start_episodes_afresh`` is
-            told so.
-    """
+    """Let callbacks go on from what others remembered, before ``learn`` gets them."""
     present = dict(named_callbacks(callback))
     for name, one in present.items():
         state = states.get(name, {})
@@ -136,14 +102,7 @@ def restore_callbacks(callback: BaseCallback, states: dict[str, Any], decoder: D
 
 
 def run_ids(callback: BaseCallback) -> dict[str, Any]:
-    """The runs that trackers record in.
-
-    Args:
-        callback: The callback that ``learn`` got.
-
-    Returns:
-        Ids by the names of callbacks.
-    """
+    """The runs that trackers record in."""
     found = {}
     for name, one in named_callbacks(callback):
         for attribute in RUN_IDS:

@@ -56,14 +56,7 @@ REMEDY = (
 
 
 def layers(env: Layer) -> Iterator[Layer]:
-    """An environment's wrappers, the outermost first, and the environment itself.
-
-    Args:
-        env: The environment.
-
-    Yields:
-        Each of them.
-    """
+    """An environment's wrappers, the outermost first, and the environment itself."""
     yield env
     while isinstance(env, gym.Wrapper):
         env = env.env
@@ -71,15 +64,7 @@ def layers(env: Layer) -> Iterator[Layer]:
 
 
 def capture_env(env: Layer) -> Captured:
-    """Where an environment stands.
-
-    Args:
-        env: The environment.
-
-    Returns:
-        A description as JSON, and arrays by name. The description's ``lost`` says why the episode in flight cannot go
-        on, None if it can; ``wrong`` what a ``get_state()`` returns that is not plain data.
-    """
+    """Where an environment stands."""
     encoder = Encoder()
     states: list[Any] = []
     lost: str | None = None
@@ -101,13 +86,7 @@ def capture_env(env: Layer) -> Captured:
 
 
 def restore_env(env: Layer, captured: Captured, with_episode: bool) -> None:
-    """Let an environment go on from where another one stood.
-
-    Args:
-        env: The environment, made as the other was.
-        captured: What :func:`capture_env` gave.
-        with_episode: Whether the episode in flight goes on; otherwise only random states are restored.
-    """
+    """Let an environment go on from where another one stood."""
     described, arrays = captured
     decoder = Decoder(arrays)
     for layer, state in zip(layers(env), described["layers"], strict=True):
@@ -118,15 +97,7 @@ def restore_env(env: Layer, captured: Captured, with_episode: bool) -> None:
 
 
 def differences(env: Layer, described: dict[str, Any]) -> str | None:
-    """What makes an environment another one than that of a checkpoint.
-
-    Args:
-        env: The environment.
-        described: The description in the checkpoint.
-
-    Returns:
-        A sentence, None if nothing does.
-    """
+    """What makes an environment another one than that of a checkpoint."""
     names, saved = [type(layer).__name__ for layer in layers(env)], [state["class"] for state in described["layers"]]
     if names != saved:
         return f"the environment is {' of '.join(names)}, the checkpoint's was {' of '.join(saved)}"

@@ -30,19 +30,7 @@ SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "delta_std", "delta
 
 
 def capture_model(model: BaseAlgorithm, encoder: Encoder, left_out: Collection[str]) -> dict[str, Any]:
-    """Class, spaces, constructor arguments and other attributes of a model.
-
-    Args:
-        model: The model.
-        encoder: Takes arrays.
-        left_out: Attributes that will be passed again.
-
-    Returns:
-        A description as JSON.
-
-    Raises:
-        CheckpointError: Naming the argument that is not plain data.
-    """
+    """Class, spaces, constructor arguments and other attributes of a model."""
     arguments: dict[str, Any] = {}
     attributes: dict[str, Any] = {}
     names, elsewhere = _argument_names(type(model)), _not_stored(model)
@@ -69,15 +57,7 @@ def capture_model(model: BaseAlgorithm, encoder: Encoder, left_out: Collection[s
 def capture_parameters(
     model: BaseAlgorithm, encoder: Encoder
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
-    """Parameters and optimizers.
-
-    Args:
-        model: The model.
-        encoder: Takes the tensors of optimizers.
-
-    Returns:
-        The policy's tensors by name; optimizers, and variables beside the policy, as JSON.
-    """
+    """Parameters and optimizers."""
     states = model.get_parameters()
     policy = states.pop("policy")
     optimizers = {name: encoder.encode(_plain_dict(state), name) for name, state in states.items()}
@@ -92,21 +72,7 @@ def make_model(
     device: torch.device | str,
     custom_objects: Mapping[str, Any],
 ) -> BaseAlgorithm:
-    """A model as another one was, with new parameters and an empty replay buffer.
-
-    Args:
-        described: What :func:`capture_model` gave.
-        decoder: Has the arrays.
-        env: The environments.
-        device: Where the model computes.
-        custom_objects: Attributes by name, in the place of those stored.
-
-    Returns:
-        The model.
-
-    Raises:
-        CheckpointError: If something that was left out is missing, or a name is not allowed.
-    """
+    """A model as another one was, with new parameters and an empty replay buffer."""
     for name in described["left_out"]:
         if name not in custom_objects and name in _argument_names(_algorithm(described, decoder.allow_list)):
             raise CheckpointError(f"it was saved without {name}: pass it as custom_objects={{{name!r}: ...}}")
@@ -138,15 +104,7 @@ def make_model(
 def restore_parameters(
     model: BaseAlgorithm, policy: dict[str, torch.Tensor], optimizers: Any, variables: Any, decoder: Decoder
 ) -> None:
-    """Give a model the parameters and optimizers of another.
-
-    Args:
-        model: The model.
-        policy: The policy's tensors by name.
-        optimizers: As :func:`capture_parameters` gave it.
-        variables: As :func:`capture_parameters` gave it.
-        decoder: Has the tensors of optimizers.
-    """
+    """Give a model the parameters and optimizers of another."""
     decoder.device = "cpu"  # an optimizer brings its tensors to where it needs them
     states: dict[str, Any] = {name: decoder.decode(state) for name, state in optimizers.items()}
     states["policy"] = policy
@@ -161,14 +119,7 @@ def restore_parameters(
 
 
 def exploration_matrices(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
-    """What gSDE has drawn to explore with, which SB3 keeps outside the parameters.
-
-    Args:
-        model: The model.
-
-    Returns:
-        Matrices by name, none without gSDE.
-    """
+    """What gSDE has drawn to explore with, which SB3 keeps outside the parameters."""
     distribution = _gsde(model)
     if distribution is None:
         return {}
@@ -176,12 +127,7 @@ def exploration_matrices(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
 
 
 def restore_exploration_matrices(model: BaseAlgorithm, matrices: dict[str, torch.Tensor]) -> None:
-    """Let gSDE explore with what was drawn.
-
-    Args:
-        model: The model.
-        matrices: What :func:`exploration_matrices` gave.
-    """
+    """Let gSDE explore with what was drawn."""
     distribution = _gsde(model)
     for name, matrix in matrices.items():
         if distribution is not None and name in ("exploration_mat", "exploration_matrices"):
@@ -251,15 +197,7 @@ def _alternative(name: str, value: Any) -> str:
 
 
 def check_left_out(model: BaseAlgorithm, left_out: Iterable[str]) -> None:
-    """Refuse names that the model does not have.
-
-    Args:
-        model: The model.
-        left_out: Names of attributes.
-
-    Raises:
-        CheckpointError: Naming the first that is none.
-    """
+    """Refuse names that the model does not have."""
     for name in left_out:
         if name not in vars(model):
             raise CheckpointError(f"custom_objects names {name!r}, and a {type(model).__name__} has no such argument")

@@ -11,14 +11,7 @@ GOALS = ("goal", "goal_pos", "cylinder_pos")
 
 
 def is_mujoco(env: Any) -> bool:
-    """Whether an environment is one of gymnasium's on MuJoCo.
-
-    Args:
-        env: The environment without its wrappers.
-
-    Returns:
-        True for these, not for classes that users derive from them: they may have a state of their own.
-    """
+    """Whether an environment is one of gymnasium's on MuJoCo."""
     module = type(env).__module__
     return module.startswith("gymnasium.envs.mujoco.") and hasattr(env, "model") and hasattr(env, "data")
 
@@ -28,12 +21,6 @@ def mujoco_state(env: Any) -> dict[str, Any]:
 
     MuJoCo's integration state is what the next step is computed from. The rewards of some environments also read
     quantities as the last step left them, one substep behind the positions; so all of the same size are kept.
-
-    Args:
-        env: The environment.
-
-    Returns:
-        The integration state, quantities by name, and the goals.
     """
     import mujoco
 
@@ -46,12 +33,7 @@ def mujoco_state(env: Any) -> dict[str, Any]:
 
 
 def restore_mujoco(env: Any, state: dict[str, Any]) -> None:
-    """Let the simulation go on.
-
-    Args:
-        env: The environment.
-        state: What :func:`mujoco_state` gave.
-    """
+    """Let the simulation go on."""
     import mujoco
 
     mujoco.mj_setState(env.model, env.data, state["integration"], mujoco.mjtState.mjSTATE_INTEGRATION)

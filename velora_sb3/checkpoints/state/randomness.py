@@ -13,14 +13,7 @@ from velora_sb3.checkpoints.format.spaces import restore_space_random, space_ran
 
 
 def capture_randomness(model: BaseAlgorithm) -> dict[str, Any]:
-    """Where the generators of Python, NumPy, torch and the model's spaces stand.
-
-    Args:
-        model: The model.
-
-    Returns:
-        Their states.
-    """
+    """Where the generators of Python, NumPy, torch and the model's spaces stand."""
     state = {
         "python": random.getstate(),
         "numpy": np.random.get_state(legacy=False),
@@ -34,12 +27,7 @@ def capture_randomness(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def restore_randomness(model: BaseAlgorithm, state: dict[str, Any]) -> None:
-    """Let all generators go on from where they stood.
-
-    Args:
-        model: The model.
-        state: What :func:`capture_randomness` gave.
-    """
+    """Let all generators go on from where they stood."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"].cpu())

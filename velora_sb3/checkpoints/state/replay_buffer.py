@@ -22,15 +22,7 @@ UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def capture_buffer(buffer: ReplayBuffer, encoder: Encoder) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a replay buffer holds.
-
-    Args:
-        buffer: The buffer.
-        encoder: Takes what is not an array with a row for each step.
-
-    Returns:
-        A description as JSON, and the filled rows of the arrays by name, most of them not copied.
-    """
+    """What a replay buffer holds."""
     rows = _rows(buffer)
     arrays = without_repetitions({name: array[:rows] for name, array in _storage(buffer)})
     described: dict[str, Any] = {"class": type(buffer).__name__, "rows": rows, "pos": buffer.pos, "full": buffer.full}
@@ -44,17 +36,7 @@ def capture_buffer(buffer: ReplayBuffer, encoder: Encoder) -> tuple[dict[str, An
 def restore_buffer(
     buffer: ReplayBuffer, described: dict[str, Any], arrays: Mapping[str, torch.Tensor], decoder: Decoder
 ) -> None:
-    """Fill a replay buffer with what another one held.
-
-    Args:
-        buffer: A new buffer, made as the other was.
-        described: What :func:`capture_buffer` gave.
-        arrays: The rows by name.
-        decoder: Decodes the rest.
-
-    Raises:
-        CheckpointError: If it does not fit.
-    """
+    """Fill a replay buffer with what another one held."""
     rows, pos, full, size = described["rows"], int(described["pos"]), bool(described["full"]), buffer.buffer_size
     if not 0 <= pos < size or rows != (size if full else min(pos + 1, size)):
         raise CheckpointError(
@@ -84,15 +66,7 @@ def restore_buffer(
 
 
 def without_repetitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Leave out the next observations that are the observations of the next step: nearly all of them.
-
-    Args:
-        arrays: Rows by name.
-
-    Returns:
-        The rows, with ``NAME only`` and ``NAME rows`` in the place of next observations: those that are not the
-        observation of the next row, and where they stand.
-    """
+    """Leave out the next observations that are the observations of the next step: nearly all of them."""
     shorter = dict(arrays)
     for name, following in arrays.items():
         if not name.startswith(NEXT) or following.dtype.itemsize not in UNSIGNED or len(following) < 2:
@@ -108,11 +82,7 @@ def without_repetitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def cut_episodes(buffer: ReplayBuffer) -> None:
-    """Say that the episodes in flight do not go on: the environments will be reset without having ended.
-
-    Args:
-        buffer: The buffer.
-    """
+    """Say that the episodes in flight do not go on: the environments will be reset without having ended."""
     looks_ahead = isinstance(buffer, HerReplayBuffer | NStepReplayBuffer) or buffer.optimize_memory_usage
     if buffer.size() == 0 or not looks_ahead:
         return

@@ -32,14 +32,7 @@ STATELESS = (VecCheckNan, VecExtractDictObs, VecTransposeImage, VecVideoRecorder
 
 
 def vec_layers(venv: VecEnv) -> Iterator[VecEnv]:
-    """The wrappers of vectorized environments, the outermost first, and these themselves.
-
-    Args:
-        venv: The environments.
-
-    Yields:
-        Each of them.
-    """
+    """The wrappers of vectorized environments, the outermost first, and these themselves."""
     yield venv
     while isinstance(venv, VecEnvWrapper):
         venv = venv.venv
@@ -47,19 +40,7 @@ def vec_layers(venv: VecEnv) -> Iterator[VecEnv]:
 
 
 def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any]:
-    """Where vectorized environments stand.
-
-    Args:
-        venv: The environments.
-        encoder: Takes arrays.
-        where: The place of this, for their names.
-
-    Returns:
-        A description as JSON. ``lost`` says why the episodes in flight cannot go on, None if they can.
-
-    Raises:
-        CheckpointError: If a ``get_state()`` returns what is not plain data.
-    """
+    """Where vectorized environments stand."""
     wrappers, lost = [], None
     *outer, base = vec_layers(venv)
     for number, wrapper in enumerate(outer):
@@ -87,16 +68,7 @@ def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any
 
 
 def restore_vec_env(venv: VecEnv, described: dict[str, Any], decoder: Decoder, where: str, with_episode: bool) -> None:
-    """Let vectorized environments go on from where others stood.
-
-    Args:
-        venv: The environments, made as the others were: :func:`vec_differences` finds none.
-        described: What :func:`capture_vec_env` gave.
-        decoder: Has the arrays.
-        where: As it was captured.
-        with_episode: Whether the episodes in flight go on; otherwise statistics and random states are restored, and
-            the environments must be reset.
-    """
+    """Let vectorized environments go on from where others stood."""
     *outer, base = vec_layers(venv)
     if with_episode:
         venv.reset()  # some environments can only be put into a state after a reset
@@ -114,15 +86,7 @@ def restore_vec_env(venv: VecEnv, described: dict[str, Any], decoder: Decoder, w
 
 
 def vec_differences(venv: VecEnv, described: dict[str, Any]) -> str | None:
-    """What makes vectorized environments others than those of a checkpoint.
-
-    Args:
-        venv: The environments.
-        described: What :func:`capture_vec_env` gave.
-
-    Returns:
-        A sentence, None if nothing does.
-    """
+    """What makes vectorized environments others than those of a checkpoint."""
     *outer, base = vec_layers(venv)
     names, saved = [type(one).__name__ for one in outer], [one["class"] for one in described["wrappers"]]
     if names != saved:
@@ -134,16 +98,7 @@ def vec_differences(venv: VecEnv, described: dict[str, Any]) -> str | None:
 
 
 def wrapped_as_saved(venv: VecEnv, described: dict[str, Any], decoder: Decoder) -> VecEnv:
-    """Put ``VecNormalize`` around environments that lack it, if the checkpoint has its statistics.
-
-    Args:
-        venv: The environments.
-        described: What :func:`capture_vec_env` gave.
-        decoder: Decodes its settings.
-
-    Returns:
-        The environments, normalized if the checkpoint's were.
-    """
+    """Put ``VecNormalize`` around environments that lack it, if the checkpoint has its statistics."""
     wrappers = described["wrappers"]
     names = [type(one).__name__ for one in vec_layers(venv)][:-1]
     if wrappers and wrappers[0]["class"] == "VecNormalize" and names == [one["class"] for one in wrappers[1:]]:

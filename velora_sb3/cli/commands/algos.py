@@ -9,11 +9,7 @@ LETTERS = {"Box": "B", "Discrete": "D", "MultiDiscrete": "MD", "MultiBinary": "M
 
 
 def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-    """
+    """Add the subcommand."""
     parser = commands.add_parser(
         "algos", help="list the algorithms", description="List the algorithms, their policies and what they can do."
     )
@@ -21,14 +17,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a table for each kind of memory; one for all would be too wide.
-
-    Args:
-        args: The parsed options, none.
-
-    Returns:
-        0.
-    """
+    """Print a table for each kind of memory; one for all would be too wide."""
     from rich.console import Console
     from rich.table import Table
 

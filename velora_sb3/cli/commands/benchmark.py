@@ -16,11 +16,7 @@ what it holds is not run again, so an interrupted benchmark goes on. The whole t
 
 
 def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-    """
+    """Add the subcommand."""
     benchmarks = commands.add_parser("benchmark", help="run a benchmark again", description="Run a benchmark again.")
     names = benchmarks.add_subparsers(dest="benchmark", metavar="NAME", required=True, parser_class=type(benchmarks))
     parser = names.add_parser("memory", help="tasks that need memory, over seeds", description=DESCRIPTION)
@@ -38,17 +34,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is missing, print the table.
-
-    Args:
-        args: The parsed options.
-
-    Returns:
-        0.
-
-    Raises:
-        UserError: If there is no task or candidate of a name, or the file is none of results.
-    """
+    """Run what is missing, print the table."""
     import torch
 
     from velora_sb3.benchmarks.memory import speeds, train

@@ -7,11 +7,7 @@ from typing import Any
 
 
 def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-    """
+    """Add the subcommand."""
     parser = commands.add_parser(
         "doctor",
         help="check the installation",
@@ -21,14 +17,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report.
-
-    Args:
-        args: The parsed options, none.
-
-    Returns:
-        0 if the base works, whatever extras are missing; else 1.
-    """
+    """Print the report."""
     from rich.console import Console
 
     from velora_sb3._optional import EXTRAS, install_line, missing_modules

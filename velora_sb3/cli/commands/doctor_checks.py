@@ -39,14 +39,7 @@ class Attempt:
 
 
 def version_of(packages: tuple[str, ...]) -> dict[str, str]:
-    """Versions of Python and of packages.
-
-    Args:
-        packages: Names of distributions.
-
-    Returns:
-        Versions by name, ``missing`` where there is none.
-    """
+    """Versions of Python and of packages."""
     from velora_sb3 import __version__
 
     found = {"python": f"{platform.python_version()}, {platform.platform(terse=True)}"}
@@ -57,11 +50,7 @@ def version_of(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def device_line() -> str:
-    """What torch can compute on.
-
-    Returns:
-        A line about GPU and CPU.
-    """
+    """What torch can compute on."""
     import torch
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA GPU"
@@ -69,11 +58,7 @@ def device_line() -> str:
 
 
 def try_training() -> Attempt:
-    """Train a tiny liquid policy for a few steps.
-
-    Returns:
-        What came of it.
-    """
+    """Train a tiny liquid policy for a few steps."""
     try:
         from stable_baselines3 import DDPG
 
@@ -87,14 +72,7 @@ def try_training() -> Attempt:
 
 
 def try_video(frames: int = 8) -> Attempt:
-    """Encode a few frames of Pendulum and read the file back.
-
-    Args:
-        frames: How many.
-
-    Returns:
-        What came of it.
-    """
+    """Encode a few frames of Pendulum and read the file back."""
     try:
         import gymnasium as gym
         import numpy as np
@@ -125,11 +103,7 @@ def try_video(frames: int = 8) -> Attempt:
 
 
 def try_mujoco() -> Attempt:
-    """Render one frame of a MuJoCo env, in a process of its own: a missing driver may end it.
-
-    Returns:
-        What came of it.
-    """
+    """Render one frame of a MuJoCo env, in a process of its own: a missing driver may end it."""
     environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     backend = environment["MUJOCO_GL"]
     try:

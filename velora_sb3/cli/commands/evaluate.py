@@ -18,11 +18,7 @@ model.zip contains a pickle, which can run any code when it is loaded: only load
 
 
 def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-    """
+    """Add the subcommand."""
     parser = commands.add_parser(
         "evaluate",
         help="evaluate a trained model (only load models from people you trust)",
@@ -41,17 +37,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate.
-
-    Args:
-        args: The parsed options.
-
-    Returns:
-        0.
-
-    Raises:
-        UserError: If the model cannot be loaded or does not fit the env.
-    """
+    """Evaluate."""
     import torch
     from rich.console import Console
     from stable_baselines3.common.utils import check_for_correct_spaces, set_random_seed
@@ -99,19 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load_model(path: Path, algo: str, device: str = "auto") -> BaseAlgorithm:
-    """Load a model to act, not to train on: no replay buffer is set up.
-
-    Args:
-        path: The zip file.
-        algo: Name of the algorithm.
-        device: Torch's name of the device.
-
-    Returns:
-        The model.
-
-    Raises:
-        UserError: If the file is no model of that algorithm.
-    """
+    """Load a model to act, not to train on: no replay buffer is set up."""
     import zipfile
 
     from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm

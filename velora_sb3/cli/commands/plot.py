@@ -22,11 +22,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-    """
+    """Add the subcommand."""
     parser = commands.add_parser("plot", help="draw the learning curves of recorded runs", description=DESCRIPTION)
     parser.add_argument("metrics", metavar="METRICS_DB", help="the file that RecordMetrics wrote")
     parser.add_argument("--run", dest="runs", nargs="+", metavar="RUN", help="names or numbers of runs (default: all)")
@@ -48,17 +44,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw.
-
-    Args:
-        args: The parsed options.
-
-    Returns:
-        0.
-
-    Raises:
-        UserError: If the file cannot be read, or the picture cannot be drawn or written.
-    """
+    """Draw."""
     from rich.console import Console
 
     from velora_sb3._optional import install_line, missing_modules
@@ -86,18 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_episodes(path: Path, runs: list[str] | None) -> pd.DataFrame:
-    """The episodes of some runs.
-
-    Args:
-        path: The file that ``RecordMetrics`` wrote.
-        runs: Names or numbers; None for all.
-
-    Returns:
-        What ``load_metrics`` gives.
-
-    Raises:
-        UserError: If the file cannot be read, or has no such run.
-    """
+    """The episodes of some runs."""
     from velora_sb3.cli.errors import UserError, unknown
     from velora_sb3.metrics import load_metrics, load_runs
 

@@ -19,11 +19,7 @@ FORMATS = (".html", ".htm")
 
 
 def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-    """
+    """Add the subcommand."""
     parser = commands.add_parser(
         "report", help="a run on one HTML page (only of people you trust)", description=DESCRIPTION
     )
@@ -34,17 +30,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page.
-
-    Args:
-        args: The parsed options.
-
-    Returns:
-        0.
-
-    Raises:
-        UserError: If there is no such run, or the page cannot be written.
-    """
+    """Write the page."""
     from rich.console import Console
 
     from velora_sb3.cli.errors import UserError

@@ -19,11 +19,7 @@ examples:
 
 
 def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-    """
+    """Add the subcommand."""
     parser = commands.add_parser(
         "resume",
         help="go on with a run that was killed",
@@ -40,17 +36,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Go on.
-
-    Args:
-        args: The parsed options.
-
-    Returns:
-        0, or 130 if interrupted.
-
-    Raises:
-        UserError: If there is nothing to go on from, or to go on to.
-    """
+    """Go on."""
     import torch
     from rich.console import Console
 
@@ -101,18 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_plan(directory: Path, steps: int | None) -> RunConfig:
-    """What the run was to do, and shall do now.
-
-    Args:
-        directory: The run's directory.
-        steps: Other timesteps for the whole run; None for those it was started with.
-
-    Returns:
-        The run.
-
-    Raises:
-        UserError: If there is no such run, or it is finished.
-    """
+    """What the run was to do, and shall do now."""
     from velora_sb3.cli.errors import UserError
     from velora_sb3.cli.experiment.config import load_config
     from velora_sb3.cli.experiment.directory import read_result
@@ -130,19 +105,7 @@ def read_plan(directory: Path, steps: int | None) -> RunConfig:
 
 
 def find_checkpoint(directory: Path, config: RunConfig, env_id: str) -> tuple[Path, int]:
-    """The newest whole checkpoint of a run.
-
-    Args:
-        directory: The run's directory.
-        config: The run.
-        env_id: The id of its env, as it is made here.
-
-    Returns:
-        The checkpoint and its timesteps.
-
-    Raises:
-        UserError: If there is none, or it does not belong to the run.
-    """
+    """The newest whole checkpoint of a run."""
     from velora_sb3.checkpoints import CheckpointError, list_checkpoints, newest_checkpoint
     from velora_sb3.checkpoints.format.reading import open_checkpoint
     from velora_sb3.cli.errors import UserError

@@ -23,11 +23,7 @@ examples:
 
 
 def add_parser(commands: Any) -> None:
-    """Add the subcommand.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-    """
+    """Add the subcommand."""
     parser = commands.add_parser(
         "train",
         help="train a model",
@@ -85,17 +81,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train.
-
-    Args:
-        args: The parsed options.
-
-    Returns:
-        0, or 130 if interrupted.
-
-    Raises:
-        UserError: If the options cannot be carried out; nothing is written then.
-    """
+    """Train."""
     import torch
     from rich.console import Console
 
@@ -142,17 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_config(args: argparse.Namespace) -> RunConfig:
-    """What to run: the options, over a configuration to repeat if there is one, over the defaults.
-
-    Args:
-        args: The parsed options.
-
-    Returns:
-        The run.
-
-    Raises:
-        UserError: If options are missing or cannot be read.
-    """
+    """What to run: the options, over a configuration to repeat if there is one, over the defaults."""
     from dataclasses import replace
     from pathlib import Path
 
@@ -205,11 +181,5 @@ def default_period(steps: int) -> int:
     """Timesteps between evaluations, and between checkpoints, if none are asked for.
 
     They are a twentieth of all, but no fewer than 1,000.
-
-    Args:
-        steps: Timesteps of the run.
-
-    Returns:
-        The timesteps.
     """
     return max(steps // TIMES, min(steps, LEAST_PERIOD))

@@ -35,39 +35,18 @@ class _Probe(gym.Env[object, object]):
 
 
 def command_name(algorithm: type[BaseAlgorithm]) -> str:
-    """The name of an algorithm on the command line: ``RecurrentPPO`` is ``recurrent_ppo``, ``CrossQ`` ``crossq``.
-
-    Args:
-        algorithm: The class.
-
-    Returns:
-        The name.
-    """
+    """The name of an algorithm on the command line: ``RecurrentPPO`` is ``recurrent_ppo``, ``CrossQ`` ``crossq``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])", "_", algorithm.__name__).lower()
 
 
 def algorithms() -> dict[str, type[BaseAlgorithm]]:
-    """Every algorithm that has a liquid policy.
-
-    Returns:
-        Classes by name.
-    """
+    """Every algorithm that has a liquid policy."""
     known = [*POLICIES, *(getattr(recurrent, name) for name in recurrent.__all__)]
     return {command_name(algorithm): algorithm for algorithm in known}
 
 
 def find_algorithm(name: str) -> tuple[str, type[BaseAlgorithm]]:
-    """Look an algorithm up.
-
-    Args:
-        name: Its name or an alias.
-
-    Returns:
-        Its proper name and its class.
-
-    Raises:
-        UserError: If there is none of that name.
-    """
+    """Look an algorithm up."""
     known = algorithms()
     proper = name.lower().replace("-", "_")
     proper = ALIASES.get(proper, proper)
@@ -77,27 +56,12 @@ def find_algorithm(name: str) -> tuple[str, type[BaseAlgorithm]]:
 
 
 def action_spaces(algorithm: type[BaseAlgorithm]) -> list[str]:
-    """The kinds of action space that an algorithm takes, asked of its own constructor.
-
-    Args:
-        algorithm: The class.
-
-    Returns:
-        Names of space classes.
-    """
+    """The kinds of action space that an algorithm takes, asked of its own constructor."""
     return [name for name, space in ACTION_SPACES.items() if can_act(algorithm, space)]
 
 
 def can_act(algorithm: type[BaseAlgorithm], space: spaces.Space[Any]) -> bool:
-    """Whether an algorithm can act in an action space. No network is built for the answer.
-
-    Args:
-        algorithm: The class.
-        space: The action space.
-
-    Returns:
-        True if its constructor takes the space.
-    """
+    """Whether an algorithm can act in an action space. No network is built for the answer."""
     try:
         algorithm(ALIAS, _Probe(space), device="cpu", _init_setup_model=False)  # type: ignore[call-arg]
     except AssertionError:
@@ -106,41 +70,17 @@ def can_act(algorithm: type[BaseAlgorithm], space: spaces.Space[Any]) -> bool:
 
 
 def takes_masks(algorithm: type[BaseAlgorithm]) -> bool:
-    """Whether an algorithm can be told which actions are allowed.
-
-    Args:
-        algorithm: The class.
-
-    Returns:
-        True for MaskablePPO and RecurrentMaskablePPO.
-    """
+    """Whether an algorithm can be told which actions are allowed."""
     return "action_masks" in inspect.signature(algorithm.predict).parameters
 
 
 def memory_kinds(algorithm: type[BaseAlgorithm]) -> list[str]:
-    """What a liquid policy of an algorithm can do with time.
-
-    Args:
-        algorithm: The class.
-
-    Returns:
-        ``recurrent`` if the algorithm carries a state from step to step, else ``reactive`` (one observation) and
-        ``windowed`` (a history in the observation).
-    """
+    """What a liquid policy of an algorithm can do with time."""
     return ["recurrent"] if algorithm.__name__.startswith("Recurrent") else ["reactive", "windowed"]
 
 
 def check_action_space(algorithm: type[BaseAlgorithm], env: gym.Env[object, object], env_id: str) -> None:
-    """Refuse an env in which an algorithm cannot act.
-
-    Args:
-        algorithm: The class.
-        env: The env.
-        env_id: Its name, for the message.
-
-    Raises:
-        UserError: Naming the algorithms that can.
-    """
+    """Refuse an env in which an algorithm cannot act."""
     if not can_act(algorithm, env.action_space):
         able = [name for name, other in algorithms().items() if can_act(other, env.action_space)]
         hint = f"; use {', '.join(able)}" if able else ""
@@ -151,16 +91,7 @@ def check_action_space(algorithm: type[BaseAlgorithm], env: gym.Env[object, obje
 
 
 def check_masks(algorithm: type[BaseAlgorithm], env: gym.Env[Any, Any] | VecEnv, env_id: str) -> None:
-    """Refuse an env that does not say which actions are allowed, if the algorithm must be told.
-
-    Args:
-        algorithm: The class.
-        env: The env, vectorized or not.
-        env_id: Its name, for the message.
-
-    Raises:
-        UserError: Naming the algorithm that needs no masks.
-    """
+    """Refuse an env that does not say which actions are allowed, if the algorithm must be told."""
     if takes_masks(algorithm) and not is_masking_supported(env):
         unmasked = command_name(algorithm).replace("maskable_", "")
         raise UserError(

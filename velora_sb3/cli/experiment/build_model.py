@@ -21,18 +21,7 @@ ACTIVATIONS = ("ReLU", "Tanh", "ELU", "GELU", "SiLU", "LeakyReLU", "Identity")
 
 
 def build_model(config: RunConfig) -> BaseAlgorithm:
-    """Build the envs and the model.
-
-    Args:
-        config: The run.
-
-    Returns:
-        The model, ready for ``learn``.
-
-    Raises:
-        UserError: If the configuration cannot be carried out. What SB3 and the policies say about an argument is
-            passed on; nothing is trained yet, so what fails here fails because of an argument.
-    """
+    """Build the envs and the model."""
     _, algorithm = find_algorithm(config.algo)
     env = open_env(config.env)
     check_action_space(algorithm, env, config.env)
@@ -64,14 +53,7 @@ def build_model(config: RunConfig) -> BaseAlgorithm:
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that torch does not have; SB3 would train on the CPU without a word.
-
-    Args:
-        device: Torch's name of it, or ``auto``.
-
-    Raises:
-        UserError: If it cannot be used.
-    """
+    """Refuse a device that torch does not have; SB3 would train on the CPU without a word."""
     if device == "auto":
         return
     try:

@@ -22,17 +22,7 @@ CHECKPOINTS = "checkpoints"  # below the run directory; checkpoints and videos e
 
 
 def make_early_stopping(config: RunConfig) -> EarlyStopping | None:
-    """What stops the run at its target.
-
-    Args:
-        config: The run.
-
-    Returns:
-        The callback, None if the run has no target.
-
-    Raises:
-        UserError: If the target is none.
-    """
+    """What stops the run at its target."""
     if config.target is None:
         return None
     try:
@@ -42,17 +32,7 @@ def make_early_stopping(config: RunConfig) -> EarlyStopping | None:
 
 
 def make_trackers(config: RunConfig) -> list[VeloraCallback]:
-    """What reports the run elsewhere. Nothing is sent or written before training starts.
-
-    Args:
-        config: The run.
-
-    Returns:
-        The callbacks, none if the run is not tracked.
-
-    Raises:
-        UserError: If the package or the key is missing.
-    """
+    """What reports the run elsewhere. Nothing is sent or written before training starts."""
     try:
         if config.track == "comet":
             return [CometAnalytics(PROJECT)]
@@ -64,16 +44,7 @@ def make_trackers(config: RunConfig) -> list[VeloraCallback]:
 
 
 def make_recorders(config: RunConfig, directory: Path, going_on: bool = False) -> list[VeloraCallback]:
-    """What writes checkpoints, videos and episodes to disk.
-
-    Args:
-        config: The run.
-        directory: Its directory.
-        going_on: Whether there may be checkpoints and videos already.
-
-    Returns:
-        The callbacks.
-    """
+    """What writes checkpoints, videos and episodes to disk."""
     places: dict[str, Any] = {"root": directory, "force": going_on}
     recorders: list[VeloraCallback] = []
     if config.checkpoint_every:

@@ -64,28 +64,14 @@ class RunConfig:
     versions: dict[str, str] = field(default_factory=lambda: versions())
 
     def save(self, directory: Path) -> None:
-        """Write ``config.json``.
-
-        Args:
-            directory: The run's directory.
-        """
+        """Write ``config.json``."""
         partial = directory / f".{CONFIG_FILE}.partial"
         partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
         partial.replace(directory / CONFIG_FILE)
 
 
 def load_config(path: Path) -> RunConfig:
-    """Read a ``config.json``.
-
-    Args:
-        path: The file, or the run's directory.
-
-    Returns:
-        The run.
-
-    Raises:
-        UserError: If it cannot be read or is no such file.
-    """
+    """Read a ``config.json``."""
     path = path / CONFIG_FILE if path.is_dir() else path
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -126,11 +112,7 @@ def _check_types(values: dict[str, Any], path: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides how a run goes.
-
-    Returns:
-        Versions by name.
-    """
+    """Versions of what decides how a run goes."""
     found = {"python": platform.python_version(), "velora-sb3": __version__}
     for package in ("torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy"):
         found[package] = installed_version(package) or "unknown"

@@ -109,14 +109,6 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def defaults_for(algo: str, env: str) -> dict[str, Any]:
-    """The settings of an algorithm on an environment.
-
-    Args:
-        algo: The algorithm's name on the command line.
-        env: The env's id.
-
-    Returns:
-        A copy with every key: ``steps``, ``n_envs``, ``hyperparams``, ``policy_kwargs``.
-    """
+    """The settings of an algorithm on an environment."""
     empty: dict[str, Any] = {"steps": STEPS, "n_envs": 1, "hyperparams": {}, "policy_kwargs": {}}
     return {**empty, **deepcopy(DEFAULTS.get((algo, env), {}))}

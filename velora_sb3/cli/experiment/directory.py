@@ -16,20 +16,7 @@ RESULT_FILE = "result.json"
 
 
 def create_run_directory(wanted: str | None, algo: str, env: str, parent: Path = Path("runs")) -> Path:
-    """Create a new directory.
-
-    Args:
-        wanted: Its path; None for ``runs/<algo>-<env>-<n>`` with the first free number.
-        algo: Name of the algorithm.
-        env: The env's id.
-        parent: The parent of numbered directories.
-
-    Returns:
-        The directory, empty.
-
-    Raises:
-        UserError: If it exists already or cannot be written.
-    """
+    """Create a new directory."""
     try:
         if wanted is not None:
             directory = Path(wanted)
@@ -62,17 +49,7 @@ def _next_free(parent: Path, stem: str) -> Path:
 
 @contextmanager
 def only_one_at_a_time(directory: Path) -> Iterator[None]:
-    """Keep other processes from writing into a run while this one does.
-
-    Args:
-        directory: The run directory.
-
-    Yields:
-        Nothing. The lock goes with the process, however that ends. Windows has none.
-
-    Raises:
-        UserError: If another process has the run.
-    """
+    """Keep other processes from writing into a run while this one does."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -93,26 +70,14 @@ def only_one_at_a_time(directory: Path) -> Iterator[None]:
 
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:
-    """Say that a run is finished, and how it went.
-
-    Args:
-        directory: The run directory.
-        result: What JSON can hold, ``steps`` and ``planned_steps`` among it.
-    """
+    """Say that a run is finished, and how it went."""
     partial = directory / f".{RESULT_FILE}.partial"
     partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     partial.replace(directory / RESULT_FILE)
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:
-    """How a run went.
-
-    Args:
-        directory: The run directory.
-
-    Returns:
-        What :func:`write_result` wrote; None if the run is not finished.
-    """
+    """How a run went."""
     try:
         result = json.loads((directory / RESULT_FILE).read_text(encoding="utf-8"))
         return {**result, "steps": int(result["steps"]), "planned_steps": int(result["planned_steps"])}

@@ -15,14 +15,7 @@ from velora_sb3.cli.errors import UserError, reason, suggestion
 
 
 def import_packages(names: list[str]) -> None:
-    """Import the packages that register envs.
-
-    Args:
-        names: Names of modules.
-
-    Raises:
-        UserError: If one cannot be imported.
-    """
+    """Import the packages that register envs."""
     for name in names:
         if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
             raise UserError(f"--gym-packages takes names of modules such as my_envs, got {name!r}")
@@ -35,18 +28,7 @@ def import_packages(names: list[str]) -> None:
 
 
 def open_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
-    """Make one env.
-
-    Args:
-        env_id: Its id, ``module:id`` too.
-        **kwargs: For ``gymnasium.make``.
-
-    Returns:
-        The env.
-
-    Raises:
-        UserError: If there is no such env or something that it needs is not installed.
-    """
+    """Make one env."""
     prepare_rendering()
     try:
         return gym.make(env_id, **kwargs)
@@ -65,26 +47,10 @@ def open_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
 
 
 def open_vec_env(env_id: str, n_envs: int, seed: int) -> VecEnv:
-    """Make several envs that step in this process, each in SB3's Monitor.
-
-    Args:
-        env_id: An id that :func:`open_env` could open.
-        n_envs: How many.
-        seed: Seed of the first; the others count on from it.
-
-    Returns:
-        The vectorized env. It renders nothing: a video has an env of its own.
-    """
+    """Make several envs that step in this process, each in SB3's Monitor."""
     return make_vec_env(partial(gym.make, env_id), n_envs=n_envs, seed=seed, vec_env_cls=DummyVecEnv)
 
 
 def renders_frames(env: gym.Env[Any, Any]) -> bool:
-    """Whether an env can render itself into arrays.
-
-    Args:
-        env: The env.
-
-    Returns:
-        True if ``rgb_array`` is one of its render modes.
-    """
+    """Whether an env can render itself into arrays."""
     return "rgb_array" in (env.metadata.get("render_modes") or ())

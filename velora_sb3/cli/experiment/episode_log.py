@@ -18,9 +18,6 @@ class EpisodeLog(BaseCallback):
     a learning curve is drawn over. Its episode statistics are what is written here.
 
     A run that goes on goes on in the same file: rows of steps that it takes again are cut.
-
-    Args:
-        path: The file.
     """
 
     def __init__(self, path: Path) -> None:

@@ -24,13 +24,6 @@ class _ByTimesteps:
 
     SB3 counts calls, which are ``n_envs`` timesteps each. Beside SB3's ``evaluations.npz`` it writes
     ``evaluations.csv``.
-
-    Args:
-        env: The env to evaluate in.
-        every_n_timesteps: The timesteps between evaluations.
-        directory: Where the files go.
-        n_episodes: Episodes for each evaluation.
-        after: Called after each evaluation.
     """
 
     def __init__(
@@ -86,19 +79,7 @@ def evaluation_callback(
     n_episodes: int = 5,
     after: BaseCallback | None = None,
 ) -> EvalCallback:
-    """The callback that evaluates a model during training.
-
-    Args:
-        algorithm: The model's class.
-        env: The env to evaluate in.
-        every_n_timesteps: The timesteps between evaluations.
-        directory: Where ``evaluations.npz`` and ``evaluations.csv`` go.
-        n_episodes: Episodes for each evaluation.
-        after: Called after each evaluation.
-
-    Returns:
-        The callback.
-    """
+    """The callback that evaluates a model during training."""
     callback = MaskedEvaluateByTimesteps if takes_masks(algorithm) else EvaluateByTimesteps
     return callback(env, every_n_timesteps, directory, n_episodes, after)
 
@@ -106,17 +87,7 @@ def evaluation_callback(
 def evaluate_model(
     model: BaseAlgorithm, env: VecEnv, n_episodes: int, deterministic: bool = True
 ) -> tuple[list[float], list[int]]:
-    """Let a model act; a recurrent one keeps its state within each episode.
-
-    Args:
-        model: The model.
-        env: The env to act in.
-        n_episodes: For how many episodes.
-        deterministic: Whether to take the most likely action or to sample.
-
-    Returns:
-        Returns and lengths of the episodes.
-    """
+    """Let a model act; a recurrent one keeps its state within each episode."""
     evaluate: Any = evaluate_masked if takes_masks(type(model)) else evaluate_policy
     returns, lengths = evaluate(
         model, env, n_eval_episodes=n_episodes, deterministic=deterministic, return_episode_rewards=True

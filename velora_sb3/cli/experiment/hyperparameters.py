@@ -47,17 +47,6 @@ def constructor_arguments(
 
     Beyond the constructor's own arguments two of RL Zoo's forms are understood: ``lin_0.001``, a schedule that falls
     from there to zero, wherever a schedule is taken; and ``noise_type`` with ``noise_std`` for the action noise.
-
-    Args:
-        algorithm: The class.
-        hyperparams: Plain values by name.
-        action_shape: Shape of a Box action, None if actions are of another kind.
-
-    Returns:
-        Keyword arguments of the constructor.
-
-    Raises:
-        UserError: If a name is unknown or a value of the wrong type or out of range.
     """
     annotations = _annotations(algorithm)
     noisy = "action_noise" in annotations

@@ -19,9 +19,6 @@ class StopOnInterrupt(BaseCallback):
     Use as a context manager around ``learn``. Outside the main thread, where Python allows no signal handlers,
     nothing changes.
 
-    Args:
-        at_rollout: Whether to wait for the next rollout, as for a checkpoint that can go on.
-
     Attributes:
         wanted: Whether there was a Ctrl-C.
     """

@@ -65,19 +65,7 @@ def train_model(
     video: bool,
     watching: Sequence[VeloraCallback] = (),
 ) -> Outcome:
-    """Train a model and fill its run directory.
-
-    Args:
-        learn: Makes the model learn with a callback, to the end of the run.
-        config: The run.
-        directory: The run directory.
-        curves: Whether to draw learning curves.
-        video: Whether to record a video.
-        watching: More callbacks.
-
-    Returns:
-        What came of it. After Ctrl-C the model and the curves are there, evaluation and video are left out.
-    """
+    """Train a model and fill its run directory."""
     outcome = Outcome()
     model = _learn(learn, config, directory, outcome, watching)
     try:
@@ -141,24 +129,14 @@ def _learn(
 
 
 def save_model(model: BaseAlgorithm, directory: Path) -> None:
-    """Write ``model.zip``, whole or not at all.
-
-    Args:
-        model: The model.
-        directory: The run directory.
-    """
+    """Write ``model.zip``, whole or not at all."""
     partial = directory / "model.partial.zip"
     model.save(partial)
     partial.replace(directory / "model.zip")
 
 
 def draw_learning_curve(directory: Path, title: str) -> None:
-    """Draw ``learning_curve.png`` from a run's CSV files.
-
-    Args:
-        directory: The run directory.
-        title: Stands above the picture.
-    """
+    """Draw ``learning_curve.png`` from a run's CSV files."""
     evaluations = directory / "evaluations.csv"
     figure = learning_curve(
         pd.read_csv(directory / "episodes.csv"), pd.read_csv(evaluations) if evaluations.exists() else None, title

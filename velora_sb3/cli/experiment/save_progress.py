@@ -19,11 +19,6 @@ class SaveProgress(VeloraCallback):
     """Saves the whole run, its replay buffer too, every so many timesteps, on Ctrl-C and at the end.
 
     The newest two stay. A disk that is full does not end training.
-
-    Args:
-        directory: Where to.
-        every_n_timesteps: The timesteps between two.
-        stop: Knows whether there was a Ctrl-C.
     """
 
     def __init__(self, directory: Path, every_n_timesteps: int, stop: StopOnInterrupt) -> None:

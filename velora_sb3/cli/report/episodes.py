@@ -45,19 +45,7 @@ class Played:
 
 
 def play(model: BaseAlgorithm, config: RunConfig, n_episodes: int) -> Played:
-    """Let a model act, with the seeds of the evaluation at the end of training.
-
-    Args:
-        model: The model.
-        config: The run it is from.
-        n_episodes: Number of episodes.
-
-    Returns:
-        What it did.
-
-    Raises:
-        UserError: If the environment cannot be made, or lacks masks that the model needs.
-    """
+    """Let a model act, with the seeds of the evaluation at the end of training."""
     env = open_env(config.env)
     try:
         check_masks(type(model), env, config.env)

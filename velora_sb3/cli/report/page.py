@@ -38,38 +38,20 @@ class Page:
     _pictures: int = 0
 
     def section(self, title: str) -> None:
-        """Start a section.
-
-        Args:
-            title: Its heading.
-        """
+        """Start a section."""
         self._pieces.append(f"<h2>{escape(title)}</h2>")
 
     def text(self, text: str) -> None:
-        """Add a paragraph.
-
-        Args:
-            text: The text.
-        """
+        """Add a paragraph."""
         self._pieces.append(f"<p>{escape(text)}</p>")
 
     def lacks(self, text: str) -> None:
-        """Add a paragraph about something missing.
-
-        Args:
-            text: What is missing, and why.
-        """
+        """Add a paragraph about something missing."""
         self.missing.append(text)
         self._pieces.append(f'<p class="missing">{escape(text)}</p>')
 
     def table(self, rows: Iterable[Sequence[str]], head: Sequence[str] = (), numbers: bool = False) -> None:
-        """Add a table; the first column of one without a head is a heading itself.
-
-        Args:
-            rows: Cells by row.
-            head: The headings.
-            numbers: Whether all columns but the first stand to the right.
-        """
+        """Add a table; the first column of one without a head is a heading itself."""
         first = "td" if head else "th"
         lines = [_row(row, first) for row in rows]
         header = f"<thead>{_row(head, 'th', 'th')}</thead>" if head else ""
@@ -77,12 +59,7 @@ class Page:
         self._pieces.append(f'<div class="scroll"><table{kind}>{header}<tbody>{"".join(lines)}</tbody></table></div>')
 
     def plot(self, figure: Figure, description: str) -> None:
-        """Add a matplotlib figure as vector graphics whose black follows the page's colour scheme.
-
-        Args:
-            figure: The figure.
-            description: What it shows: the caption, and what a screen reader says.
-        """
+        """Add a matplotlib figure as vector graphics whose black follows the page's colour scheme."""
         self._pictures += 1
         picture = _svg(figure, f"plot{self._pictures}", description)
         caption = f"<figcaption>{escape(description)}</figcaption>"
@@ -106,24 +83,12 @@ class Page:
         self._pieces.append(f'<figure><div class="stills">{"".join(images)}</div>{caption}</figure>')
 
     def video(self, content: bytes, description: str) -> None:
-        """Add a video.
-
-        Args:
-            content: An ``.mp4`` file's.
-            description: The caption.
-        """
+        """Add a video."""
         tag = f'<video controls muted loop playsinline preload="auto" src="{_data("video/mp4", content)}"></video>'
         self._pieces.append(f"<figure>{tag}<figcaption>{escape(description)}</figcaption></figure>")
 
     def html(self, footer: str) -> str:
-        """The whole page.
-
-        Args:
-            footer: The last line.
-
-        Returns:
-            A document that needs no other file.
-        """
+        """The whole page."""
         css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
         facts = "".join(
             f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"

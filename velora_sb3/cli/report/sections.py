@@ -29,15 +29,7 @@ MOST_ROWS = 40
 
 
 def write_page(directory: Path, n_episodes: int) -> Page:
-    """Gather what a run directory has to tell. Whatever fails is named on the page.
-
-    Args:
-        directory: The run directory.
-        n_episodes: Episodes to play with the saved model.
-
-    Returns:
-        The page.
-    """
+    """Gather what a run directory has to tell. Whatever fails is named on the page."""
     config, no_config = _attempt(lambda: _config(directory), directory)
     model: BaseAlgorithm | None = None
     no_model: str | None = "model.zip could not be loaded: that takes the config.json"
