@@ -229,7 +229,7 @@ def test_a_with_block_ends_the_video_of_a_training_that_was_cut_short(tmp_path):
         model.learn(64, callback=[record, CallsAt(30, interrupt)])
     assert files(record) == ["Counting-episode-1.mp4", "Counting-episode-2.mp4"]
     assert shown(record.videos[1]) == [(0, 1, step) for step in range(11)]
-    assert record.cut_short
+    assert record.interrupted
 
 
 def test_what_was_left_open_is_closed_when_training_starts_again(tmp_path):
@@ -240,7 +240,7 @@ def test_what_was_left_open_is_closed_when_training_starts_again(tmp_path):
     model.learn(8, callback=record)
     assert [path.name for path in record.videos] == ["Counting-episode-2.mp4", "Counting_final-episode-0.mp4"]
     assert len(shown(record.videos[0])) == 11
-    assert not record.cut_short
+    assert not record.interrupted
 
 
 def test_a_callback_that_is_dropped_leaves_a_whole_file(tmp_path):

@@ -72,7 +72,7 @@ class ProgressBar(VeloraCallback):
         return True
 
     def _on_end(self) -> None:
-        if not self.cut_short:
+        if not self.interrupted:
             self._draw()
         self.close()
 

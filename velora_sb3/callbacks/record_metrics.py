@@ -163,7 +163,7 @@ class RecordMetrics(VeloraCallback):
         self._losses.update(self.logger.name_to_value)
         if self._losses in self.logger.output_formats:
             self.logger.output_formats.remove(self._losses)
-        if self.cut_short:
+        if self.interrupted:
             status = INTERRUPTED
         else:
             status = FINISHED if self.model.num_timesteps >= self._total else STOPPED_EARLY

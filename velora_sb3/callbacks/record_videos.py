@@ -16,7 +16,7 @@ from velora_sb3._headless import prepare_rendering
 from velora_sb3._optional import install_line, missing_modules
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.naming import env_name
-from velora_sb3.callbacks.base.preserve_rng import undisturbed
+from velora_sb3.callbacks.base.preserve_rng import preserve_rng
 from velora_sb3.video.record_episode import MAX_FRAMES, first_line, frames_per_second, record_episode
 from velora_sb3.video.rendering_env import EnvFn, copy_normalization, open_video_env
 from velora_sb3.video.writer import VideoWriter, picture
@@ -126,7 +126,7 @@ class RecordVideos(VeloraCallback):
         follows_rollouts = isinstance(self.model, (OnPolicyAlgorithm, OffPolicyAlgorithm))
         self._live = follows_rollouts and self.training_env.render_mode == "rgb_array"
         self._fps = frames_per_second(self.training_env.get_attr("metadata", 0)[0])
-        with undisturbed(self.model):
+        with preserve_rng(self.model):
             self._try_everything()
         starting = self.num_timesteps == 0
         if starting or self._next is None:
@@ -156,7 +156,7 @@ class RecordVideos(VeloraCallback):
                 else:  # due again, should training go on
                     self._video.discard()
                     self._video, self._next = None, self._number
-        if not self.cut_short:
+        if not self.interrupted:
             self._play("_final-episode-0")
         if self._stage is not None:
             with suppress(Exception):
@@ -258,7 +258,7 @@ class RecordVideos(VeloraCallback):
     def _forgiving(self) -> Iterator[None]:
         """A renderer or an encoder may raise anything: none of it stops training, or changes it."""
         try:
-            with undisturbed(self.model):
+            with preserve_rng(self.model):
                 yield
         except BaseException as error:
             if self._video is not None:

@@ -114,7 +114,7 @@ class StopOnPlateau(VeloraCallback):
     def _on_end(self) -> None:
         self._log.leave()
         came_last = self._log.get(self.monitor) is not None  # in a row after the last step, which nothing judges
-        if not (self._has_come or came_last or self.cut_short):
+        if not (self._has_come or came_last or self.interrupted):
             warnings.warn(f"StopOnPlateau had nothing to judge: {self._log.unknown(self.monitor)}", stacklevel=2)
 
     def _judge(self, value: float, timestep: int) -> None:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-from velora_sb3.callbacks.base.preserve_rng import undisturbed
+from velora_sb3.callbacks.base.preserve_rng import preserve_rng
 
 SAME = 1e-6  # actions that differ by less do not differ
 MOST = 0.95  # a share above which a kind of action is worth a word
@@ -59,7 +59,7 @@ def diagnose_learning(
         raise ValueError(f"n_episodes must be at least 1, got {n_episodes}")
     vec_env = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
     normalizer = None if isinstance(vec_env, VecNormalize) else model.get_vec_normalize_env()
-    with undisturbed(model):
+    with preserve_rng(model):
         returns, actions = _play(model, vec_env, normalizer, n_episodes)
         random, _ = _play(None, vec_env, None, n_episodes)
     findings = _findings(model, returns, random, actions)

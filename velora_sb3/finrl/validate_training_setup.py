@@ -10,7 +10,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from velora_sb3.callbacks.base.preserve_rng import undisturbed
+from velora_sb3.callbacks.base.preserve_rng import preserve_rng
 from velora_sb3.finrl.normalization import normalized_as
 from velora_sb3.memory import StatefulPredictor
 
@@ -40,7 +40,7 @@ def validate_training_setup(
         env = model.get_env()
     if env is None:
         raise ValueError("the model has no environment: pass env")
-    with undisturbed(model):
+    with preserve_rng(model):
         stored = io.BytesIO()
         model.save(stored)
         stored.seek(0)

@@ -34,7 +34,7 @@ def test_a_with_block_ends_what_was_cut_short(model, error):
     with pytest.raises(error), Listener() as listener:
         model.learn(16, callback=[listener, RaiseAt(5, error)])
     assert listener.told_without_steps() == ["start", "end"]
-    assert listener.cut_short
+    assert listener.interrupted
 
 
 def test_an_error_of_the_environment_too(tmp_path):
@@ -58,7 +58,7 @@ def test_a_with_block_around_a_peaceful_run_ends_nothing_twice(model):
         model.learn(16, callback=listener)
         assert listener.told_without_steps() == ["start", "end"]
     assert listener.told_without_steps() == ["start", "end"]
-    assert not listener.cut_short
+    assert not listener.interrupted
 
 
 def test_the_next_start_ends_what_was_cut_short(model, tmp_path):
@@ -195,4 +195,4 @@ def test_children_end_with_a_with_block(model):
         model.learn(48, callback=EveryNTimesteps(12, listener))
         assert listener.told_without_steps() == ["start"]
     assert listener.told_without_steps() == ["start", "end"]
-    assert not listener.cut_short
+    assert not listener.interrupted

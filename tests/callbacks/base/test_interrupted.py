@@ -13,7 +13,7 @@ class Ends(VeloraCallback):
         self.told = []
 
     def _on_end(self):
-        self.told.append(self.cut_short)
+        self.told.append(self.interrupted)
 
 
 def fail():

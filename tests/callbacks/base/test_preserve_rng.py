@@ -5,7 +5,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from velora_sb3.callbacks.base.preserve_rng import undisturbed
+from velora_sb3.callbacks.base.preserve_rng import preserve_rng
 
 
 def draws():
@@ -19,7 +19,7 @@ def test_generators_go_on_as_if_nothing_had_been_drawn(error):
     expected = draws()
     random.setstate(states[0]), np.random.set_state(states[1]), torch.set_rng_state(states[2])
     try:
-        with undisturbed(model):
+        with preserve_rng(model):
             assert draws() == expected
             random.seed(5), np.random.seed(5), torch.manual_seed(5)
             if error is not None:
@@ -33,6 +33,6 @@ def test_generators_go_on_as_if_nothing_had_been_drawn(error):
 def test_the_policy_gets_its_mode_back(mode):
     model = PPO("MlpPolicy", "CartPole-v1", device="cpu")
     model.policy.set_training_mode(mode)
-    with undisturbed(model):
+    with preserve_rng(model):
         model.predict(model.observation_space.sample())
     assert {module.training for module in model.policy.modules()} == {mode}

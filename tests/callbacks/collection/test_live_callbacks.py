@@ -85,7 +85,7 @@ def test_one_that_is_removed_has_the_event_to_its_end_and_is_then_ended():
     run_callback(callbacks, STEPS)
     assert listener.told == ["start", "step", "step", "end"]
     assert ended == [listener.told]  # before the next step
-    assert not listener.cut_short
+    assert not listener.interrupted
 
 
 def test_one_may_remove_itself_and_come_back():

@@ -47,7 +47,7 @@ class VeloraCallback(BaseCallback):
         super().__init__(verbose)
         end_collected()
         self._running = False
-        self.cut_short = False  # whether the end came from elsewhere than from SB3
+        self.interrupted = False  # whether the end came from elsewhere than from SB3
         self._restored: dict[str, Any] | None = None
         self._counter: EpisodeCounter | None = None
         self._heard: int | None = None  # the timestep up to which episodes were taken in; None: it cannot hear of them
@@ -91,7 +91,7 @@ class VeloraCallback(BaseCallback):
         self.n_calls = int(state["n_calls"])
         self._restored = state
 
-    def start_episodes_afresh(self) -> None:
+    def discard_running_episodes(self) -> None:
         """Forget the episodes in flight of a state that was loaded: the environments will be reset."""
         if self._restored is not None:
             finished = self._restored.get("episodes", {}).get("finished")
@@ -147,7 +147,7 @@ class VeloraCallback(BaseCallback):
             self._begin(self.model.num_timesteps)
 
     def _begin(self, heard: int | None) -> None:
-        self._running, self.cut_short = True, False
+        self._running, self.interrupted = True, False
         _RUNNING.add(self)
         self._counter = EpisodeCounter.of(self.model)
         self._heard = heard
@@ -203,7 +203,7 @@ class VeloraCallback(BaseCallback):
         if self._running:
             self._running = False
             _RUNNING.discard(self)
-            self.cut_short = interrupted
+            self.interrupted = interrupted
             self._on_training_end()
 
     def _on_training_end(self) -> None:

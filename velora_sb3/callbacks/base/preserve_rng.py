@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 
 @contextmanager
-def undisturbed(model: BaseAlgorithm) -> Iterator[None]:
+def preserve_rng(model: BaseAlgorithm) -> Iterator[None]:
     """Give back, at the end, the global random generators as they were, and the policy in its mode.
 
     So a policy may act, and an env may be made and stepped, in the middle of training. The environments of training

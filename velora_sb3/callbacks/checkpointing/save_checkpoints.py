@@ -190,7 +190,7 @@ class SaveCheckpoints(VeloraCallback):
         self._save_what_is_due()
 
     def _on_end(self) -> None:
-        if self.cut_short and self.num_timesteps == self._first_step:
+        if self.interrupted and self.num_timesteps == self._first_step:
             return  # something else failed before training began
         self._save_what_is_due()
         if self.parent is None:
@@ -270,7 +270,7 @@ class SaveCheckpoints(VeloraCallback):
             **self._record.summary(),
             "early_stopped": bool(stopped),
             "stop_reason": getattr(stopped[0], "reason", None) if stopped else None,
-            "interrupted": self.cut_short and not stopped and self.num_timesteps < self._total,
+            "interrupted": self.interrupted and not stopped and self.num_timesteps < self._total,
         }
 
     def _episodes(self) -> int | None:

@@ -123,10 +123,10 @@ class HookRounds:
         if self.episodes is not None:
             self._sampled(self.episodes)
 
-    def end(self, cut_short: bool) -> None:
+    def end(self, interrupted: bool) -> None:
         """Training is over."""
         try:
-            if not cut_short:
+            if not interrupted:
                 self._report()
                 left = self._added & set(self._log.name_to_value)
                 if left or self.metrics.is_fresh or self.evaluation_metrics.is_fresh:

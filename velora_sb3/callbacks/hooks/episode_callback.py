@@ -172,7 +172,7 @@ class EpisodeCallback(VeloraCallback):
 
     def _on_end(self) -> None:
         if self._rounds is not None:
-            self._rounds.end(self.cut_short)
+            self._rounds.end(self.interrupted)
 
     # Among each other.
 

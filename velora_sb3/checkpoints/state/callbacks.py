@@ -85,8 +85,8 @@ def restore_callbacks(callback: BaseCallback, states: dict[str, Any], decoder: D
                 setattr(one, key, decoder.decode(value))
         if "own" in state and _tells(one):
             one.load_state_dict(decoder.decode(state["own"]))  # type: ignore[attr-defined]
-        if afresh and hasattr(one, "start_episodes_afresh"):
-            one.start_episodes_afresh()
+        if afresh and hasattr(one, "discard_running_episodes"):
+            one.discard_running_episodes()
         evaluated = getattr(one, "eval_env", None)
         if "eval_env" in state and isinstance(evaluated, VecEnv):
             same = evaluated.num_envs == len(state["eval_env"]["envs"])

@@ -39,7 +39,7 @@ class SaveProgress(VeloraCallback):
             self._save()
 
     def _on_end(self) -> None:
-        if not self.cut_short:
+        if not self.interrupted:
             self._save()
 
     def _save(self) -> None:
