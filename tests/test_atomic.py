@@ -4,7 +4,7 @@ import os
 import pytest
 
 from velora_sb3 import _atomic
-from velora_sb3._atomic import atomic_write, write_json, write_text
+from velora_sb3._atomic import atomic_write, replace_directory, write_json, write_text
 
 
 def test_a_file_takes_its_name_at_the_end_of_the_block(tmp_path):
@@ -52,3 +52,19 @@ def test_what_json_does_not_know_leaves_the_file_alone(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"b": float("nan")})
     assert json.loads(path.read_text(encoding="utf-8")) == {"größe": 1}
+
+
+def test_a_directory_takes_the_place_of_another(tmp_path):
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    replace_directory(tmp_path / "new", tmp_path / "old", tmp_path / "aside")
+    assert (tmp_path / "old" / "file").read_text() == "new"
+    assert (tmp_path / "aside" / "file").read_text() == "old"
+
+
+def test_a_directory_that_cannot_be_replaced_gets_its_name_back(tmp_path):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(FileNotFoundError):
+        replace_directory(tmp_path / "missing", tmp_path / "old", tmp_path / "aside")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]

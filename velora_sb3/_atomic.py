@@ -1,4 +1,4 @@
-"""Files that are complete or absent, whenever the program or the machine dies."""
+"""Atomic writes: after a crash of the program or the machine, a file or a directory is complete or absent."""
 
 from __future__ import annotations
 
@@ -26,14 +26,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def replace(source: Path, target: Path) -> None:
-    """Flush a file, give it its name, and flush the directory."""
+    """Flush a file or a directory, rename it, and flush the directory that it is in."""
     flush(source)
     source.replace(target)
     flush(target.parent)
 
 
+def replace_directory(source: Path, target: Path, aside: Path) -> None:
+    """Rename a directory whose contents are flushed; an old ``target`` moves to ``aside``, and back on failure."""
+    if target.exists():
+        target.rename(aside)
+    try:
+        source.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
+    flush(target.parent)
+
+
 def flush(path: Path) -> None:
-    """Wait until a file or a directory is on the disk."""
+    """Block until a file or a directory is on the disk."""
     if path.is_dir() and os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)

@@ -11,11 +11,11 @@ import pytest
 from velora_sb3 import load_checkpoint, save_checkpoint
 from velora_sb3.checkpoints import (
     CheckpointError,
+    atomic_directory,
     directories,
     finish_saving,
     list_checkpoints,
     newest_checkpoint,
-    whole_directory,
 )
 from velora_sb3.checkpoints.directories import clear_leftovers, recover, remove_directory
 
@@ -29,7 +29,7 @@ def always(_):
 
 
 def test_nothing_is_there_before_all_is(tmp_path):
-    with whole_directory(tmp_path / "a" / "b", always) as place:
+    with atomic_directory(tmp_path / "a" / "b", always) as place:
         (place / "file").write_text("x")
         assert not (tmp_path / "a" / "b").exists()
         assert place.parent == tmp_path / "a"
@@ -39,7 +39,7 @@ def test_nothing_is_there_before_all_is(tmp_path):
 
 def test_an_old_one_stands_until_then_and_gives_way(tmp_path):
     for text in ("old", "new"):
-        with whole_directory(tmp_path / "it", always) as place:
+        with atomic_directory(tmp_path / "it", always) as place:
             (place / f"{text} file").write_text(text)
             assert text == "old" or names(tmp_path / "it") == ["old file"]
     assert names(tmp_path) == ["it"]
@@ -47,11 +47,11 @@ def test_an_old_one_stands_until_then_and_gives_way(tmp_path):
 
 
 def test_an_error_leaves_everything_as_it_was(tmp_path):
-    with whole_directory(tmp_path / "it", always) as place:
+    with atomic_directory(tmp_path / "it", always) as place:
         (place / "file").write_text("old")
 
     def interrupted():
-        with whole_directory(tmp_path / "it", always) as place:
+        with atomic_directory(tmp_path / "it", always) as place:
             (place / "file").write_text("new")
             raise KeyboardInterrupt
 
@@ -72,7 +72,7 @@ def test_what_is_no_checkpoint_is_never_replaced(there, model, tmp_path):
     else:
         path.mkdir()
         (path / ("manifest.json" if there == "another manifest" else "thesis.tex")).write_text("{}")
-    with pytest.raises(CheckpointError, match="exists and is no checkpoint"):
+    with pytest.raises(CheckpointError, match="exists and is not a checkpoint"):
         save_checkpoint(model, path)
     assert path.exists() and not any(name.startswith(".") for name in names(tmp_path))
 
@@ -188,7 +188,7 @@ def test_training_need_not_wait_for_the_disk(model, tmp_path):
 
 
 def test_what_goes_wrong_meanwhile_is_told_by_the_next_one_who_asks(tmp_path):
-    with whole_directory(tmp_path / "it", always, wait=False) as place:
+    with atomic_directory(tmp_path / "it", always, wait=False) as place:
         place.rmdir()  # what the other thread would bring under its name
     assert list_checkpoints(tmp_path) == []  # waits, but it is not for those who read to tell
     with pytest.raises(CheckpointError, match="it could not be written"):
@@ -198,7 +198,7 @@ def test_what_goes_wrong_meanwhile_is_told_by_the_next_one_who_asks(tmp_path):
 
 
 def test_an_earlier_failure_does_not_keep_the_next_one_from_being_saved(model, tmp_path):
-    with whole_directory(tmp_path / "it", always, wait=False) as place:
+    with atomic_directory(tmp_path / "it", always, wait=False) as place:
         place.rmdir()
     with pytest.warns(RuntimeWarning, match="an earlier checkpoint, .*it could not be written"):
         assert save_checkpoint(model, tmp_path / "next", on_error="warn") == tmp_path / "next"
@@ -207,10 +207,10 @@ def test_an_earlier_failure_does_not_keep_the_next_one_from_being_saved(model, t
 def test_a_process_that_ends_can_still_save(tmp_path):
     program = f"""
 import atexit, pathlib
-from velora_sb3.checkpoints import whole_directory
+from velora_sb3.checkpoints import atomic_directory
 
 def save():
-    with whole_directory(pathlib.Path({str(tmp_path / "it")!r}), lambda path: True) as place:
+    with atomic_directory(pathlib.Path({str(tmp_path / "it")!r}), lambda path: True) as place:
         (place / "file").write_bytes(bytes(10))
 
 atexit.register(save)
@@ -222,8 +222,8 @@ atexit.register(save)
 def test_a_process_that_ends_waits_for_what_it_saves(tmp_path):
     program = f"""
 import pathlib
-from velora_sb3.checkpoints import whole_directory
-with whole_directory(pathlib.Path({str(tmp_path / "it")!r}), lambda path: True, wait=False) as place:
+from velora_sb3.checkpoints import atomic_directory
+with atomic_directory(pathlib.Path({str(tmp_path / "it")!r}), lambda path: True, wait=False) as place:
     (place / "file").write_bytes(bytes(10**7))
 """
     subprocess.run([sys.executable, "-c", program], check=True)

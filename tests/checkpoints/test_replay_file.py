@@ -59,8 +59,8 @@ def test_files_that_do_not_fit(tmp_path):
     save_file({"rewards": np.zeros(3)}, tmp_path / "foreign")
     save_replay_buffer(small_model("Pendulum-v1").learn(30), tmp_path / "pendulum")
     for name, message in (
-        ("text", "no sound file"),
-        ("foreign", "no sound file"),
+        ("text", "not a saved replay buffer"),
+        ("foreign", "not a saved replay buffer"),
         ("pendulum", "actions|observations"),
     ):
         with pytest.raises(CheckpointError, match=message) as error:

@@ -1,6 +1,6 @@
 """Checkpoints that survive a kill, go on to the last bit, and never run code."""
 
-from velora_sb3.checkpoints.directories import finish_saving, whole_directory
+from velora_sb3.checkpoints.directories import atomic_directory, finish_saving
 from velora_sb3.checkpoints.format.allow_list import register
 from velora_sb3.checkpoints.format.errors import CheckpointError
 from velora_sb3.checkpoints.load import load_checkpoint
@@ -17,6 +17,7 @@ from velora_sb3.checkpoints.save import save_checkpoint, write_checkpoint
 
 __all__ = [
     "CheckpointError",
+    "atomic_directory",
     "best_checkpoints",
     "finish_saving",
     "keep_best",
@@ -29,6 +30,5 @@ __all__ = [
     "resume_training",
     "save_checkpoint",
     "save_replay_buffer",
-    "whole_directory",
     "write_checkpoint",
 ]

@@ -1,4 +1,8 @@
-"""Directories that are there whole or not at all, whenever the program or the machine dies."""
+"""Directories that are complete or absent, even if the program or the machine dies while they are written.
+
+Each is written under a hidden name ``.<name>.<state>-<host>-<process>-<random>``, flushed, and renamed. The hidden name
+tells what a killed process left behind, so the next one can restore or remove it.
+"""
 
 from __future__ import annotations
 
@@ -12,61 +16,62 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from velora_sb3._atomic import flush, replace, replace_directory
 from velora_sb3.checkpoints.format.errors import CheckpointError
 
 _HOST = socket.gethostname().replace(".", "_")
-_in_use: set[str] = set()  # marks of this process
+_in_use: set[str] = set()  # suffixes of this process's hidden names
 
 
 @contextmanager
-def whole_directory(
+def atomic_directory(
     path: Path, may_replace: Callable[[Path], bool], wait: bool = True, last: Callable[[Path], None] | None = None
 ) -> Iterator[Path]:
-    """A directory that appears under its name once everything in it is on the disk.
+    """A directory that takes its name once everything in it is on the disk.
 
-    It is written beside its place, flushed, and renamed at the end of the block. What had that name stands until then.
-    If the block raises, nothing changes.
+    It is written under a hidden name, flushed, and renamed at the end of the block. A directory that already has the
+    name stays until then. If the block raises, nothing changes.
 
     Args:
         path: The directory. Parents are created.
-        may_replace: Whether a directory that is there may give way.
-        wait: Whether to wait for the disk at the end of the block. Otherwise another thread does, and
-            :func:`finish_saving` tells whether it went well.
-        last: What else is to be written when all else is, by the thread that waits for the disk.
+        may_replace: Whether an existing directory may be replaced.
+        wait: Whether to block until the directory is on the disk. Otherwise a thread finishes the write, and
+            :func:`finish_saving` raises if that failed.
+        last: Writes the files that depend on all others, in that thread.
 
     Yields:
-        Where to write.
+        The directory to write to.
 
     Raises:
-        CheckpointError: If there is something at the path that must stay, or nobody has asked yet what became of
-            an earlier one and it failed.
-        OSError: If the disk is full, or for another reason.
+        CheckpointError: If the path exists and may not be replaced, or an earlier background write failed and the
+            failure has not been raised yet.
+        OSError: If the directory cannot be written, for example because the disk is full.
     """
     finish_saving()
     path = path.absolute()
     if path.is_symlink() or (path.exists() and not (path.is_dir() and may_replace(path))):
-        raise CheckpointError(f"{path} exists and is no checkpoint: choose another path, or move it away")
+        raise CheckpointError(f"{path} exists and is not a checkpoint: choose another path, or move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path.parent)
-    committing = _Committing(path, last)
+    write = _Write(path, last)
     try:
-        committing.partial.mkdir()
-        yield committing.partial
+        write.partial.mkdir()
+        yield write.partial
     except BaseException:
-        committing.undo()
+        write.discard()
         raise
     if wait:
-        committing.commit_now()
+        write.commit(_map_in_threads)
     else:
-        _pending.append(committing)
-        committing.start()
+        _pending.append(write)
+        write.start()
 
 
 def finish_saving() -> None:
-    """Wait until everything that was saved is on the disk.
+    """Block until every background write is on the disk.
 
     Raises:
-        CheckpointError: If something could not be written; what had its name stands.
+        CheckpointError: If one failed. The directory that it was to replace is unchanged.
     """
     wait_for_disk()
     if _failed:
@@ -74,89 +79,78 @@ def finish_saving() -> None:
 
 
 def wait_for_disk() -> None:
-    """Wait, and leave it to :func:`finish_saving` to tell what went wrong."""
+    """Block like :func:`finish_saving`, but leave raising errors to it."""
     while _pending:
-        committing = _pending.pop(0)
-        committing.join()
-        if committing.error is not None:
-            error = CheckpointError(f"{committing.path} could not be written ({committing.error})")
-            error.__cause__ = committing.error
+        write = _pending.pop(0)
+        write.join()
+        if write.error is not None:
+            error = CheckpointError(f"{write.path} could not be written ({write.error})")
+            error.__cause__ = write.error
             _failed.append(error)
 
 
-class _Committing(threading.Thread):
-    """Brings a directory to the disk and under its name."""
+class _Write(threading.Thread):
+    """One directory on its way to the disk; a thread only if nobody waits for it."""
 
     def __init__(self, path: Path, last: Callable[[Path], None] | None) -> None:
         super().__init__(name=f"saving {path.name}")
-        self.path, self._last, self._mark = path, last, _new_mark()
-        self.partial, self._replaced = (_hidden(path, state, self._mark) for state in ("partial", "replaced"))
+        self.path, self._last, self._suffix = path, last, _new_suffix()
+        self.partial, self._replaced = (_hidden(path, state, self._suffix) for state in ("partial", "replaced"))
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """In a thread of its own, also while the program ends: no other threads can be started then."""
+        """Commit, in one thread: while the program exits no others can be started."""
         try:
             self.commit(map)
         except BaseException as error:
             self.error = error
-
-    def commit_now(self) -> None:
-        """With as many threads as there are files: together they wait for the disk once."""
-        self.commit(_in_threads)
 
     def commit(self, each: Callable[..., Iterable[None]]) -> None:
         """Flush everything, then rename."""
         try:
             if self._last is not None:
                 self._last(self.partial)
-            list(each(_flush, [self.partial, *self.partial.rglob("*")]))
-            if self.path.exists():
-                self.path.rename(self._replaced)
-            try:
-                self.partial.rename(self.path)
-            except OSError:
-                if self._replaced.exists():
-                    self._replaced.rename(self.path)
-                raise
+            list(each(flush, [self.partial, *self.partial.rglob("*")]))
+            replace_directory(self.partial, self.path, self._replaced)
         except BaseException:
-            self.undo()
+            self.discard()
             raise
-        _flush(self.path.parent)
         shutil.rmtree(self._replaced, ignore_errors=True)
-        _in_use.discard(self._mark)
+        _in_use.discard(self._suffix)
 
-    def undo(self) -> None:
-        """Leave nothing behind."""
+    def discard(self) -> None:
+        """Remove what was written."""
         shutil.rmtree(self.partial, ignore_errors=True)
-        _in_use.discard(self._mark)
+        _in_use.discard(self._suffix)
 
 
-def _in_threads(function: Callable[[Path], None], paths: Iterable[Path]) -> list[None]:
+def _map_in_threads(function: Callable[[Path], None], paths: Iterable[Path]) -> list[None]:
+    """Flush in parallel, so the disk can merge the work."""
     try:
         with ThreadPoolExecutor() as pool:
             return list(pool.map(function, paths))
-    except RuntimeError:  # while the program ends no threads can be started
+    except RuntimeError:  # no threads can be started while the program exits
         return list(map(function, paths))
 
 
-_pending: list[_Committing] = []
+_pending: list[_Write] = []
 _failed: list[CheckpointError] = []
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a checkpoint. If the program dies meanwhile, half of it is never taken for one."""
-    mark = _new_mark()
-    going = _hidden(path, "removed", mark)
-    path.rename(going)
-    shutil.rmtree(going, ignore_errors=True)
-    _in_use.discard(mark)
+    """Remove a checkpoint. It is hidden first: a crash never leaves half of it under its name."""
+    suffix = _new_suffix()
+    hidden = _hidden(path, "removed", suffix)
+    replace(path, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+    _in_use.discard(suffix)
 
 
 def recover(directory: Path) -> None:
-    """Give a directory its name back, if a process was killed between taking it away and giving it to the new one."""
+    """Restore directories whose process was killed between hiding the old one and naming the new one."""
     for left, name, state in _leftovers(directory):
         if state == "replaced" and not (directory / name).exists():
-            left.rename(directory / name)
+            replace(left, directory / name)
 
 
 def clear_leftovers(directory: Path) -> None:
@@ -166,35 +160,35 @@ def clear_leftovers(directory: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _hidden(path: Path, state: str, mark: str) -> Path:
-    return path.with_name(f".{path.name}.{state}-{mark}")
+def _hidden(path: Path, state: str, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{state}-{suffix}")
 
 
-def _new_mark() -> str:
-    """Tells the directories of this process from what a killed one left."""
-    mark = f"{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    _in_use.add(mark)
-    return mark
+def _new_suffix() -> str:
+    """A suffix that tells this process's directories from those that a killed one left."""
+    suffix = f"{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    _in_use.add(suffix)
+    return suffix
 
 
 def _leftovers(directory: Path) -> list[tuple[Path, str, str]]:
-    """Directories of processes that are no more, with the names and states of what they were to be."""
+    """Hidden directories of dead processes, each with the name it was written for and its state."""
     found = []
     for left in directory.glob(f".*.*-{_HOST}-*-*"):
         name, _, rest = left.name.removeprefix(".").rpartition(".")
-        state, _, mark = rest.partition("-")
-        process = mark.removeprefix(f"{_HOST}-").partition("-")[0]
+        state, _, suffix = rest.partition("-")
+        process = suffix.removeprefix(f"{_HOST}-").partition("-")[0]
         known = state in ("partial", "replaced", "removed") and process.isdigit()
-        if known and mark not in _in_use and not _is_alive(int(process)):
+        if known and suffix not in _in_use and not _is_alive(int(process)):
             found.append((left, name, state))
     return found
 
 
 def _is_alive(process: int) -> bool:
     if process == os.getpid():
-        return False  # an earlier one of that number: this one knows its own
+        return False  # an earlier process of the same number: this one's suffixes are in _in_use
     if os.name == "nt":
-        return True  # a signal would end it
+        return True  # os.kill would end it
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -202,13 +196,3 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def _flush(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

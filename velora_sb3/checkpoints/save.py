@@ -18,7 +18,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from velora_sb3.checkpoints.directories import finish_saving, whole_directory
+from velora_sb3.checkpoints.directories import atomic_directory, finish_saving
 from velora_sb3.checkpoints.format.encoding import Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
 from velora_sb3.checkpoints.format.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, SCHEMA, write_files, write_manifest
@@ -102,7 +102,7 @@ def save_checkpoint(
     try:
         measured = _measured(model, as_callback(callbacks), metrics)
         last = functools.partial(write_manifest, timesteps=model.num_timesteps, metrics=measured)
-        with whole_directory(path, _is_checkpoint, wait, last) as directory:
+        with atomic_directory(path, _is_checkpoint, wait, last) as directory:
             _write(model, directory, as_callback(callbacks), buffer, set(custom_objects))
     except OSError as error:
         tell(f"the checkpoint {path} could not be written ({error})", error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from velora_sb3._atomic import atomic_write
 from velora_sb3._optional import install_line, missing_modules
 
 if TYPE_CHECKING:
@@ -32,17 +33,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_whole(figure: Figure, target: Path | BinaryIO) -> None:
-    """Write a picture that is there whole or not at all, whenever the program dies."""
+    """Write a picture; a file is complete or absent, even if the program dies."""
     if not isinstance(target, Path):
         figure.savefig(target, format="png")
         return
-    partial = target.with_name(f".{target.stem}.partial{target.suffix}")
-    try:
+    with atomic_write(target) as partial:
         figure.savefig(partial)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def tidy(axes: Axes, x_label: str, y_label: str, title: str = "") -> None:

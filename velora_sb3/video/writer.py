@@ -9,6 +9,8 @@ from types import TracebackType
 
 import numpy as np
 
+from velora_sb3._atomic import replace
+
 DEFAULT_FPS = 30.0
 
 
@@ -54,7 +56,7 @@ class VideoWriter:
         if not self._partial.exists() or self._partial.stat().st_size == 0:
             self._partial.unlink(missing_ok=True)
             raise OSError(f"the encoder has written nothing to {self._partial}")
-        self._partial.replace(self.path)
+        replace(self._partial, self.path)
 
     def discard(self) -> None:
         """Stop, and leave no file."""

@@ -18,7 +18,7 @@ from velora_sb3.callbacks.base.naming import env_name, short_number
 from velora_sb3.callbacks.checkpointing.checkpoint_files import write_sb3_files, write_whole_run
 from velora_sb3.callbacks.checkpointing.kept_checkpoints import KeptCheckpoints
 from velora_sb3.callbacks.checkpointing.run_record import RunRecord
-from velora_sb3.checkpoints import whole_directory
+from velora_sb3.checkpoints import atomic_directory
 
 CONFIG_FILE = "model_config.json"
 COMPLETED_FILE = "completed.json"
@@ -212,7 +212,7 @@ class SaveCheckpoints(VeloraCallback):
         path, score = self.saves / f"{self._env_name}_{suffix}{stamp}", self._score()
         self._being_written = path, score
         try:
-            with whole_directory(path, lambda _: True) as directory:
+            with atomic_directory(path, lambda _: True) as directory:
                 self._write(directory, score)
             self._kept.add(path, score)
             self._failing = False

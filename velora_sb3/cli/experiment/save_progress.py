@@ -8,7 +8,7 @@ from typing import Any
 
 from velora_sb3.callbacks import VeloraCallback
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
-from velora_sb3.checkpoints import keep_last, whole_directory, write_checkpoint
+from velora_sb3.checkpoints import atomic_directory, keep_last, write_checkpoint
 from velora_sb3.cli.experiment.interrupt import StopOnInterrupt
 
 PROGRESS = "progress"  # below the run directory
@@ -45,7 +45,7 @@ class SaveProgress(VeloraCallback):
     def _save(self) -> None:
         path = self.directory / f"step_{self.num_timesteps}"
         try:
-            with whole_directory(path, lambda _: True) as place:
+            with atomic_directory(path, lambda _: True) as place:
                 write_checkpoint(self.model, place, callbacks=self.locals["callback"], quiet=True)
             keep_last(self.directory, KEPT)
             self._failing = False
