@@ -47,7 +47,7 @@ def test_a_buffer_smaller_than_a_window_is_refused_before_learning():
 
 
 def test_an_algorithm_without_memory_refuses_a_policy_that_remembers(tmp_path):
-    with pytest.raises(ValueError, match="SAC carries no memory from step to step: use RecurrentSAC"):
+    with pytest.raises(ValueError, match="SAC has no memory between steps.*: use RecurrentSAC"):
         SAC("LiquidPolicy", "Pendulum-v1", policy_kwargs={"recurrent": True})
     make_model(RecurrentSAC).save(tmp_path / "model")
     with pytest.raises(ValueError, match="use RecurrentSAC"):
@@ -126,7 +126,7 @@ def test_calls_that_forget_the_state_are_warned_of_once(algorithm):
     model = small(algorithm)
     observation = model.observation_space.sample()[None]
     model.predict(observation)
-    with pytest.warns(UserWarning, match="this policy remembers.*StatefulPredictor"):
+    with pytest.warns(UserWarning, match="this policy is recurrent.*StatefulPredictor"):
         model.predict(observation)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

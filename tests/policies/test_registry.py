@@ -47,7 +47,7 @@ def test_each_algorithm_has_a_dict_of_its_own():
 
 def test_a_foreign_policy_under_the_alias_is_an_error_and_stays(monkeypatch):
     monkeypatch.setattr(PPO, "policy_aliases", {**PPO.policy_aliases, ALIAS: ActorCriticPolicy})
-    with pytest.raises(ValueError, match="PPO knows 'LiquidPolicy' already, as stable_baselines3.common.policies"):
+    with pytest.raises(ValueError, match="PPO already has an alias 'LiquidPolicy', stable_baselines3.common.policies"):
         register()
     assert PPO.policy_aliases[ALIAS] is ActorCriticPolicy
 

@@ -1,6 +1,7 @@
 """Liquid policies: SB3's own policy classes with a liquid network in front of their heads."""
 
 from velora_sb3.policies.actor_critic import LiquidActorCriticPolicy
+from velora_sb3.policies.algorithm_check import ALIAS, policy_for
 from velora_sb3.policies.ars import LiquidARSPolicy
 from velora_sb3.policies.crossq import LiquidCrossQPolicy
 from velora_sb3.policies.dqn import LiquidDQNPolicy
@@ -15,7 +16,7 @@ from velora_sb3.policies.recurrent_actor_critic import (
     LiquidRecurrentActorCriticPolicy,
     LiquidRecurrentMaskableActorCriticPolicy,
 )
-from velora_sb3.policies.registry import ALIAS, POLICIES, policy_for, register
+from velora_sb3.policies.registry import POLICIES, register
 from velora_sb3.policies.sac import LiquidSACPolicy
 from velora_sb3.policies.td3 import LiquidTD3Policy
 from velora_sb3.policies.tqc import LiquidTQCPolicy

@@ -1,52 +1,67 @@
-"""Does a policy class belong to the algorithm that is building it?"""
+"""Which algorithm a policy class belongs to, and which algorithm is building it."""
 
 from __future__ import annotations
 
-import inspect
+import sys
+from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+
+ALIAS = "LiquidPolicy"
 
 
-def check_algorithm(policy_class: type, recurrent: bool = False) -> None:
-    """Raise ``TypeError`` if a known algorithm is building a policy of another family.
-
-    SB3 hands a policy everything but the algorithm, and a policy of the wrong family fails only later, with an
-    error about something else. So the algorithm is looked up among the callers. A policy built by nobody's
-    algorithm (``policy.load``) or by one that is not in the table is let through.
+def policy_for(algorithm: type[BaseAlgorithm]) -> type[BasePolicy] | None:
+    """The class behind an algorithm's alias ``"LiquidPolicy"``.
 
     Args:
-        policy_class: The policy being built.
-        recurrent: Whether it expects its algorithm to carry a memory.
+        algorithm: An algorithm class.
+
+    Returns:
+        The policy class; None if neither the algorithm nor a class that it derives from knows the alias.
+    """
+    for parent in algorithm.__mro__:
+        policy: type[BasePolicy] | None = vars(parent).get("policy_aliases", {}).get(ALIAS)
+        if policy is not None:
+            return policy
+    return None
+
+
+def check_algorithm(algorithm: BaseAlgorithm, recurrent: bool = False) -> None:
+    """Check that an algorithm's policy class is of the algorithm's family.
+
+    SB3 builds a policy of another family without complaint and fails later, with an error about something else.
+
+    Args:
+        algorithm: The algorithm. One without the alias ``"LiquidPolicy"`` takes any policy.
+        recurrent: Whether the policy needs an algorithm that carries its memory from step to step.
 
     Raises:
-        TypeError: Naming the right class.
-        ValueError: If a policy that remembers is built by an algorithm that does not carry its memory.
+        TypeError: If the class belongs to another algorithm, naming the right one.
+        ValueError: If the policy is recurrent and the algorithm is not.
     """
-    from velora_sb3.policies.registry import policy_for
-
-    algorithm = building_algorithm(policy_class)
-    if algorithm is None:
+    name, policy_class, expected = type(algorithm).__name__, algorithm.policy_class, policy_for(type(algorithm))
+    if expected is None:
         return
-    expected = policy_for(type(algorithm))
-    if expected is not None and not issubclass(policy_class, expected):
+    if not issubclass(policy_class, expected):
         raise TypeError(
-            f"{policy_class.__name__} is not a policy for {type(algorithm).__name__}: "
-            f"use {expected.__module__.rpartition('.')[0]}.{expected.__name__}, or the alias 'LiquidPolicy'"
+            f"{policy_class.__name__} is not a policy for {name}: "
+            f"use {expected.__module__.rpartition('.')[0]}.{expected.__name__}, or the alias {ALIAS!r}"
         )
-
-    if expected is not None and recurrent and not getattr(algorithm, "carries_memory", False):
-        name = type(algorithm).__name__
-        raise ValueError(
-            f"{name} carries no memory from step to step: use Recurrent{name}, which sets recurrent=True itself"
-        )
+    if recurrent and not getattr(algorithm, "carries_memory", False):
+        raise ValueError(f"{name} has no memory between steps, and its policy is recurrent: use Recurrent{name}")
 
 
-def building_algorithm(policy_class: type) -> BaseAlgorithm | None:
-    """The algorithm that is building a policy."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, BaseAlgorithm) and getattr(caller, "policy_class", None) is policy_class:
-            return caller
+def building_algorithm(policy: BasePolicy) -> BaseAlgorithm | None:
+    """The algorithm that is building a policy; None if it is built otherwise, as by ``policy.load``.
+
+    Recurrent algorithms check their policy class themselves. SB3's own give a policy its spaces, a schedule and
+    ``policy_kwargs``; none of these leads back to the algorithm, and no hook runs between the choice of the class and
+    its constructor. So this looks at whoever called the constructor.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_locals.get("self") is policy:  # constructors of subclasses
         frame = frame.f_back
-    return None
+    caller = None if frame is None else frame.f_locals.get("self")
+    builds_its_own = isinstance(caller, BaseAlgorithm) and getattr(caller, "policy_class", None) is type(policy)
+    return caller if builds_its_own else None

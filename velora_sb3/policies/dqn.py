@@ -20,6 +20,5 @@ class LiquidDQNPolicy(RecurrentPolicyMixin, DQNPolicy):
     acting_network = "q_net"
 
     def make_q_net(self) -> QNetwork:
-        """As SB3's, of a network that takes windows."""
-        arguments = self._update_features_extractor(self.net_args, features_extractor=None)
-        return _QNetwork(**arguments).to(self.device)
+        """SB3's Q-network, which also takes windows and states."""
+        return self._make_network(_QNetwork, self.net_args)

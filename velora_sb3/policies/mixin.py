@@ -11,7 +11,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from velora_sb3._validation import check_integer
 from velora_sb3.memory import LiquidExtractor
-from velora_sb3.policies.algorithm_check import check_algorithm
+from velora_sb3.policies.algorithm_check import building_algorithm, check_algorithm
 from velora_sb3.policies.normalization_check import check_normalization
 
 # The plain keyword arguments of LiquidExtractor that a policy takes as its own.
@@ -35,7 +35,9 @@ class LiquidPolicyMixin:
     liquid_arguments: tuple[str, ...] = LIQUID_ARGUMENTS
 
     def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
-        check_algorithm(type(self), bool(kwargs.get("recurrent", False)))
+        algorithm = building_algorithm(self)  # type: ignore[arg-type]
+        if algorithm is not None:
+            check_algorithm(algorithm, bool(kwargs.get("recurrent", False)))
         accepted = self._accepted_arguments()
         choices = sorted(accepted - {"lr_schedule", "recurrent"})  # those two are the algorithm's to pass
         for name in kwargs:
@@ -49,8 +51,10 @@ class LiquidPolicyMixin:
             check_integer(name, chosen[name])
         self._chosen = set(chosen)
         self._given = {**self.defaults, **chosen}
-        for_extractor = self._given.get("features_extractor_kwargs", {})
-        check_normalization(type(self), {"timespans_key": "timespans", **for_extractor, **self._given}["timespans_key"])
+        if algorithm is not None:
+            extractor_kwargs = self._given.get("features_extractor_kwargs", {})
+            settings = {"timespans_key": "timespans", **extractor_kwargs, **self._given}
+            check_normalization(algorithm, settings["timespans_key"])
         arguments = self._to_sb3(dict(self._given))
         super().__init__(observation_space, action_space, *args, **arguments)  # type: ignore[call-arg]
         use_fused_adam(self)  # type: ignore[arg-type]

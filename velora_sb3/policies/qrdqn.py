@@ -8,21 +8,19 @@ from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, Seque
 
 
 class _QuantileNetwork(SequenceFeatures, QuantileNetwork):
-    """SB3's ``QuantileNetwork`` that also takes windows and states."""
+    """sb3-contrib's ``QuantileNetwork`` that also takes windows and states."""
 
 
 class LiquidQRDQNPolicy(RecurrentPolicyMixin, QRDQNPolicy):
-    """SB3's ``QRDQNPolicy`` with a liquid features extractor, for QR-DQN and RecurrentQRDQN.
+    """sb3-contrib's ``QRDQNPolicy`` with a liquid features extractor, for QR-DQN and RecurrentQRDQN.
 
     Takes every argument of ``QRDQNPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
 
-    # Every update compares each quantile with each, for 512 rows: 200 of them, the default of QR-DQN, take long.
+    # The loss compares every pair of quantiles in each of 512 rows: QR-DQN's default of 200 quantiles is slow.
     recurrent_defaults = {**RecurrentPolicyMixin.recurrent_defaults, "n_quantiles": 25}
     acting_network = "quantile_net"
 
     def make_quantile_net(self) -> QuantileNetwork:
-        """As SB3's, of a network that takes windows."""
-        return _QuantileNetwork(**self._update_features_extractor(self.net_args, features_extractor=None)).to(
-            self.device
-        )
+        """sb3-contrib's quantile network, which also takes windows and states."""
+        return self._make_network(_QuantileNetwork, self.net_args)

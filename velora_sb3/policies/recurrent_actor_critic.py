@@ -14,7 +14,7 @@ from velora_sb3.memory import make_cell
 from velora_sb3.memory.encoder import TimedEncoder
 from velora_sb3.policies.maskable_recurrent_actor_critic import RecurrentMaskableActorCriticPolicy
 from velora_sb3.policies.mixin import pass_on_to_encoder, use_fused_adam
-from velora_sb3.policies.remembering import RememberingPolicyMixin
+from velora_sb3.policies.stateful import StatefulPolicyMixin
 
 CELL_ARGUMENTS = tuple(name for name in inspect.signature(make_cell).parameters if name != "input_size")
 
@@ -70,7 +70,7 @@ class TimelessLinear(nn.Linear):
         return super().forward(features[..., : self.in_features])
 
 
-class LiquidRecurrentMixin(RememberingPolicyMixin, RecurrentActorCriticPolicy):
+class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
     """Put in front of a recurrent policy class of sb3-contrib's kind, it replaces the LSTMs by liquid cells."""
 
     liquid_arguments = (*CELL_ARGUMENTS, "timespans_key")
@@ -124,7 +124,7 @@ class LiquidRecurrentMixin(RememberingPolicyMixin, RecurrentActorCriticPolicy):
         self, observation: Any, state: Any = None, episode_start: Any = None, *args: Any, **kwargs: Any
     ) -> tuple[Any, Any]:
         """As sb3-contrib's; who forgets the state is warned once."""
-        self._warn_if_forgetful(state, episode_start)
+        self._warn_if_stateless(state, episode_start)
         return super().predict(observation, state, episode_start, *args, **kwargs)
 
     def evaluate_actions(self, obs: Any, actions: torch.Tensor, *args: Any, **kwargs: Any) -> Any:

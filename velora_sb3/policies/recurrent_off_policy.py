@@ -1,30 +1,32 @@
-"""Acting with a memory, and networks that take windows: what the off-policy families share."""
+"""What the off-policy families share: acting with a memory, and networks that learn from windows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.preprocessing import preprocess_obs
 
 from velora_sb3.memory import LiquidExtractor, SequenceBatch, StepInput
 from velora_sb3.memory.actions import action_size, encode_actions
-from velora_sb3.policies.remembering import RememberingPolicyMixin
+from velora_sb3.policies.stateful import StatefulPolicyMixin
 
 State = tuple[np.ndarray, ...]
+Network = TypeVar("Network", bound=BaseModel)
 
 
 class SequenceFeatures:
-    """Put in front of one of SB3's actors or critics, it lets steps with a state and windows pass to the extractor."""
+    """A mixin for SB3's actors and critics: their features extractor also takes a step with its state, and windows."""
 
     observation_space: spaces.Space[Any]
     normalize_images: bool
 
     def extract_features(self, obs: Any, features_extractor: Any) -> torch.Tensor:
-        """As SB3's, for observations of any of the four kinds."""
+        """SB3's, for observations, a ``StepInput`` and a ``SequenceBatch``."""
         if isinstance(obs, StepInput | SequenceBatch):
             prepared = obs.map(lambda raw: preprocess_obs(raw, self.observation_space, self.normalize_images))
             features: torch.Tensor = features_extractor(prepared)
@@ -33,11 +35,11 @@ class SequenceFeatures:
         return plain
 
 
-class RecurrentPolicyMixin(RememberingPolicyMixin):
-    """A liquid policy of an off-policy family, which remembers if a recurrent algorithm builds it.
+class RecurrentPolicyMixin(StatefulPolicyMixin):
+    """A liquid policy of an off-policy family; recurrent if a recurrent algorithm builds it.
 
-    ``recurrent=True`` gives the cell the previous action beside the observation, and ``predict`` a state: a tuple of
-    the actor's memory ``(N, S)`` and the previous action ``(N, A)``.
+    With ``recurrent=True`` the cell also sees the previous action, and ``predict`` takes and returns a state: a tuple
+    of the acting network's memory ``(N, S)`` and the previous action ``(N, A)``.
     """
 
     recurrent_defaults: dict[str, Any] = {"net_arch": [64], "readout_units": 64}
@@ -50,7 +52,7 @@ class RecurrentPolicyMixin(RememberingPolicyMixin):
         self._action_size = action_size(action_space) if self.recurrent else 0
         super().__init__(observation_space, action_space, *args, **kwargs)
         if self.recurrent:
-            self.stored_state_size = self._divide_stored_states()
+            self.stored_state_size = self._assign_stored_parts()
 
     @classmethod
     def _accepted_arguments(cls) -> set[str]:
@@ -63,8 +65,16 @@ class RecurrentPolicyMixin(RememberingPolicyMixin):
             translated["features_extractor_kwargs"]["previous_action_size"] = self._action_size
         return translated
 
-    def _divide_stored_states(self) -> int:
-        """Give each network its part of a stored state, and a target network the part of the one that it follows."""
+    def _make_network(
+        self, network_class: type[Network], arguments: dict[str, Any], features_extractor: Any = None
+    ) -> Network:
+        """A network as SB3's policies make theirs, of another class."""
+        policy: Any = self
+        network: Network = network_class(**policy._update_features_extractor(arguments, features_extractor))
+        return network.to(policy.device)
+
+    def _assign_stored_parts(self) -> int:
+        """Give each network, and its target network, its part of a stored state; returns the width of all parts."""
         size, parts = 0, {}
         for name in (self.acting_network, "critic"):
             if not hasattr(self, name):
@@ -81,16 +91,16 @@ class RecurrentPolicyMixin(RememberingPolicyMixin):
     def step_memories(
         self, observation: Any, memories: np.ndarray, previous_actions: np.ndarray, acting_memory: np.ndarray
     ) -> np.ndarray:
-        """The memory of every network after observations: acting never asks the critic, so its memory steps here.
+        """Advance the memory of every network by one observation; acting does not run the critic.
 
         Args:
             observation: A batch of ``N`` observations.
-            memories: Every network's memory before them ``(N, S)``, zero where an episode starts.
+            memories: Memories of all networks before them ``(N, S)``, zero where an episode starts.
             previous_actions: Encoded ``(N, A)``, zero where an episode starts.
             acting_memory: The acting network's memory after them, as ``predict`` returns it.
 
         Returns:
-            Every network's memory after them ``(N, S)``.
+            Memories of all networks after them ``(N, S)``.
         """
         policy: Any = self
         if acting_memory.shape[1] == self.stored_state_size:  # no critic, or one that shares the actor's memory
@@ -103,7 +113,7 @@ class RecurrentPolicyMixin(RememberingPolicyMixin):
         step = StepInput(policy.obs_to_tensor(observation)[0], memory, previous)
         with torch.no_grad():
             policy.critic.extract_features(step, extractor)
-        assert step.next_state is not None  # the extractor has left it there
+        assert step.next_state is not None  # written by the extractor
         return np.concatenate([acting_memory, step.next_state.cpu().numpy()], axis=1)
 
     def predict(
@@ -113,29 +123,29 @@ class RecurrentPolicyMixin(RememberingPolicyMixin):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State | None]:
-        """As SB3's; a recurrent policy also takes and returns its state.
+        """Act; a recurrent policy also takes and returns its state.
 
         Args:
             observation: One observation or a batch.
-            state: What the last call returned; None is the zero state.
-            episode_start: ``(N,)``, true where an episode starts: the memory starts afresh there.
+            state: The state that the last call returned; None is the zero state.
+            episode_start: ``(N,)``, true where an episode starts: the state is reset there.
             deterministic: Whether to act deterministically.
 
         Returns:
-            The action, and the state for the next call (None if the policy does not remember).
+            The action, and the state for the next call (None if the policy is not recurrent).
 
         Raises:
-            ValueError: If the state is not one of this policy's.
+            ValueError: If the state has other shapes than this policy's.
         """
         if not self.recurrent:
             return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]
-        self._warn_if_forgetful(state, episode_start)
+        self._warn_if_stateless(state, episode_start)
         policy: Any = self
         given: Any = observation
         if isinstance(given, tuple):
             raise ValueError(
-                "predict() takes an observation, got a tuple: of what gymnasium's reset() and step() return, the "
-                "observation is the first"
+                "predict() takes an observation, got a tuple: gymnasium's reset() and step() return the observation "
+                "first, pass that alone"
             )
         policy.set_training_mode(False)
         tensors, vectorized = policy.obs_to_tensor(observation)
@@ -143,7 +153,7 @@ class RecurrentPolicyMixin(RememberingPolicyMixin):
         step = self._step_input(tensors, state, episode_start, batch)
         with torch.no_grad():
             chosen = policy._predict(step, deterministic=deterministic)
-        assert step.next_state is not None  # the extractor has left it there
+        assert step.next_state is not None  # written by the extractor
         next_state = (step.next_state.cpu().numpy(), encode_actions(chosen, policy.action_space).cpu().numpy())
         actions = chosen.cpu().numpy().reshape(-1, *policy.action_space.shape)
         if isinstance(policy.action_space, spaces.Box):
@@ -162,8 +172,8 @@ class RecurrentPolicyMixin(RememberingPolicyMixin):
             shapes = [(batch, size) for size in sizes]
             if len(state) != 2 or [np.shape(part) for part in state] != shapes:
                 raise ValueError(
-                    f"the state of this policy is a tuple of two arrays of shapes {shapes[0]} (memory) and {shapes[1]} "
-                    f"(previous action), got {[np.shape(part) for part in state]}: pass what predict returned, or None"
+                    f"state must be two arrays of shapes {shapes[0]} (memory) and {shapes[1]} (previous action), got "
+                    f"shapes {[np.shape(part) for part in state]}: pass the state that predict() returned, or None"
                 )
             memory, previous = (torch.as_tensor(part, dtype=torch.float32, device=policy.device) for part in state)
         if episode_start is not None:

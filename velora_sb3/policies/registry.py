@@ -1,4 +1,4 @@
-"""Which policy class belongs to which algorithm, and the alias that finds it."""
+"""The table of algorithms and policies, and the alias that each algorithm gets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from velora_sb3.policies.actor_critic import LiquidActorCriticPolicy
+from velora_sb3.policies.algorithm_check import ALIAS
 from velora_sb3.policies.ars import LiquidARSPolicy
 from velora_sb3.policies.crossq import LiquidCrossQPolicy
 from velora_sb3.policies.dqn import LiquidDQNPolicy
@@ -18,8 +19,6 @@ from velora_sb3.policies.recurrent_actor_critic import LiquidRecurrentActorCriti
 from velora_sb3.policies.sac import LiquidSACPolicy
 from velora_sb3.policies.td3 import LiquidTD3Policy
 from velora_sb3.policies.tqc import LiquidTQCPolicy
-
-ALIAS = "LiquidPolicy"
 
 POLICIES: dict[type[BaseAlgorithm], type[BasePolicy]] = {
     DDPG: LiquidTD3Policy,
@@ -38,36 +37,20 @@ POLICIES: dict[type[BaseAlgorithm], type[BasePolicy]] = {
 }
 
 
-def policy_for(algorithm: type[BaseAlgorithm]) -> type[BasePolicy] | None:
-    """The policy class of an algorithm or of the nearest known one it derives from.
-
-    Args:
-        algorithm: An algorithm class.
-
-    Returns:
-        The policy class, or None if neither an algorithm of the table nor one with the alias is among its parents.
-    """
-    for parent in algorithm.__mro__:
-        policy: type[BasePolicy] | None = POLICIES.get(parent) or vars(parent).get("policy_aliases", {}).get(ALIAS)
-        if policy is not None:
-            return policy
-    return None
-
-
 def register() -> None:
-    """Let every algorithm know its policy as ``"LiquidPolicy"``. Idempotent.
+    """Register the alias ``"LiquidPolicy"`` with every algorithm of SB3 and sb3-contrib. Idempotent.
 
     Each class gets a dict of its own: DDPG has none and would share TD3's.
 
     Raises:
-        ValueError: If another library holds the alias; its entry is left alone.
+        ValueError: If another library has registered the alias; its entry is left alone.
     """
     for algorithm in POLICIES:
         holder = algorithm.policy_aliases.get(ALIAS)
         if holder is not None and not issubclass(holder, LiquidPolicyMixin):
             raise ValueError(
-                f"{algorithm.__name__} knows {ALIAS!r} already, as {holder.__module__}.{holder.__qualname__}: "
-                f"remove that entry from {algorithm.__name__}.policy_aliases before importing velora_sb3"
+                f"{algorithm.__name__} already has an alias {ALIAS!r}, {holder.__module__}.{holder.__qualname__}: "
+                f"remove it from {algorithm.__name__}.policy_aliases before importing velora_sb3"
             )
     for algorithm, policy in POLICIES.items():
         algorithm.policy_aliases = {**algorithm.policy_aliases, ALIAS: policy}

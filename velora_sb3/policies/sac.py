@@ -25,12 +25,9 @@ class LiquidSACPolicy(RecurrentPolicyMixin, SACPolicy):
     """
 
     def make_actor(self, features_extractor: Any = None) -> Actor:
-        """As SB3's, of a network that takes windows."""
-        arguments = self._update_features_extractor(self.actor_kwargs, features_extractor)
-        return _Actor(**arguments).to(self.device)
+        """SB3's actor, which also takes windows and states."""
+        return self._make_network(_Actor, self.actor_kwargs, features_extractor)
 
     def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
-        """As SB3's, of a network that takes windows."""
-        return _ContinuousCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(
-            self.device
-        )
+        """SB3's critics, which also take windows and states."""
+        return self._make_network(_ContinuousCritic, self.critic_kwargs, features_extractor)

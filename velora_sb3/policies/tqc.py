@@ -10,25 +10,23 @@ from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, Seque
 
 
 class _Actor(SequenceFeatures, Actor):
-    """SB3's ``Actor`` that also takes windows and states."""
+    """sb3-contrib's ``Actor`` that also takes windows and states."""
 
 
 class _Critic(SequenceFeatures, Critic):
-    """SB3's ``Critic`` that also takes windows and states."""
+    """sb3-contrib's ``Critic`` that also takes windows and states."""
 
 
 class LiquidTQCPolicy(RecurrentPolicyMixin, TQCPolicy):
-    """SB3's ``TQCPolicy`` with a liquid features extractor, for TQC and RecurrentTQC.
+    """sb3-contrib's ``TQCPolicy`` with a liquid features extractor, for TQC and RecurrentTQC.
 
     Takes every argument of ``TQCPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
 
     def make_actor(self, features_extractor: Any = None) -> Actor:
-        """As SB3's, of a network that takes windows."""
-        arguments = self._update_features_extractor(self.actor_kwargs, features_extractor)
-        return _Actor(**arguments).to(self.device)
+        """sb3-contrib's actor, which also takes windows and states."""
+        return self._make_network(_Actor, self.actor_kwargs, features_extractor)
 
     def make_critic(self, features_extractor: Any = None) -> Critic:
-        """As SB3's, of a network that takes windows."""
-        arguments = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        return _Critic(**arguments).to(self.device)
+        """sb3-contrib's critics, which also take windows and states."""
+        return self._make_network(_Critic, self.critic_kwargs, features_extractor)

@@ -1,0 +1,27 @@
+"""A warning for code that calls a recurrent policy without its state."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from velora_sb3.policies.mixin import LiquidPolicyMixin
+
+
+class StatefulPolicyMixin(LiquidPolicyMixin):
+    """A liquid policy whose ``predict`` takes and returns a state."""
+
+    _stateless_calls = 0
+    _warned = False
+
+    def _warn_if_stateless(self, state: Any, episode_start: Any) -> None:
+        """Warn at the second call in a row with neither state nor episode start, once per policy."""
+        self._stateless_calls = self._stateless_calls + 1 if state is None and episode_start is None else 0
+        if self._stateless_calls == 2 and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "predict() was called twice in a row without state and episode_start: this policy is recurrent, and "
+                "such a call starts from the zero state. Pass the state that predict() returns, or use "
+                "velora_sb3.StatefulPredictor(model)",
+                stacklevel=4,
+            )
