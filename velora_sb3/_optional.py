@@ -28,6 +28,12 @@ def missing_modules(extra: str) -> list[str]:
     return [module for module in EXTRAS[extra] if find_spec(module) is None]
 
 
+def require(extra: str, user: str) -> None:
+    """Raise ``ImportError`` unless everything that an extra brings is here; ``user`` is who needs it."""
+    if missing := missing_modules(extra):
+        raise ImportError(f"{user} needs {', '.join(missing)}: {install_line(extra)}")
+
+
 def installed_version(package: str) -> str | None:
     """The version of a package."""
     try:

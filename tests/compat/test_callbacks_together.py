@@ -70,6 +70,6 @@ def test_all_together(name, n_envs, kind, tmp_path, monkeypatch):
     assert len(record.videos) > 1
     frames = read_video(record.videos[-1])
     assert (frames != frames[0]).any()
-    assert all(tracker.whereabouts is not None for tracker in trackers)
+    assert all(tracker.location is not None for tracker in trackers)
     assert stopping.reward == pytest.approx(rows["return"].iloc[-1])
     assert not stopping.stopped_early

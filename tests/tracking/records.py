@@ -25,7 +25,7 @@ class Record:
     rows: list[tuple[int, dict]] = field(default_factory=list)  # timestep and values, as they came
     videos: list[tuple[int, bytes]] = field(default_factory=list)
     models: list[tuple[int, str, dict[str, bytes]]] = field(default_factory=list)  # timestep, name, files
-    in_peace: bool | None = None
+    succeeded: bool | None = None
 
     def metric(self, name: str) -> list[tuple[int, float]]:
         return [(step, row[name]) for step, row in self.rows if name in row]
@@ -121,7 +121,7 @@ def _wandb(path: Path) -> Record:
             name = next(alias for alias in message.artifact.aliases if alias != "latest")
             record.models.append((json.loads(message.artifact.metadata)["timesteps"], name, files))
         elif kind == "exit":
-            record.in_peace = message.exit.exit_code == 0
+            record.succeeded = message.exit.exit_code == 0
     return record
 
 

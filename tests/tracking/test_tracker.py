@@ -9,7 +9,7 @@ from tests.tracking.records import read, recording
 from tests.tracking.servers import answering, use_server
 from velora_sb3.tracking import tracker as tracker_module
 from velora_sb3.tracking.tracker import Tracker
-from velora_sb3.tracking.worker_process import LEFT_BEHIND
+from velora_sb3.tracking.worker_process import UNFINISHED
 
 pytest.importorskip("comet_ml")
 pytest.importorskip("wandb")
@@ -26,11 +26,11 @@ CONFIG = {"model": {"lr": 0.5, "layers": [64, 64]}, "seed": None}
 def directory(tmp_path):
     with recording(tmp_path):
         yield tmp_path
-    for left in LEFT_BEHIND:
+    for left in UNFINISHED:
         if left.poll() is None:  # still trying to send; its group is its own
             os.killpg(left.pid, signal.SIGKILL)
             left.wait()
-    LEFT_BEHIND.clear()
+    UNFINISHED.clear()
 
 
 def start(*kinds, online=False):
@@ -74,7 +74,7 @@ def test_everything_reaches_the_disk_in_order_but_what_cannot(directory):
         assert record.metric("a") == [(number * 10, number) for number in range(1500)]
         assert (record.name, record.project, record.tags) == ("a name", "p", {"one", "two"})
         assert record.config == {"model/lr": 0.5, "model/layers": "[64, 64]", "seed": None}
-        assert f"{'comet upload' if kind == 'comet' else 'wandb sync'} {directory}" in run.whereabouts
+        assert f"{'comet upload' if kind == 'comet' else 'wandb sync'} {directory}" in run.location
 
 
 def test_a_server_gets_the_run(directory, monkeypatch):
@@ -95,7 +95,7 @@ def silenced(directory, monkeypatch):
         use_server(server.url, monkeypatch)
         runs = start(*KINDS, online=True)
         log(runs, 1.0, 1)
-        until(lambda: all(run.whereabouts for run in runs.values()))
+        until(lambda: all(run.location for run in runs.values()))
         server.silent.set()
         log(runs, 2.0, 2)
         assert close(runs) < 15
@@ -107,7 +107,7 @@ def test_a_server_that_falls_silent_is_not_waited_for(directory, monkeypatch):
     for run in runs.values():
         (problem,) = run.problems
         assert problem.startswith(server.url)
-        assert "does not answer; what it has not got is in " + str(directory) in problem
+        assert "does not respond; unsent data is in " + str(directory) in problem
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_a_server_that_refuses_the_run_is_done_without(directory, monkeypatch):
         close(runs)
     for kind, run in runs.items():
         (problem,) = run.problems
-        assert problem.endswith("; the run goes to disk")
+        assert problem.endswith("; recording to disk instead")
         assert run.went_offline
         assert read(kind, directory)[-1].metric("a") == [(1, 1.0)]
 
@@ -133,12 +133,12 @@ def test_a_server_that_refuses_the_run_is_done_without(directory, monkeypatch):
 def test_a_start_that_takes_too_long_is_given_up(directory, monkeypatch):
     with answering(500) as server:  # W&B tries again for half a minute
         use_server(server.url, monkeypatch)
-        monkeypatch.setattr(tracker_module, "CLOSING_START_LIMIT_S", 1.0)
+        monkeypatch.setattr(tracker_module, "CLOSING_START_TIMEOUT_S", 1.0)
         runs = start("wandb", online=True)
         log(runs, 1.0, 1)
         until(lambda: server.requests)
         assert close(runs) < 15
-    assert list(runs["wandb"].problems) == ["no answer; the run goes to disk"]
+    assert list(runs["wandb"].problems) == ["the run did not start in time; recording to disk instead"]
     assert read("wandb", directory)[-1].metric("a") == [(1, 1.0)]
 
 
@@ -153,7 +153,7 @@ def test_a_process_that_dies_is_replaced(directory, monkeypatch):
         until(lambda: process.failure)
         log(runs, 2.0, 2)
         close(runs)
-    assert list(runs["wandb"].problems) == ["its process ended; the run goes to disk"]
+    assert list(runs["wandb"].problems) == ["the worker process died; recording to disk instead"]
     assert any(record.metric("a") == [(2, 2.0)] for record in read("wandb", directory))
 
 
@@ -163,7 +163,7 @@ def test_if_nothing_can_be_recorded_it_says_so(directory, monkeypatch):
     log(runs, 1.0, 1)
     close(runs)
     (problem,) = runs["wandb"].problems
-    assert problem.endswith("; nothing more is recorded")
+    assert problem.endswith("; recording has stopped")
     log(runs, 1.0, 2)
 
 
@@ -172,11 +172,11 @@ def test_if_no_process_can_be_started_it_says_so(directory, monkeypatch):
     runs = start("comet")
     close(runs)
     (problem,) = runs["comet"].problems
-    assert problem.startswith("nothing is recorded: FileNotFoundError")
+    assert problem.startswith("nothing is being recorded: FileNotFoundError")
 
 
 def test_what_is_too_much_is_counted_and_training_does_not_wait(directory, monkeypatch):
-    monkeypatch.setattr(tracker_module, "MAX_WAITING", 10)
+    monkeypatch.setattr(tracker_module, "MAX_QUEUED", 10)
     runs = start("wandb")
     started = time.monotonic()
     for number in range(30):  # long before the run has started
@@ -184,6 +184,6 @@ def test_what_is_too_much_is_counted_and_training_does_not_wait(directory, monke
     assert time.monotonic() - started < 0.2
     close(runs)
     assert list(runs["wandb"].problems) == [
-        "20 records are lost: they came faster than they could be recorded",
+        "20 records were dropped: they came faster than they could be recorded",
     ]
     assert read("wandb", directory)[0].metric("a") == [(number, number) for number in range(10)]

@@ -1,4 +1,4 @@
-"""The process that holds a run, from outside."""
+"""The worker process, seen from the training process."""
 
 from __future__ import annotations
 
@@ -14,48 +14,37 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# main() of child.py, without importing velora_sb3 itself: with torch that takes seconds, and hundreds of megabytes.
-PROGRAM = """
-import sys
-sys.path[:] = [path for path in sys.path if path]
-import types
-package = types.ModuleType("velora_sb3")
-package.__path__ = [sys.argv[1]]
-sys.modules["velora_sb3"] = package
-from velora_sb3.tracking.worker import main
-main()
-"""
-
-LEFT_BEHIND: list[subprocess.Popen[bytes]] = []  # still sending when nobody waited any more
+WORKER = Path(__file__).absolute().parent / "worker"  # has a __main__.py: Python runs it by its path, in a zip file too
+UNFINISHED: list[subprocess.Popen[bytes]] = []  # still sending after the time limit
 
 
-class RunProcess:
-    """Starts the process, sends it calls, hears its reports.
+class WorkerProcess:
+    """Starts the process, sends it calls and reads its reports.
 
     Attributes:
-        answered: Set when the run has started, or failed to.
-        failure: Why there is no run, or no longer; None if there is one.
-        problems: What went wrong otherwise.
+        ready: Set once the run has started or failed.
+        failure: Why the run failed; None while it has not.
+        problems: Other errors.
         online: Whether the run is sent to a server.
-        whereabouts: Where the run is to be found, in words.
+        location: Where to find the run: a URL or a path; None before it has started.
     """
 
     def __init__(self, kind: str, online: bool, settings: dict[str, Any]) -> None:
-        self.answered = threading.Event()
+        self.ready = threading.Event()
         self.online = online
         self.failure: str | None = None
         self.problems: deque[str] = deque()
-        self.whereabouts: str | None = None
+        self.location: str | None = None
         self._released = threading.Event()
         self._finished = False
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(Path(__file__).parent.parent)],
+            [sys.executable, str(WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is not for it, and killing it kills what it has started
+            start_new_session=True,  # Ctrl-C does not reach it, and killing the group kills its children
         )
-        threading.Thread(target=self._listen, name=f"velora-{kind}-reports", daemon=True).start()
+        threading.Thread(target=self._read_reports, name=f"velora-{kind}-reports", daemon=True).start()
         self._write(sys.path)
         self._write((kind, online, settings), flush=True)
 
@@ -65,20 +54,20 @@ class RunProcess:
             self._write(call, flush=not more)
         return self.failure is None
 
-    def finish(self, limit_s: float) -> None:
-        """Wait until the run, which has been told to, has ended."""
+    def finish(self, timeout_s: float) -> None:
+        """Wait until the run, after its call of ``finish``, has ended."""
         self._close()
-        if not self._released.wait(limit_s):
-            self.problems.append("it is still being sent, which goes on for a while")
+        if not self._released.wait(timeout_s):
+            self.problems.append(f"the upload has not finished after {timeout_s:.0f} s and continues in the background")
         elif self.failure is not None:
             self.problems.append(f"{self.failure}; the last records may be lost")
         try:
             self._process.wait(5.0 if self._finished else 0.0)
         except subprocess.TimeoutExpired:
-            LEFT_BEHIND.append(self._process)
+            UNFINISHED.append(self._process)
 
     def kill(self, why: str | None = None) -> None:
-        """End the process at once, and what it has started."""
+        """End the process and its children at once."""
         self.failure = self.failure or why
         if self._process.poll() is None:
             if os.name == "posix":
@@ -88,37 +77,37 @@ class RunProcess:
         self._process.wait()
         self._close()
 
-    def _write(self, what: Any, *, flush: bool = False) -> None:
+    def _write(self, message: Any, *, flush: bool = False) -> None:
         assert self._process.stdin is not None
         try:
-            pickle.dump(what, self._process.stdin)
+            pickle.dump(message, self._process.stdin)
             if flush:
                 self._process.stdin.flush()
         except OSError:
-            self._end()
+            self._ended()
 
     def _close(self) -> None:
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()
 
-    def _end(self) -> None:
-        """Nobody is there any more."""
+    def _ended(self) -> None:
+        """The process is gone."""
         if not self._finished:
-            self.failure = self.failure or "its process ended"
-        self.answered.set()
+            self.failure = self.failure or "the worker process died"
+        self.ready.set()
         self._released.set()
 
-    def _listen(self) -> None:
-        """What the thread does: hear reports until there are no more."""
+    def _read_reports(self) -> None:
+        """The thread's work."""
         assert self._process.stdout is not None
         with self._process.stdout as reports:
             for line in reports:
-                self._take(json.loads(line))
-        self._end()
+                self._handle(json.loads(line))
+        self._ended()
 
-    def _take(self, report: dict[str, str]) -> None:
-        self.whereabouts = report.get("whereabouts", self.whereabouts)
+    def _handle(self, report: dict[str, str]) -> None:
+        self.location = report.get("location", self.location)
         if "problem" in report:
             self.problems.append(report["problem"])
         self.failure = report.get("failure", self.failure)
@@ -127,4 +116,4 @@ class RunProcess:
         if self._finished or "released" in report:
             self._released.set()
         if "started" in report:
-            self.answered.set()
+            self.ready.set()

@@ -1,4 +1,4 @@
-"""One more output of SB3's logger."""
+"""SB3's log, sent to a tracker."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Log = Callable[[dict[str, Any], int], None]
 
 
 class TrackingWriter(KVWriter):
-    """Hands every row of SB3's logger to a tracker.
+    """An output format of SB3's logger that sends every row to a tracker.
 
-    Numbers and text are sent as they are, arrays as histograms, images as images. ``None`` is left out, and so are
-    figures, videos and hyperparameters, which belong to SB3's TensorBoard output.
+    Numbers and text are sent unchanged, arrays as histograms, images as images. ``None`` is skipped; so are figures,
+    videos and hyperparameters, which belong to SB3's TensorBoard output.
 
     Args:
-        name: What ``logger.record(..., exclude=name)`` calls this output.
-        log: Takes a row, and the timestep.
+        name: The name of this output in ``logger.record(..., exclude=name)``.
+        log: Called with each row and its timestep.
     """
 
     def __init__(self, name: str, log: Log) -> None:
@@ -28,11 +28,11 @@ class TrackingWriter(KVWriter):
         self._log = log
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Hand on a row.
+        """Send a row.
 
         Args:
-            key_values: The values by name.
-            key_excluded: The outputs that are not to have a value, by its name.
+            key_values: The values by key.
+            key_excluded: The outputs that a value is excluded from, by its key.
             step: The timestep.
         """
         kept = filter_excluded_keys(key_values, key_excluded, self.name)
@@ -42,7 +42,7 @@ class TrackingWriter(KVWriter):
             self._log(row, step)
 
     def close(self) -> None:
-        """Nothing: the run ends with its callback."""
+        """Does nothing: the callback ends the run."""
 
 
 def sendable(value: Any) -> Any:
@@ -53,7 +53,7 @@ def sendable(value: Any) -> Any:
 
     Returns:
         A number or string; a numpy array of numbers for a histogram; ``{"image": array}`` with shape ``(H, W)`` or
-        ``(H, W, C)``; None if it is nothing that could be sent.
+        ``(H, W, C)``; None if it cannot be sent.
     """
     if isinstance(value, Image):
         return _image(value)

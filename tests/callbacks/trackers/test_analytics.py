@@ -307,7 +307,7 @@ def test_callbacks_of_one_name_are_numbered(odd, kind):
 
 
 def test_it_says_where_the_run_is_if_asked_and_the_packages_say_nothing(odd):
-    wheres = [f"{type(callback).__name__}: {callback.whereabouts}" for callback in odd.callbacks.values()]
+    wheres = [f"{type(callback).__name__}: {callback.location}" for callback in odd.callbacks.values()]
     assert odd.printed == [*(callback.info() for callback in odd.callbacks.values()), *wheres]
 
 
@@ -378,7 +378,7 @@ class End(BaseCallback):
         if self.num_timesteps == 45:
             if sys.argv[1] == "SIGINT":
                 os.kill(os.getpid(), signal.SIGINT)
-            while not all(tracker._tracker.whereabouts for tracker in trackers):
+            while not all(tracker._tracker.location for tracker in trackers):
                 time.sleep(0.05)
             time.sleep(0.5)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -403,7 +403,7 @@ def test_a_program_that_is_stopped_leaves_a_whole_run(directory, name):
     for kind in KINDS:
         (record,) = read(kind, directory)
         assert last_update(record) == 40
-    assert read("wandb", directory)[0].in_peace == (name == "SIGINT")
+    assert read("wandb", directory)[0].succeeded == (name == "SIGINT")
 
 
 def have_ended(directory):
@@ -411,7 +411,7 @@ def have_ended(directory):
         records = [record for kind in KINDS for record in read(kind, directory)]
     except (KeyError, zipfile.BadZipFile):  # being written
         return False
-    return len(records) == 2 and records[1].in_peace is not None
+    return len(records) == 2 and records[1].succeeded is not None
 
 
 class Pace(VeloraCallback):
@@ -433,7 +433,7 @@ def test_training_does_not_wait_for_a_server(directory, monkeypatch, server):
         use_server(url, monkeypatch)
         both = [CometAnalytics("project"), WandbAnalytics("project")]
         started = time.monotonic()
-        with pytest.warns(RuntimeWarning, match="does not answer; the run goes to disk") as told:
+        with pytest.warns(RuntimeWarning, match="does not respond; recording to disk instead") as told:
             ppo().learn(400, callback=[*both, pace])
         took = time.monotonic() - started
     assert sorted(str(warning.message).split(":")[0] for warning in told) == ["CometAnalytics", "WandbAnalytics"]

@@ -18,16 +18,17 @@ def test_online_needs_a_key():
 
 def test_without_a_key_it_goes_offline_and_says_so_once(capsys):
     callback = CometAnalytics("project")
-    assert callback.info().endswith("on disk")
-    notice = "CometAnalytics: no API key, so it records on disk; to send it, set COMET_API_KEY or run `comet login`\n"
+    assert callback.info().endswith("to disk")
+    notice = "CometAnalytics: no API key found, recording to disk; to record online, "
+    notice += "set COMET_API_KEY or run `comet login`\n"
     assert capsys.readouterr().out == notice
 
 
 def test_with_a_key_it_goes_online(monkeypatch, capsys):
     monkeypatch.setenv("COMET_API_KEY", "k" * 25)
-    assert CometAnalytics("project").info().endswith("on Comet")
-    assert CometAnalytics("project", online=True).info().endswith("on Comet")
-    assert CometAnalytics("project", online=False).info().endswith("on disk")
+    assert CometAnalytics("project").info().endswith("to Comet")
+    assert CometAnalytics("project", online=True).info().endswith("to Comet")
+    assert CometAnalytics("project", online=False).info().endswith("to disk")
     assert capsys.readouterr().out == ""
 
 
@@ -36,14 +37,14 @@ def test_a_key_from_comets_own_configuration_counts(tmp_path, monkeypatch, place
     path = tmp_path / ".comet.config"
     path.write_text("[comet]\napi_key = abc\n")
     monkeypatch.setenv("COMET_CONFIG", str(tmp_path if place == "directory" else path))
-    assert CometAnalytics("project").info().endswith("on Comet")
+    assert CometAnalytics("project").info().endswith("to Comet")
 
 
 @pytest.mark.parametrize("text", ["[comet]\n", "[comet]\napi_key =\n", "no configuration", "[other]\napi_key = a\n"])
 def test_a_configuration_without_a_key_does_not_count(tmp_path, monkeypatch, text):
     (tmp_path / ".comet.config").write_text(text)
     monkeypatch.setenv("COMET_CONFIG", str(tmp_path))
-    assert CometAnalytics("project").info().endswith("on disk")
+    assert CometAnalytics("project").info().endswith("to disk")
 
 
 @pytest.mark.parametrize("key", ["short", "with-a-hyphen-and-long-enough-for-it", "a" * 51])

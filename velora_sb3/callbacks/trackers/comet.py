@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
+import os
+import uuid
+from pathlib import Path
 from typing import Any
 
 from velora_sb3.callbacks.trackers.analytics import Analytics
-from velora_sb3.tracking.comet_run import api_key_known, new_experiment_key
-from velora_sb3.tracking.tracker import Tracker
 
 
 class CometAnalytics(Analytics):
@@ -14,22 +16,24 @@ class CometAnalytics(Analytics):
 
     Args:
         project_name: Name of the project.
-        experiment_name: Name of the experiment; None for ``<Algorithm>_<EnvName>_<total steps>``. An experiment that
-            is continued keeps its own if this is None.
-        tags: Its tags; None for the names of algorithm and environment, or none if the experiment is continued.
+        experiment_name: Name of the experiment; None for ``<Algorithm>_<EnvName>_<total steps>``. If None, a continued
+            experiment keeps its name.
+        tags: Tags of the experiment; None for the names of the algorithm and the environment. If None, a continued
+            experiment keeps its tags.
         experiment_key: Key of an experiment to continue: 32 to 50 letters and digits.
-        online: True to send it to the server, False to write an archive for ``comet upload``. None sends it if there
-            is an API key.
+        online: True to send the experiment to the server, False to write an archive for ``comet upload``, None to send
+            it if there is an API key.
         checkpoints: Whether to send what a ``SaveCheckpoints`` saves.
-        verbose: 0 for silence, 1 to say what it does and where the experiment is.
+        verbose: 0 for no output, 1 to print where the experiment is recorded.
 
     Raises:
         ImportError: If ``comet_ml`` is missing.
-        ValueError: If ``online`` is True and there is no API key, or the experiment's key has another form.
-        TypeError: If tags are no list of strings.
+        ValueError: If ``online`` is True without an API key, or ``experiment_key`` is malformed.
+        TypeError: If ``tags`` is not a list of strings.
     """
 
     kind = "comet"
+    sign_in = "set COMET_API_KEY or run `comet login`"
 
     def __init__(
         self,
@@ -45,15 +49,10 @@ class CometAnalytics(Analytics):
         super().__init__(experiment_name, tags, experiment_key, checkpoints, verbose)
         if experiment_key is not None and not (experiment_key.isalnum() and 32 <= len(experiment_key) <= 50):
             raise ValueError(f"experiment_key must be 32 to 50 letters and digits, got {experiment_key!r}")
-        if online and not api_key_known():
-            raise ValueError(
-                "online=True needs an API key: set COMET_API_KEY or run `comet login`, "
-                "or give online=False to record on disk"
-            )
+        if online and not self._has_api_key():
+            raise ValueError(f"online=True needs an API key: {self.sign_in}, or pass online=False to record to disk")
         self.project_name, self.online = project_name, online
-        self._online = api_key_known() if online is None else online
-        if not self._online and online is None:
-            self._note_missing_key("set COMET_API_KEY or run `comet login`")
+        self._choose_mode(None if online is None else "online" if online else "offline")
 
     @property
     def experiment_key(self) -> str | None:
@@ -72,19 +71,24 @@ class CometAnalytics(Analytics):
         }
 
     def info(self) -> str:
-        """Where it records."""
-        place = "Comet" if self._online else "disk"
-        return f"CometAnalytics: records project {self.project_name!r} on {place}"
+        """Where training is recorded."""
+        place = "to Comet" if self._mode == "online" else "to disk"
+        return f"CometAnalytics: records project {self.project_name!r} {place}"
+
+    def _has_api_key(self) -> bool:
+        """Whether Comet will find an API key; its package is not imported to find out."""
+        if os.environ.get("COMET_API_KEY"):
+            return True
+        path = Path(os.environ.get("COMET_CONFIG") or "~").expanduser()
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            parser.read(path / ".comet.config" if path.is_dir() else path, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError):
+            return False
+        return bool(parser.get("comet", "api_key", fallback=""))
 
     def _new_key(self) -> str:
-        return new_experiment_key()
+        return os.environ.get("COMET_EXPERIMENT_KEY") or uuid.uuid4().hex  # in Comet's own format
 
-    def _open(self, name: str | None, tags: list[str] | None, config: dict[str, Any], continues: bool) -> Tracker:
-        settings = {
-            "project_name": self.project_name,
-            "experiment_name": name,
-            "tags": tags,
-            "experiment_key": self._run_key,
-            "config": config,
-        }
-        return Tracker(self.kind, settings, online=self._online)
+    def _run_settings(self, name: str | None, continues: bool) -> dict[str, Any]:
+        return {"project_name": self.project_name, "experiment_name": name, "experiment_key": self._run_key}

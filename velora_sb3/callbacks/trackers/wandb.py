@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+import netrc
 import os
+import secrets
+import string
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from velora_sb3._validation import check_choice
 from velora_sb3.callbacks.trackers.analytics import Analytics
-from velora_sb3.tracking.tracker import Tracker
-from velora_sb3.tracking.wandb_run import api_key_known, new_run_id
 
-MODES = ("online", "offline", "disabled")
+PLACES = {"online": "to W&B", "offline": "to disk", "disabled": "nowhere"}
 
 
 class WandbAnalytics(Analytics):
     """Sends training to `Weights & Biases <https://wandb.ai>`_: episodes, SB3's log, settings, videos, checkpoints.
 
-    Charts are drawn over ``timesteps``, which every row has.
+    Every row has ``timesteps``, the x-axis of all charts.
 
     Args:
         project: Name of the project.
-        name: Name of the run; None for ``<Algorithm>_<EnvName>_<total steps>``. A run that is continued keeps its own
-            if this is None.
-        tags: Its tags; None for the names of algorithm and environment, or no change if the run is continued.
-        run_id: Id of a run to continue.
-        mode: ``"online"`` to send it to the server, ``"offline"`` to write it to disk for ``wandb sync``,
-            ``"disabled"`` for nothing. None is what ``WANDB_MODE`` says, else online if there is an API key.
+        name: Name of the run; None for ``<Algorithm>_<EnvName>_<total steps>``. If None, a continued run keeps its
+            name.
+        tags: Tags of the run; None for the names of the algorithm and the environment. If None, a continued run keeps
+            its tags.
+        run_id: ID of a run to continue.
+        mode: ``"online"`` to send the run to the server, ``"offline"`` to write it to disk for ``wandb sync``,
+            ``"disabled"`` for nothing. None follows ``WANDB_MODE``, and is online by default if there is an API key.
         checkpoints: Whether to send what a ``SaveCheckpoints`` saves, as artifacts.
-        verbose: 0 for silence, 1 to say what it does and where the run is.
+        verbose: 0 for no output, 1 to print where the run is recorded.
 
     Raises:
         ImportError: If ``wandb`` is missing.
-        ValueError: If the mode is unknown, or the id is empty or has characters that W&B does not take.
-        TypeError: If tags are no list of strings.
+        ValueError: If ``mode`` is unknown, or ``run_id`` is empty or contains characters that W&B rejects.
+        TypeError: If ``tags`` is not a list of strings.
     """
 
     kind = "wandb"
+    sign_in = "set WANDB_API_KEY or run `wandb login`"
 
     def __init__(
         self,
@@ -49,18 +55,14 @@ class WandbAnalytics(Analytics):
     ) -> None:
         super().__init__(name, tags, run_id, checkpoints, verbose)
         if run_id is not None and (not run_id.strip() or set(run_id) & set("/\\#?%:")):
-            raise ValueError(f"run_id must not be empty and have none of / \\ # ? % :, got {run_id!r}")
-        wanted = mode or os.environ.get("WANDB_MODE") or ("online" if api_key_known() else None)
-        if wanted not in (*MODES, None):
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {wanted!r}")
+            raise ValueError(f"run_id must not be empty or contain any of / \\ # ? % :, got {run_id!r}")
+        chosen = mode or os.environ.get("WANDB_MODE")
         self.project, self.mode = project, mode
-        self._mode = wanted or "offline"
-        if wanted is None:
-            self._note_missing_key("set WANDB_API_KEY or run `wandb login`")
+        self._choose_mode(check_choice("mode", chosen, PLACES) if chosen else None)
 
     @property
     def run_id(self) -> str | None:
-        """Id of the run; None before the first starts."""
+        """ID of the run; None before the first starts."""
         return self._run_key
 
     def config(self) -> tuple[str, dict[str, Any]]:
@@ -75,22 +77,28 @@ class WandbAnalytics(Analytics):
         }
 
     def info(self) -> str:
-        """Where it records."""
-        place = {"online": "at W&B", "offline": "on disk", "disabled": "nowhere"}[self._mode]
-        return f"WandbAnalytics: records project {self.project!r} {place}"
+        """Where training is recorded."""
+        return f"WandbAnalytics: records project {self.project!r} {PLACES[self._mode]}"
+
+    def _has_api_key(self) -> bool:
+        """Whether W&B will find an API key; its package is not imported to find out."""
+        if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+            return True
+        host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+        given = os.environ.get("NETRC")
+        for path in [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+            try:
+                entry = netrc.netrc(str(path)).authenticators(host)
+            except (OSError, netrc.NetrcParseError):
+                continue
+            if entry is not None and entry[2]:
+                return True
+        return False
 
     def _new_key(self) -> str:
-        return new_run_id()
+        letters = string.ascii_lowercase + string.digits
+        # Sweeps set the variable; W&B's own ids look like the others.
+        return os.environ.get("WANDB_RUN_ID") or "".join(secrets.choice(letters) for _ in range(8))
 
-    def _open(
-        self, name: str | None, tags: list[str] | None, config: dict[str, Any], continues: bool
-    ) -> Tracker | None:
-        settings = {
-            "project": self.project,
-            "name": name,
-            "tags": tags,
-            "run_id": self._run_key,
-            "config": config,
-            "continues": continues,
-        }
-        return None if self._mode == "disabled" else Tracker(self.kind, settings, online=self._mode == "online")
+    def _run_settings(self, name: str | None, continues: bool) -> dict[str, Any]:
+        return {"project": self.project, "name": name, "run_id": self._run_key, "continues": continues}

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.tracking.worker import check_answers
+os.environ.update(  # the package reads its environment once
+    COMET_DISABLE_AUTO_LOGGING="1",
+    COMET_ERROR_TRACKING_ENABLE="false",
+    COMET_LOGGING_PARAMETERS_IGNORE="comet:curr_step,comet:curr_epoch",  # else a parameter with every row
+)
+
+import comet_ml
 
 
-def api_key_known() -> bool:
-    """Whether Comet will find an API key, without importing it."""
-    if os.environ.get("COMET_API_KEY"):
-        return True
-    path = Path(os.environ.get("COMET_CONFIG") or "~").expanduser()
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read(path / ".comet.config" if path.is_dir() else path, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
-        return False
-    return bool(parser.get("comet", "api_key", fallback=""))
-
-
-def new_experiment_key() -> str:
-    """A key as Comet makes them; ``COMET_EXPERIMENT_KEY`` if it is set."""
-    return os.environ.get("COMET_EXPERIMENT_KEY") or uuid.uuid4().hex
-
-
-class CometRun:
-    """A Comet experiment with nothing logged but what it is told to."""
+class Run:
+    """A Comet experiment with all automatic logging off."""
 
     def __init__(
         self,
@@ -43,18 +29,8 @@ class CometRun:
         experiment_key: str,
         config: dict[str, Any],
     ) -> None:
-        os.environ.update(
-            COMET_DISABLE_AUTO_LOGGING="1",
-            COMET_ERROR_TRACKING_ENABLE="false",
-            COMET_LOGGING_PARAMETERS_IGNORE="comet:curr_step,comet:curr_epoch",  # else a parameter with every row
-        )
-        import comet_ml
-
+        self._online = online
         self._directory = str(Path(comet_ml.get_config("comet.offline_directory")).absolute())
-        self.server: str | None = None
-        if online:
-            self.server = str(comet_ml.get_backend_address())
-            check_answers(self.server)
         self._experiment = comet_ml.start(
             project_name=project_name,
             experiment_key=experiment_key,
@@ -81,11 +57,16 @@ class CometRun:
             ),
         )
         if not self._experiment.alive:  # Comet says so in its log only
-            raise ConnectionError(f"{self.server or 'Comet'} refused the experiment")
-        self._experiment.log_parameters(flattened(config))
+            raise ConnectionError(f"{self.server_url() if online else 'Comet'} refused the experiment")
+        self._experiment.log_parameters(flatten(config))
+
+    @staticmethod
+    def server_url() -> str:
+        """The server that online experiments are sent to."""
+        return str(comet_ml.get_backend_address())
 
     def log(self, row: dict[str, Any], step: int, episode: int | None) -> None:
-        """Record values, at a timestep."""
+        """Record values at a timestep."""
         metrics = {}
         for key, value in row.items():
             if isinstance(value, str):
@@ -109,36 +90,36 @@ class CometRun:
         self._experiment.set_step(step)
         self._experiment.log_model(Path(path).stem, path, metadata={"timesteps": step})
 
-    def whereabouts(self) -> str:
-        """Where the experiment is to be found."""
+    def location(self) -> str:
+        """Where to find the experiment: its URL, or its archive."""
         if archives := self._archives():
             return self._with_command(str(archives[-1]))
         return str(self._experiment.url or f"experiment {self._experiment.id}")
 
-    def on_disk(self) -> str:
-        """Where Comet writes what it cannot send, once it has given up, after two minutes or so."""
+    def local_copy(self) -> str:
+        """The archive for what Comet could not send. It gives up, and writes it, after about two minutes."""
         return self._with_command(f"{self._directory}/{self._experiment.id}*.zip")
 
-    def finish(self, in_peace: bool) -> None:
+    def finish(self, success: bool) -> None:
         """Send or write everything."""
         self._experiment.end()
 
     def _with_command(self, archive: str) -> str:
-        again = "--force-reupload " if self.server is not None else ""  # the server has the beginning
-        return f"{archive} (to send it: comet upload {again}{archive})"
+        force = "--force-reupload " if self._online else ""  # the server has the beginning
+        return f"{archive} (to send it: comet upload {force}{archive})"
 
     def _archives(self) -> list[Path]:
-        """What Comet has written to disk, the latest last: offline, or after the connection was lost."""
+        """The archives that Comet wrote, latest last: offline, or after the connection was lost."""
         directory = getattr(self._experiment, "offline_directory", None) or self._directory
         return sorted(Path(directory).glob(f"{self._experiment.id}*.zip"), key=lambda path: path.stat().st_mtime)
 
 
-def flattened(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level, as Comet shows them."""
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level, joined by ``/``."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict) and value:
-            flat.update(flattened(value, f"{prefix}{key}/"))
+            flat.update(flatten(value, f"{prefix}{key}/"))
         else:
             flat[prefix + key] = json.dumps(value) if isinstance(value, dict | list) else value
     return flat
