@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import signal
+import sys
 
 import pytest
 import torch
@@ -13,6 +14,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jo
 def one_thread_and_one_seed():
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def callbacks_end_with_their_test():
+    """What a test left running ends here, as its files are still there, and not when pytest exits."""
+    yield
+    if callback := sys.modules.get("velora_sb3.callbacks.base.callback"):
+        callback._end_all()
 
 
 @pytest.fixture

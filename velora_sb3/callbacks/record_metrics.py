@@ -6,7 +6,6 @@ import json
 import os
 import sqlite3
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -131,8 +130,6 @@ class RecordMetrics(VeloraCallback):
         self._latest = deque(past.returns, maxlen=self.window)
         self.logger.output_formats.append(self._losses)
         self._writer = RunWriter(path, self._run.id)
-        # Also when this callback is dropped after an error, long before the program ends.
-        self._finalizer = weakref.finalize(self, self._writer.end, INTERRUPTED)
         if self.verbose >= 1:
             print(f"RecordMetrics: run {self._run.name}, number {self._run.id} in {self.path}")
 
@@ -168,7 +165,6 @@ class RecordMetrics(VeloraCallback):
         else:
             status = FINISHED if self.model.num_timesteps >= self._total else STOPPED_EARLY
         self._writer.end(status)
-        self._finalizer.detach()
         self._writer = None
 
 

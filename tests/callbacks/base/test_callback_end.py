@@ -4,7 +4,7 @@ import gc
 import subprocess
 import sys
 import textwrap
-import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ def test_the_end_comes_once(model):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_with_block_ends_what_was_cut_short(model, error):
+def test_a_with_block_ends_what_was_interrupted(model, error):
     with pytest.raises(error), Listener() as listener:
         model.learn(16, callback=[listener, RaiseAt(5, error)])
     assert listener.told_without_steps() == ["start", "end"]
@@ -53,7 +53,7 @@ def test_an_error_of_the_environment_too(tmp_path):
     assert listener.told == ["start", *["step"] * 6, "end"]
 
 
-def test_a_with_block_around_a_peaceful_run_ends_nothing_twice(model):
+def test_a_with_block_around_a_complete_run_ends_nothing_twice(model):
     with Listener() as listener:
         model.learn(16, callback=listener)
         assert listener.told_without_steps() == ["start", "end"]
@@ -61,7 +61,7 @@ def test_a_with_block_around_a_peaceful_run_ends_nothing_twice(model):
     assert not listener.interrupted
 
 
-def test_the_next_start_ends_what_was_cut_short(model, tmp_path):
+def test_the_next_start_ends_what_was_interrupted(model, tmp_path):
     class Notes(Listener):
         def _on_end(self):
             super()._on_end()
@@ -79,81 +79,78 @@ def test_the_next_start_ends_what_was_cut_short(model, tmp_path):
     assert listener.steps_at_end == 5
 
 
-def test_dropping_it_ends_what_was_cut_short(tmp_path):
-    ends = []
+def interrupt(model, *callbacks, at=5):
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(16, callback=[*callbacks, RaiseAt(at)])
 
-    class Notes(Listener):
+
+def test_the_next_learn_of_the_model_ends_what_was_interrupted(model):
+    first, second = Listener(), Listener()
+    interrupt(model, first)
+    model.learn(16, callback=second)
+    assert first.told_without_steps() == ["start", "end"]
+    assert first.interrupted
+    assert second.told_without_steps() == ["start", "end"]
+    assert not second.interrupted
+
+
+def test_learn_of_another_model_leaves_it_running(model, tmp_path):
+    first = Listener()
+    interrupt(model, first)
+    make_model(PPO, make_env(tmp_path)).learn(16, callback=Listener())
+    assert first.told_without_steps() == ["start"]
+
+
+def test_an_error_at_the_end_of_one_does_not_keep_others_from_ending(model, capsys):
+    class Fails(Listener):
         def _on_end(self):
-            ends.append((self.num_timesteps, self.episodes.finished))
+            raise OSError("the disk is full")
 
+    fails, listener = Fails(), Listener()
+    interrupt(model, fails, listener)
+    model.learn(16, callback=Listener())
+    assert listener.told_without_steps() == ["start", "end"]
+    assert "the disk is full" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_callback_that_has_ended_is_released_with_its_model(tmp_path, interrupted):
     def train():
-        model = make_model(PPO, make_env(tmp_path, length=4))
-        with pytest.raises(KeyboardInterrupt):
-            model.learn(16, callback=[Notes(), RaiseAt(9)])
+        model, listener = make_model(PPO, make_env(tmp_path)), Listener()
+        if interrupted:
+            interrupt(model, listener)
+            listener.on_training_end()
+        else:
+            model.learn(16, callback=listener)
+        return weakref.ref(model), weakref.ref(listener)
 
-    train()
+    model, listener = train()
     gc.collect()
-    Listener()  # the next one to be made
-    assert ends == [(9, 2)]
+    assert model() is None
+    assert listener() is None
 
 
-def test_the_last_reference_ends_it_at_once(model):
+def test_a_running_callback_is_not_left_to_the_garbage_collector(tmp_path):
     ends = []
 
     class Notes(Listener):
         def _on_end(self):
             ends.append(self.num_timesteps)
 
-    notes = Notes()
-    notes.init_callback(model)
-    notes.on_training_start({}, {})
-    del notes
-    assert ends == [0]
-
-
-@pytest.mark.parametrize("next_use", ["made", "starts", "steps"])
-def test_garbage_is_collected_in_the_midst_of_anything_so_the_end_waits(tmp_path, next_use):
-    lock, ends = threading.Lock(), []
-
-    class Notes(Listener):
-        def _on_end(self):
-            ends.append(lock.acquire(blocking=False))
-            lock.release()
-
-    class Collects(RaiseAt):
-        """Drops another one's garbage during a step."""
-
-        def _on_step(self):
-            if self.num_timesteps == 3:
-                drop()
-            elif self.num_timesteps == 5:
-                assert ends == [True]
-            return True
-
     def train():
-        model = make_model(PPO, make_env(tmp_path, length=4))
-        with pytest.raises(KeyboardInterrupt):
-            model.learn(16, callback=[Notes(), RaiseAt(9)])
+        interrupt(make_model(PPO, make_env(tmp_path)), notes := Notes())
+        return weakref.ref(notes)
 
-    def drop():
-        train()
-        with lock:  # as ThreadPoolExecutor holds one of its own
-            gc.collect()
-        assert ends == []
-
-    if next_use == "steps":
-        make_model(PPO, make_env(tmp_path, length=4)).learn(16, callback=[Listener(), Collects(99)])
-    else:
-        another = Listener()
-        drop()
-        if next_use == "made":
-            Listener()
-        else:
-            another.init_callback(make_model(PPO, make_env(tmp_path, length=4)))
-    assert ends == [True]
+    notes = train()
+    gc.collect()
+    assert ends == []
+    notes().on_training_end()
+    gc.collect()
+    assert ends == [5]
+    assert notes() is None
 
 
-def test_the_end_of_the_program_ends_what_was_cut_short(tmp_path):
+def test_the_end_of_the_program_ends_what_was_interrupted(tmp_path):
     program = f"""
         from pathlib import Path
         from tests.callbacks.runs import Listener, PPO, RaiseAt, make_env, make_model

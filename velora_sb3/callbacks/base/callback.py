@@ -1,11 +1,9 @@
-"""What all of our callbacks have in common."""
+"""The base class of every callback of this package."""
 
 from __future__ import annotations
 
 import atexit
-import gc
 import traceback
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
@@ -20,59 +18,59 @@ Self = TypeVar("Self", bound="VeloraCallback")
 
 
 class VeloraCallback(BaseCallback):
-    """SB3's ``BaseCallback`` with a description, episodes, a state and one certain end.
+    """SB3's ``BaseCallback`` with a description, episodes, a state and exactly one end.
 
-    A subclass overrides what it needs of ``_on_start``, ``_on_episode``, ``_on_every_step``, ``_on_rollout_start``,
-    ``_on_rollout_end`` and ``_on_end``, and says what it is in :meth:`config` and :meth:`info`.
+    Subclasses override any of ``_on_start``, ``_on_episode``, ``_on_every_step``, ``_on_rollout_start``,
+    ``_on_rollout_end`` and ``_on_end``, and describe themselves in :meth:`config` and :meth:`info`.
 
-    As a child of an event (``EvalCallback``, ``EveryNTimesteps``) it is called when the event happens: first
-    ``_on_episode`` for every episode that has ended since the last time, then ``_on_every_step`` once. SB3 calls no
-    ``_on_rollout_start`` and ``_on_rollout_end`` there, and under ``callback_on_new_best`` there are no episodes.
+    As a child of an event (``EvalCallback``, ``EveryNTimesteps``) it is called when the event fires: first
+    ``_on_episode`` for each episode that ended since the last event, then ``_on_every_step`` once. SB3 does not call
+    ``_on_rollout_start`` and ``_on_rollout_end`` there, and ``callback_on_new_best`` receives no episodes.
 
-    The end: ``_on_end`` runs once per ``learn()``, whoever calls ``on_training_end`` how often. SB3 does not call it
-    when ``learn()`` raises or Ctrl-C cuts it short, nor for the children of an event. Then it runs at the end of a
-    ``with`` block around ``learn()``, else when the callback is used again or is dropped, else when the program ends.
-    One that Python's garbage collector finds ends as soon as another callback is made or used.
+    ``_on_end`` runs once per ``learn()``, however often ``on_training_end`` is called. SB3 does not call it after an
+    error or Ctrl-C, nor for children of events. ``_on_end`` then runs at the end of a ``with`` block around
+    ``learn()``; without one, when the callback or its model starts another ``learn()``, else when the program exits.
+    Until it ends, a callback that has started is kept alive, and its model with it.
 
     Args:
-        verbose: 0 for silence, 1 to print :meth:`info` when training starts.
+        verbose: 0 for no output, 1 to print :meth:`info` when training starts.
 
     Attributes:
-        priority: In a ``CallbackCollection`` those with a higher one are called earlier.
+        priority: A ``CallbackCollection`` calls callbacks with a higher priority first.
+        interrupted: Whether the last ``learn()`` did not end by itself: an error, Ctrl-C, or a parent that ends nobody.
     """
 
     priority: float = 0
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
-        end_collected()
         self._running = False
-        self.interrupted = False  # whether the end came from elsewhere than from SB3
+        self.interrupted = False
         self._restored: dict[str, Any] | None = None
         self._counter: EpisodeCounter | None = None
-        self._heard: int | None = None  # the timestep up to which episodes were taken in; None: it cannot hear of them
+        self._heard: int | None = None  # timestep of the latest step that was counted; None: no episodes come
         self._waiting: deque[Episode] = deque()
 
     def config(self) -> tuple[str, dict[str, Any]]:
-        """Name and settings, as JSON can hold them, for the run's configuration.
+        """Name and settings for the run's configuration.
 
         Returns:
-            The class's name, and the settings by the constructor's argument names.
+            The class name, and the settings under the names of the constructor's arguments, as JSON can hold them.
         """
         return type(self).__name__, {}
 
     def info(self) -> str:
-        """What the callback is going to do, in one or two lines for people.
+        """What the callback will do, in one or two lines.
 
         Returns:
             The text.
         """
         name, settings = self.config()
-        told = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-        return f"{name}({told})"
+        arguments = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+        return f"{name}({arguments})"
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a later run must know to go on as if nothing had happened, as plain data.
+        """Everything that a resumed run needs to continue exactly, as plain data.
 
         Returns:
             A dict that JSON can hold.
@@ -83,16 +81,16 @@ class VeloraCallback(BaseCallback):
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state: before training starts, or after.
+        """Restore a state, before training starts or after.
 
         Args:
-            state: What :meth:`state_dict` gave.
+            state: A state from :meth:`state_dict`.
         """
         self.n_calls = int(state["n_calls"])
         self._restored = state
 
     def discard_running_episodes(self) -> None:
-        """Forget the episodes in flight of a state that was loaded: the environments will be reset."""
+        """Drop the running episodes of a restored state, because the environments will be reset."""
         if self._restored is not None:
             finished = self._restored.get("episodes", {}).get("finished")
             self._restored = None if finished is None else {"episodes": {"finished": finished}}
@@ -104,17 +102,8 @@ class VeloraCallback(BaseCallback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End, if training has not ended in peace."""
+        """End the callback if ``learn()`` did not."""
         self._end(interrupted=kind is not None)
-
-    def __del__(self) -> None:
-        """End, if nobody can end it any more."""
-        if not self.__dict__.get("_running", False):
-            return
-        if _collecting:
-            _COLLECTED.append(self)
-        else:
-            self._end(interrupted=True)
 
     # What subclasses override.
 
@@ -126,29 +115,32 @@ class VeloraCallback(BaseCallback):
         return True
 
     def _on_every_step(self) -> bool:
-        """The environments took a step, or the event happened; return False to stop training."""
+        """The environments took a step, or the event fired; return False to stop training."""
         return True
 
     def _on_end(self) -> None:
-        """Training is over, or was cut short."""
+        """Training has ended, or was interrupted."""
 
     # SB3's hooks.
 
     def init_callback(self, model: BaseAlgorithm) -> None:
-        """As SB3's; ends first what an interrupted ``learn()`` left open, while its model is still at hand."""
-        end_collected()
+        """As SB3's, after ending what an interrupted ``learn()`` of this callback or of this model left running."""
         self._end(interrupted=True)
+        for other in list(_RUNNING):
+            if other.model is model and other._learn_started != model.start_time:
+                _end_and_report(other)
         self._counter = None
         super().init_callback(model)
 
     def _on_training_start(self) -> None:
-        if not self._running:  # a callback may stand in two places
+        if not self._running:  # a callback may be in two places of the list
             EpisodeCounter.of(self.model).start(self.model, self.locals.get("dones"))
             self._begin(self.model.num_timesteps)
 
     def _begin(self, heard: int | None) -> None:
         self._running, self.interrupted = True, False
-        _RUNNING.add(self)
+        self._learn_started = self.model.start_time  # another one for each learn()
+        _RUNNING[self] = None
         self._counter = EpisodeCounter.of(self.model)
         self._heard = heard
         self._waiting.clear()
@@ -161,14 +153,12 @@ class VeloraCallback(BaseCallback):
             self._on_start()
         except BaseException:  # what has not started has no end
             self._running = False
-            _RUNNING.discard(self)
+            del _RUNNING[self]
             raise
 
     def update_locals(self, locals_: dict[str, Any]) -> None:
-        """As SB3's. The children of an event hear of every step here, and only here."""
+        """As SB3's. Children of an event see each step only here."""
         super().update_locals(locals_)
-        if _COLLECTED:
-            end_collected()
         if self._running:
             self.num_timesteps = self.model.num_timesteps
             self._listen()
@@ -179,30 +169,30 @@ class VeloraCallback(BaseCallback):
             self._waiting.extend(self.episodes.step(self.model, self.locals))
 
     def _on_step(self) -> bool:
-        if not self._running:  # callback_on_new_best: SB3 tells it neither of the start nor of the steps
+        if not self._running:  # callback_on_new_best: SB3 calls neither on_training_start nor update_locals
             if self.parent is not None:
                 self.locals, self.globals = self.parent.locals, self.parent.globals
             self._begin(None)
         self._listen()
-        going_on = True
+        proceed = True
         while self._waiting:
-            going_on = self._on_episode(self._waiting.popleft()) and going_on
-        return bool(self._on_every_step() and going_on)
+            proceed = self._on_episode(self._waiting.popleft()) and proceed
+        return bool(self._on_every_step() and proceed)
 
     def on_rollout_end(self) -> None:
-        """As SB3's; the episodes of algorithms that show callbacks no steps come here."""
+        """As SB3's; episodes of ARS, which exposes no steps, arrive here."""
         for episode in self.episodes.rollout_end(self.model, self.locals):
             self._on_episode(episode)
         super().on_rollout_end()
 
     def on_training_end(self) -> None:
-        """As SB3's, but more than one call does no harm."""
+        """As SB3's, but idempotent."""
         self._end(interrupted=False)
 
     def _end(self, interrupted: bool) -> None:
         if self._running:
             self._running = False
-            _RUNNING.discard(self)
+            del _RUNNING[self]
             self.interrupted = interrupted
             self._on_training_end()
 
@@ -214,19 +204,18 @@ class VeloraCallback(BaseCallback):
     @property
     def episodes(self) -> EpisodeCounter:
         """The counter of episodes that all callbacks of the model share."""
-        # Kept in hand: when both are dropped together, the model is no longer to be looked up by.
         return EpisodeCounter.of(self.model) if self._counter is None else self._counter
 
     @property
     def is_new_run(self) -> bool:
-        """Whether the running ``learn()`` began at timestep 0 instead of going on."""
+        """Whether the current ``learn()`` started at timestep 0."""
         return self.model._num_timesteps_at_start == 0
 
     def evaluation(self) -> EvalCallback | None:
         """The ``EvalCallback`` that this callback is a child of, at any depth.
 
         Returns:
-            The callback; None if this one listens to training itself.
+            The ``EvalCallback``; None if this callback listens to training.
         """
         parent = self.parent
         while parent is not None and not isinstance(parent, EvalCallback):
@@ -234,10 +223,10 @@ class VeloraCallback(BaseCallback):
         return parent
 
     def siblings(self) -> list[BaseCallback]:
-        """Every callback of the running ``learn()``, this one too, in the order in which they are called.
+        """Every callback of the current ``learn()``, this one included, in the order in which they are called.
 
         Returns:
-            The callbacks, without the lists and events that hold them only.
+            The callbacks, without the lists that hold them.
         """
         everyone = list(walk(self.locals["callback"])) if "callback" in self.locals else []
         return everyone if self in everyone else [*everyone, self]
@@ -256,35 +245,19 @@ def walk(callback: BaseCallback) -> Iterator[BaseCallback]:
             yield from walk(held)
 
 
-_RUNNING: weakref.WeakSet[VeloraCallback] = weakref.WeakSet()
-# Garbage is collected wherever Python makes an object, also while a lock is held that the end would wait for.
-_COLLECTED: deque[VeloraCallback] = deque()
-_collecting = False
+# Callbacks between their start and their end. A dict keeps their order.
+_RUNNING: dict[VeloraCallback, None] = {}
 
 
-def _note_collection(phase: str, _: dict[str, int]) -> None:
-    global _collecting
-    _collecting = phase == "start"
-
-
-gc.callbacks.append(_note_collection)
-
-
-def end_collected() -> None:
-    """End the callbacks that the garbage collector found running: a moment for that has come."""
-    while _COLLECTED:
-        _end_for_nobody(_COLLECTED.popleft())
-
-
-def _end_for_nobody(callback: VeloraCallback) -> None:
+def _end_and_report(callback: VeloraCallback) -> None:
+    """End a callback whose ``learn()`` was interrupted; its errors must not keep others from ending."""
     try:
         callback._end(interrupted=True)
-    except Exception:  # the next one must end too
+    except Exception:
         traceback.print_exc()
 
 
 @atexit.register
-def _end_what_still_runs() -> None:
-    end_collected()
+def _end_all() -> None:
     for callback in list(_RUNNING):
-        _end_for_nobody(callback)
+        _end_and_report(callback)

@@ -64,7 +64,7 @@ class LogGradients(LogTensors):
 
     def _watch(self) -> None:
         """Take the gradients of each optimizer's next step."""
-        this = weakref.ref(self)  # the optimizer must not keep the callback from being dropped
+        this = weakref.ref(self)  # the optimizer must not keep the callback alive
 
         def take(network: str, optimizer: Optimizer) -> None:
             callback = this()
