@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import dataclasses
 import importlib
 import inspect
 import re
@@ -85,13 +86,12 @@ def test_readme_links_lead_to_files():
 
 
 def test_settings_on_the_policies_page_are_the_extractors():
-    from velora_sb3.memory import LiquidExtractor
-    from velora_sb3.policies.mixin import LIQUID_ARGUMENTS
+    from velora_sb3.memory import ExtractorConfig
 
     section = (ROOT / "docs" / "policies.md").read_text().partition("## Settings")[2].partition("\n## ")[0]
     documented = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", section, re.M))
-    defaults = inspect.signature(LiquidExtractor).parameters
-    assert documented == {argument: repr(defaults[argument].default).replace("'", '"') for argument in LIQUID_ARGUMENTS}
+    defaults = {field.name: field.default for field in dataclasses.fields(ExtractorConfig)}
+    assert documented == {argument: repr(default).replace("'", '"') for argument, default in defaults.items()}
 
 
 @pytest.mark.parametrize(("algorithm", "column"), [("SAC", 1), ("TQC", 1), ("DQN", 2), ("QRDQN", 2)])

@@ -67,7 +67,7 @@ def test_dropout_acts_in_training_alone():
         ({"hidden_size": 0}, "hidden_size must be an integer of at least 1, got 0"),
         ({"input_size": 2.5}, "input_size must be an integer of at least 1, got 2.5"),
         ({"backbone_layers": -1}, "backbone_layers must be an integer of at least 0, got -1"),
-        ({"backbone_dropout": 1.0}, r"backbone_dropout must be in \[0, 1\), got 1.0"),
+        ({"backbone_dropout": 1.0}, "backbone_dropout must be a finite number at least 0 and below 1, got 1.0"),
         ({"sparsity_mask": torch.ones(9, 5)}, "sparsity_mask needs backbone_layers=0"),
         ({"backbone_layers": 0, "sparsity_mask": torch.ones(5, 9)}, r"shape \(9, 5\), got \(5, 9\)"),
     ],

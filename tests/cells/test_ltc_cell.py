@@ -155,7 +155,7 @@ def test_weights_that_were_not_positive_are_clipped():
         ({"input_mapping": "quadratic"}, "input_mapping must be one of"),
         ({"output_mapping": "quadratic"}, "output_mapping must be one of"),
         ({"ode_unfolds": 0}, "ode_unfolds must be an integer of at least 1, got 0"),
-        ({"epsilon": -1.0}, "epsilon must not be negative, got -1.0"),
+        ({"epsilon": -1.0}, "epsilon must be a finite number at least 0, got -1.0"),
         ({"wiring": Wiring(3)}, "no number of outputs"),
     ],
 )

@@ -13,7 +13,7 @@ def inputs(cell):
 
 def test_an_ltc_decays_with_them():
     """With one unfold its step is one of the linear equation c dv/dt = A - B v."""
-    cell = make_cell(3, "ltc", 8, "ncp", ode_unfolds=1)
+    cell = make_cell(3, "ltc", units=8, wiring="ncp", ode_unfolds=1)
     seen, state = inputs(cell)
     tau = time_constants(cell, seen, state)
     short = torch.full((2,), 1e-7)
@@ -23,7 +23,7 @@ def test_an_ltc_decays_with_them():
 
 
 def test_a_pure_cfcs_decay_is_theirs():
-    cell = make_cell(3, "cfc", 8, mode="pure")
+    cell = make_cell(3, "cfc", units=8, mode="pure")
     seen, state = inputs(cell)
     tau = time_constants(cell, seen, state)
     one, two = (cell(seen, state, torch.full((2,), time))[1] - cell.amplitude for time in (1.0, 2.5))
@@ -34,7 +34,7 @@ def test_a_pure_cfcs_decay_is_theirs():
 @pytest.mark.parametrize("mode", ["default", "no_gate"])
 @pytest.mark.parametrize("timed", [False, True])
 def test_a_gate_closes_as_far_as_a_decay_with_its_effective_time(wiring, mode, timed):
-    cell = make_cell(3, "cfc", 8, wiring, mode=mode)
+    cell = make_cell(3, "cfc", units=8, wiring=wiring, mode=mode)
     layer = cell if wiring is None else cell.layers[0]
     seen, state = inputs(cell)
     own = state[:, : layer.hidden_size]
@@ -49,7 +49,7 @@ def test_a_gate_closes_as_far_as_a_decay_with_its_effective_time(wiring, mode, t
 
 
 def test_a_wired_cfcs_layers_see_what_those_before_them_have_made():
-    cell = make_cell(3, "cfc", 8, "ncp")
+    cell = make_cell(3, "cfc", units=8, wiring="ncp")
     seen, state = inputs(cell)
     tau = time_constants(cell, seen, state)
     sizes = cell.layer_sizes
@@ -59,11 +59,11 @@ def test_a_wired_cfcs_layers_see_what_those_before_them_have_made():
 
 
 def test_mixed_memory_and_a_backbone():
-    mixed = make_cell(3, "cfc", 8, mixed_memory=True)
+    mixed = make_cell(3, "cfc", units=8, mixed_memory=True)
     seen, state = inputs(mixed)
     written, _ = mixed.write(seen, state)
     torch.testing.assert_close(time_constants(mixed, seen, state), time_constants(mixed.cell, seen, written))
-    deep = make_cell(3, "cfc", 8, backbone_units=5)
+    deep = make_cell(3, "cfc", units=8, backbone_units=5)
     one = torch.ones(2)
     seen = inputs(deep)[0]
     torch.testing.assert_close(time_constants(deep, seen), time_constants(deep, seen, None, one))
@@ -82,4 +82,4 @@ def test_mistakes():
     with pytest.raises(TypeError, match="Other has no time constants here"):
         time_constants(Other(), torch.zeros(1, 3))
     with pytest.raises(ValueError, match="inputs"):
-        time_constants(make_cell(3, "cfc", 8), torch.zeros(1, 4))
+        time_constants(make_cell(3, "cfc", units=8), torch.zeros(1, 4))

@@ -38,8 +38,11 @@ def test_a_live_wiring_is_copied():
     [
         (("npc", 16), "wiring must be one of 'ncp', 'fully_connected', 'random'"),
         (("ncp", 4), "at least 5 units .* got units=4"),
-        (("ncp", 16, 0.95), r"sparsity_level must be in \[0.1, 0.9\] for an NCP wiring, got 0.95"),
-        (("random", 16, 1.0), r"sparsity_level must be in \[0, 1\)"),
+        (
+            ("ncp", 16, 0.95),
+            "sparsity_level of an NCP wiring must be .* at least 0.1 and at most 0.9, got 0.95",
+        ),
+        (("random", 16, 1.0), "sparsity_level of a random wiring must be a finite number at least 0 and below 1"),
         (("ncp", 0), "units must be an integer of at least 1, got 0"),
     ],
 )

@@ -71,7 +71,7 @@ def test_another_key_can_hold_the_timespans():
     ("space", "n_stack", "message"),
     [
         (box(7), 3, "7 is not a multiple of n_stack=3; is the environment wrapped in VecFrameStack"),
-        (box(6), 1, "n_stack must be VecFrameStack's n_stack, an integer of at least 2, got 1"),
+        (box(6), 1, "n_stack must be an integer of at least 2, got 1"),
         (box(2, 3), 2, "n_stack=2 is for vectors and images"),
         (spaces.Discrete(4), 2, "n_stack=2 is for vectors and images"),
         (box(4, 8, 8, 3), None, "For histories of images use SB3's VecFrameStack"),

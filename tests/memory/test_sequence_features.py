@@ -133,7 +133,7 @@ def test_states_unrolled_once_serve_both_views_until_the_network_changes(extract
 
 
 def test_a_history_is_refused():
-    with pytest.raises(ValueError, match="one observation at a time, not a history: leave out the frame stack"):
+    with pytest.raises(ValueError, match="one observation at a time, not a history: remove the frame stack"):
         LiquidExtractor(spaces.Box(-1, 1, (5, F)), previous_action_size=A)
 
 

@@ -48,7 +48,7 @@ def test_layers_and_polarities_are_the_wirings():
 
 
 def test_an_ltcs_synapses_are_what_it_has_learned():
-    cell = make_cell(3, "ltc", 16, "ncp")
+    cell = make_cell(3, "ltc", units=16, wiring="ncp")
     with torch.no_grad():
         cell.erev.fill_(1.0)
         cell.erev[cell.recurrent.count] = -1.0  # the first sensory synapse
@@ -64,7 +64,7 @@ def test_an_ltcs_synapses_are_what_it_has_learned():
 
 @pytest.mark.parametrize("mode", ["default", "no_gate", "pure"])
 def test_a_cfcs_synapses_are_how_the_next_state_depends_on_them(mode):
-    cell = make_cell(3, "cfc", 16, "ncp", mode=mode)
+    cell = make_cell(3, "cfc", units=16, wiring="ncp", mode=mode)
     network = read_network(cell)
     first = cell.layers[0]
     with torch.no_grad():  # around zero, with the gate half open
@@ -85,7 +85,7 @@ def test_a_cfcs_synapses_are_how_the_next_state_depends_on_them(mode):
 
 
 def test_64_units_stay_within_the_picture():
-    figure = wiring_graph(make_cell(20, "cfc", 64, "ncp"), title="large")
+    figure = wiring_graph(make_cell(20, "cfc", units=64, wiring="ncp"), title="large")
     figure.canvas.draw()
     axes = figure.axes[0]
     points = np.concatenate([found.get_offsets() for found in axes.collections if len(found.get_paths()) == 1])
@@ -100,7 +100,7 @@ def test_64_units_stay_within_the_picture():
 
 @pytest.mark.parametrize(("kind", "wiring"), [("ltc", None), ("ltc", "random"), ("cfc", "random")])
 def test_one_layer_is_a_matrix(kind, wiring):
-    cell = make_cell(3, kind, 12, wiring)
+    cell = make_cell(3, kind, units=12, wiring=wiring)
     figure = wiring_graph(cell)
     shown = figure.axes[0].images[0].get_array()
     assert shown.shape == (15, 12)
@@ -117,7 +117,7 @@ def test_models_show_the_network_that_acts():
     recurrent = RecurrentPPO("LiquidPolicy", "Pendulum-v1", policy_kwargs=dict(liquid), device="cpu")
     assert find_cell(recurrent) is recurrent.policy.lstm_actor.cell
     assert headings(wiring_graph(recurrent))[-1] == "motor\n2"
-    mixed = make_cell(3, "cfc", 8, "ncp", mixed_memory=True)
+    mixed = make_cell(3, "cfc", units=8, wiring="ncp", mixed_memory=True)
     assert "LSTM" in wiring_graph(mixed).get_supxlabel()
     assert headings(wiring_graph(CfC(3, AutoNCP(8, 2))))[0] == "sensory\n3"
 
@@ -132,7 +132,7 @@ def test_names_of_inputs():
 @pytest.mark.parametrize(
     ("what", "error", "said"),
     [
-        (lambda: make_cell(3, "cfc", 8), ValueError, "this CfC is dense: .* wiring='ncp'"),
+        (lambda: make_cell(3, "cfc", units=8), ValueError, "this CfC is dense: .* wiring='ncp'"),
         (lambda: PPO("MlpPolicy", "CartPole-v1", device="cpu"), ValueError, "ActorCriticPolicy has no liquid cell"),
         (lambda: AutoNCP(8, 2), ValueError, "has no inputs yet: call wiring.build"),
         (lambda: gym.spaces.Discrete(2), TypeError, "got Discrete"),

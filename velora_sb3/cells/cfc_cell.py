@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from velora_sb3._validation import check_choice, check_integer
+from velora_sb3._validation import check_choice, check_integer, check_number
 from velora_sb3.cells.cell import LiquidCell
 from velora_sb3.cells.kernels.cfc import cfc_sequence
 from velora_sb3.cells.kernels.cfc_first_step import cfc_first_step
@@ -83,19 +83,16 @@ class CfCCell(LiquidCell):
         sparsity_mask: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
-        check_integer("input_size", input_size)
-        check_integer("hidden_size", hidden_size)
+        self.input_size = check_integer("input_size", input_size)
+        hidden_size = check_integer("hidden_size", hidden_size)
         check_choice("mode", mode, MODES)
         check_choice("backbone_activation", backbone_activation, ACTIVATIONS)
-        check_integer("backbone_layers", backbone_layers, least=0)
+        self.backbone_layers = check_integer("backbone_layers", backbone_layers, least=0)
         if backbone_layers:
-            check_integer("backbone_units", backbone_units)
-        if not 0 <= backbone_dropout < 1:
-            raise ValueError(f"backbone_dropout must be in [0, 1), got {backbone_dropout!r}")
-        self.input_size = input_size
+            backbone_units = check_integer("backbone_units", backbone_units)
+        check_number("backbone_dropout", backbone_dropout, least=0, below=1)
         self.state_size = self.output_size = self.hidden_size = hidden_size
         self.mode = mode
-        self.backbone_layers = backbone_layers
 
         blocks = gate_count(mode)
         joint = backbone_units if backbone_layers else min(blocks, 3) * hidden_size

@@ -49,8 +49,7 @@ class LTC(SequenceModule):
     ) -> None:
         check_integer("input_size", input_size)
         if not isinstance(units, Wiring):
-            check_integer("units", units)
-            units = FullyConnected(units)
+            units = FullyConnected(check_integer("units", units))
         super().__init__(
             LTCCell(units, input_size, input_mapping, output_mapping, ode_unfolds, epsilon),
             return_sequences=return_sequences,

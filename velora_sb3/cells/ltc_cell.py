@@ -9,7 +9,7 @@ from ncps.wirings import Wiring
 from torch import nn
 from torch.nn import functional
 
-from velora_sb3._validation import check_choice, check_integer
+from velora_sb3._validation import check_choice, check_integer, check_number
 from velora_sb3.cells.cell import LiquidCell
 from velora_sb3.cells.kernels.ltc import ltc_sequence
 from velora_sb3.cells.kernels.ltc_synapses import Synapses, SynapseTable
@@ -78,14 +78,12 @@ class LTCCell(LiquidCell):
         super().__init__()
         check_choice("input_mapping", input_mapping, MAPPINGS)
         check_choice("output_mapping", output_mapping, MAPPINGS)
-        check_integer("ode_unfolds", ode_unfolds)
-        if not epsilon >= 0:
-            raise ValueError(f"epsilon must not be negative, got {epsilon!r}")
         self.wiring = built_copy(wiring, in_features)
         if self.wiring.output_dim is None:
             raise ValueError("the wiring has no number of outputs: call wiring.set_output_dim(...) before")
         self.input_mapping, self.output_mapping = input_mapping, output_mapping
-        self.ode_unfolds, self.epsilon = ode_unfolds, epsilon
+        self.ode_unfolds = check_integer("ode_unfolds", ode_unfolds)
+        self.epsilon = check_number("epsilon", epsilon, least=0)
         self.input_size = int(self.wiring.input_dim)
         self.state_size = int(self.wiring.units)
         self.output_size = int(self.wiring.output_dim)

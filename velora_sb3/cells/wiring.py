@@ -6,7 +6,7 @@ import copy
 
 from ncps.wirings import AutoNCP, FullyConnected, Random, Wiring
 
-from velora_sb3._validation import check_choice, check_integer
+from velora_sb3._validation import check_choice, check_integer, check_number
 
 WIRINGS = ("ncp", "fully_connected", "random")
 
@@ -34,18 +34,16 @@ def make_wiring(name: str | Wiring, units: int, sparsity_level: float = 0.5, see
     if not isinstance(name, str):
         raise TypeError(f"wiring must be None, one of {', '.join(map(repr, WIRINGS))} or a Wiring, got {name!r}")
     check_choice("wiring", name, WIRINGS)
-    check_integer("units", units)
+    units = check_integer("units", units)
     if name == "fully_connected":
         return FullyConnected(units) if seed is None else FullyConnected(units, erev_init_seed=seed)
     if name == "random":
-        if not 0 <= sparsity_level < 1:
-            raise ValueError(f"sparsity_level must be in [0, 1) for a random wiring, got {sparsity_level!r}")
+        check_number("sparsity_level of a random wiring", sparsity_level, least=0, below=1)
         seeds = {} if seed is None else {"random_seed": seed}
         return Random(units, sparsity_level=sparsity_level, **seeds)
     if units < 5:
         raise ValueError(f"an NCP wiring needs at least 5 units (inter, command and motor neurons), got units={units}")
-    if not 0.1 <= sparsity_level <= 0.9:
-        raise ValueError(f"sparsity_level must be in [0.1, 0.9] for an NCP wiring, got {sparsity_level!r}")
+    check_number("sparsity_level of an NCP wiring", sparsity_level, least=0.1, most=0.9)
     seeds = {} if seed is None else {"seed": seed}
     return AutoNCP(units, max(1, units // 4), sparsity_level=sparsity_level, **seeds)
 

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from gymnasium import spaces
-from ncps.wirings import Wiring
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
 from velora_sb3._validation import check_integer
 from velora_sb3.cells import unroll, unroll_states
 from velora_sb3.cells._checks import check_timespans
+from velora_sb3.memory.cell_config import CellConfig
 from velora_sb3.memory.encoder import make_encoder
 from velora_sb3.memory.frames import Observation, read_frames
 from velora_sb3.memory.inputs import SequenceBatch, StepInput
-from velora_sb3.memory.make_cell import make_cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorConfig(CellConfig):
+    """The settings of a liquid policy: its cell's, and those of what stands around the cell.
+
+    Attributes:
+        n_stack: ``VecFrameStack``'s ``n_stack``, if the environment is wrapped in one.
+        timespans_key: Key of the time since the last observation in a Dict observation; it goes to the cell's clock,
+            not to its inputs.
+        encoder_units: Width of a ReLU layer between encoder and cell; None for no such layer.
+        readout_units: Width of a ReLU layer that sees the cell's input and output; None for the output alone.
+    """
+
+    n_stack: int | None = None
+    timespans_key: str = "timespans"
+    encoder_units: int | None = None
+    readout_units: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        for name in ("encoder_units", "readout_units"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name))
 
 
 class LiquidExtractor(BaseFeaturesExtractor):
@@ -37,98 +62,55 @@ class LiquidExtractor(BaseFeaturesExtractor):
 
     Args:
         observation_space: The space that the policy sees.
-        cell: ``cfc`` or ``ltc``.
-        units: Number of units of the cell.
-        wiring: None (dense), ``ncp``, ``fully_connected``, ``random``, or a live ``ncps.wirings.Wiring`` (copied).
-        sparsity_level: Share of synapses that a wiring by name leaves out.
-        wiring_seed: Seed of a wiring by name.
-        mode: CfC's mode: ``default``, ``no_gate`` or ``pure``.
-        mixed_memory: Put an LSTM memory cell before the cell.
-        backbone_units: Width of a dense CfC's backbone.
-        backbone_layers: Layers of a dense CfC's backbone, none unless asked for.
-        ode_unfolds: Solver steps that an LTC takes for each time step.
-        initialization: Of a CfC's weights: ``ncps`` or ``orthogonal``; None for ``orthogonal`` where the cell goes from
-            one step to the next, else ``ncps``.
-        n_stack: ``VecFrameStack``'s ``n_stack``, if the environment is wrapped in one.
-        timespans_key: Key of the time since the last observation in a Dict observation; it goes to the cell's
-            clock, not to its inputs.
-        encoder_units: Width of a ReLU layer between encoder and cell; None for no such layer.
-        readout_units: Width of a ReLU layer that sees the cell's input and output; None for the output alone.
         encoder_class: Your own features extractor for one observation, before the cell.
         encoder_kwargs: Its keyword arguments.
         normalized_image: Whether images come scaled to [0, 1] already, as in SB3's ``NatureCNN``.
         previous_action_size: Width of the encoded previous action beside the observation; 0 for none. The recurrent
             algorithms set it.
+        **settings: The fields of :class:`ExtractorConfig`: ``cell``, ``units``, ``wiring``, ``n_stack``, ...
 
     Raises:
-        ValueError: If the observation space or an argument cannot be used.
+        ValueError: If the observation space or a setting cannot be used.
+        TypeError: If a setting is unknown.
     """
 
-    stored_part = slice(None)  # where this network's memory stands in a stored state; a policy of several says
+    stored_part = slice(None)  # this network's columns of a stored state, which holds those of all networks
 
     def __init__(
         self,
         observation_space: spaces.Space[Any],
-        cell: str = "cfc",
-        units: int = 64,
-        wiring: str | Wiring | None = None,
-        sparsity_level: float = 0.5,
-        wiring_seed: int | None = None,
-        mode: str = "default",
-        mixed_memory: bool = False,
-        backbone_units: int | None = None,
-        backbone_layers: int | None = None,
-        ode_unfolds: int = 6,
-        initialization: str | None = None,
-        n_stack: int | None = None,
-        timespans_key: str = "timespans",
-        encoder_units: int | None = None,
-        readout_units: int | None = None,
+        *,
         encoder_class: type[BaseFeaturesExtractor] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
         normalized_image: bool = False,
         previous_action_size: int = 0,
+        **settings: Any,
     ) -> None:
         super().__init__(observation_space, features_dim=1)  # set below, once the network is built
-        self.frames = read_frames(observation_space, n_stack, timespans_key)
+        config = ExtractorConfig(**settings)
+        self.frames = read_frames(observation_space, config.n_stack, config.timespans_key)
         self.encoder = make_encoder(self.frames.space, encoder_class, encoder_kwargs, normalized_image)
         self.flat = type(self.encoder) is FlattenExtractor
         width = self.encoder.features_dim
         self.dense: nn.Linear | None = None
-        if encoder_units is not None:
-            check_integer("encoder_units", encoder_units)
-            self.dense = nn.Linear(width, encoder_units)
-            width = encoder_units
+        if config.encoder_units is not None:
+            self.dense = nn.Linear(width, config.encoder_units)
+            width = config.encoder_units
         if previous_action_size and self.frames.steps is not None:
             raise ValueError(
-                "a recurrent algorithm takes one observation at a time, not a history: leave out the frame stack "
-                "and n_stack"
+                "a recurrent algorithm takes one observation at a time, not a history: remove the frame stack and "
+                "n_stack"
             )
-        if initialization is None:
-            remembers = previous_action_size > 0 or self.frames.steps is not None
-            initialization = "orthogonal" if remembers else "ncps"
         self.previous_action_size = previous_action_size
         width += previous_action_size
-        self.cell = make_cell(
-            width,
-            cell,
-            units,
-            wiring,
-            sparsity_level,
-            wiring_seed,
-            mode,
-            mixed_memory,
-            backbone_units,
-            backbone_layers,
-            ode_unfolds,
-            initialization,
-        )
+        if config.initialization is None and (previous_action_size or self.frames.steps is not None):
+            config = replace(config, initialization="orthogonal")
+        self.cell = config.build(width)
         self._features_dim = self.cell.output_size
         self.readout: nn.Linear | None = None
-        if readout_units is not None:
-            check_integer("readout_units", readout_units)
-            self.readout = nn.Linear(width + self.cell.output_size, readout_units)
-            self._features_dim = readout_units
+        if config.readout_units is not None:
+            self.readout = nn.Linear(width + self.cell.output_size, config.readout_units)
+            self._features_dim = config.readout_units
 
     def forward(self, observations: Observation | StepInput | SequenceBatch) -> torch.Tensor:
         """Features of observations, histories, one step of acting, or windows from the replay buffer.

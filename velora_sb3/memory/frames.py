@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from velora_sb3._validation import check_integer
+
 Observation = torch.Tensor | dict[str, torch.Tensor]
 
 
@@ -69,8 +71,8 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
     Raises:
         ValueError: If the space cannot be read that way.
     """
-    if n_stack is not None and (isinstance(n_stack, bool) or not isinstance(n_stack, int) or n_stack < 2):
-        raise ValueError(f"n_stack must be VecFrameStack's n_stack, an integer of at least 2, got {n_stack!r}")
+    if n_stack is not None:
+        check_integer("n_stack", n_stack, least=2)
     if not isinstance(space, spaces.Dict):
         frame, steps = _read_box("the observation", space, n_stack)
         return Frames(frame, steps, None)

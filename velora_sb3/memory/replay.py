@@ -68,16 +68,14 @@ class SequenceReplayBuffer(ReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
     ) -> None:
-        check_integer("sequence_length", sequence_length)
-        check_integer("n_steps", n_steps)
-        check_integer("burn_in_length", burn_in_length, least=0)
         if optimize_memory_usage:
             raise ValueError("optimize_memory_usage overwrites the last observation of an episode: leave it out")
         if not handle_timeout_termination:
             raise ValueError("handle_timeout_termination=False hides where episodes were cut: leave it out")
         super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
-        self.sequence_length, self.burn_in_length = sequence_length, burn_in_length
-        self.n_steps, self.gamma = n_steps, gamma
+        self.sequence_length = check_integer("sequence_length", sequence_length)
+        self.burn_in_length = check_integer("burn_in_length", burn_in_length, least=0)
+        self.n_steps, self.gamma = check_integer("n_steps", n_steps), gamma
 
     @property
     def window_length(self) -> int:

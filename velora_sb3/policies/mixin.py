@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,16 +11,12 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 
 from velora_sb3._validation import check_integer
-from velora_sb3.memory import LiquidExtractor
+from velora_sb3.memory import ExtractorConfig, LiquidExtractor
 from velora_sb3.policies.algorithm_check import building_algorithm, check_algorithm
 from velora_sb3.policies.normalization_check import check_normalization
 
-# The plain keyword arguments of LiquidExtractor that a policy takes as its own.
-LIQUID_ARGUMENTS = tuple(
-    name
-    for name in inspect.signature(LiquidExtractor).parameters
-    if name not in ("observation_space", "encoder_class", "encoder_kwargs", "normalized_image", "previous_action_size")
-)
+# The settings that a policy takes as keyword arguments and passes on to its LiquidExtractor.
+LIQUID_ARGUMENTS = tuple(field.name for field in fields(ExtractorConfig))
 
 # SB3's own arguments that count networks or outputs.
 COUNTS = {"n_critics", "n_quantiles"}
@@ -99,9 +96,11 @@ class LiquidPolicyMixin:
 def pass_on_to_encoder(extractor_class: type, extractor_kwargs: dict[str, Any]) -> None:
     """What an extractor of ours does not know is for SB3's own before the cell: NatureCNN's ``features_dim``, say."""
     known = inspect.signature(extractor_class).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    if takes_any and extractor_class.__init__ is not LiquidExtractor.__init__:  # type: ignore[misc]  # a subclass's own
         return
-    unknown = {name: extractor_kwargs.pop(name) for name in list(extractor_kwargs) if name not in known}
+    names = [name for name in extractor_kwargs if name not in known and name not in LIQUID_ARGUMENTS]
+    unknown = {name: extractor_kwargs.pop(name) for name in names}
     if unknown:
         extractor_kwargs["encoder_kwargs"] = {**(extractor_kwargs.get("encoder_kwargs") or {}), **unknown}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -10,13 +10,13 @@ from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from torch import nn
 
 from velora_sb3.cells import LiquidCell, unroll
-from velora_sb3.memory import make_cell
+from velora_sb3.memory import CellConfig
 from velora_sb3.memory.encoder import TimedEncoder
 from velora_sb3.policies.maskable_recurrent_actor_critic import RecurrentMaskableActorCriticPolicy
 from velora_sb3.policies.mixin import pass_on_to_encoder, use_fused_adam
 from velora_sb3.policies.stateful import StatefulPolicyMixin
 
-CELL_ARGUMENTS = tuple(name for name in inspect.signature(make_cell).parameters if name != "input_size")
+CELL_ARGUMENTS = tuple(field.name for field in fields(CellConfig))
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -118,7 +118,8 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
     def _make_slot(self) -> CellSlot:
         encoder: Any = self.features_extractor
         timed = bool(encoder.timed)
-        return CellSlot(make_cell(self.features_dim - int(timed), **self._cell_arguments), timed).to(self.device)
+        cell = CellConfig(**self._cell_arguments).build(self.features_dim - int(timed))
+        return CellSlot(cell, timed).to(self.device)
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, *args: Any, **kwargs: Any
@@ -149,7 +150,7 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
 class LiquidRecurrentActorCriticPolicy(LiquidRecurrentMixin):
     """sb3-contrib's ``RecurrentActorCriticPolicy`` with liquid cells in its LSTM slots, for RecurrentPPO.
 
-    Takes every argument of ``RecurrentActorCriticPolicy`` and of :func:`velora_sb3.memory.make_cell`;
+    Takes every argument of ``RecurrentActorCriticPolicy`` and of :class:`velora_sb3.memory.CellConfig`;
     ``lstm_hidden_size`` is understood as ``units``.
     """
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -44,10 +45,10 @@ def test_the_same_live_wiring_serves_cells_of_different_inputs():
         ({"cell": "lstm"}, "cell must be one of 'cfc', 'ltc'"),
         ({"mode": "fast"}, "mode must be one of 'default', 'no_gate', 'pure'"),
         ({"cell": "ltc", "mode": "pure"}, "an LTC has no modes"),
-        ({"wiring": "ncp", "backbone_units": 32}, "backbone_units and backbone_layers are for cell='cfc'"),
-        ({"cell": "ltc", "backbone_layers": 1}, "backbone_units and backbone_layers are for cell='cfc'"),
+        ({"wiring": "ncp", "backbone_units": 32}, "backbone_units and backbone_layers need cell='cfc'"),
+        ({"cell": "ltc", "backbone_layers": 1}, "backbone_units and backbone_layers need cell='cfc'"),
         ({"mixed_memory": "no"}, "mixed_memory must be True or False, got 'no'"),
-        ({"sparsity_level": "a"}, "sparsity_level must be a number, got 'a'"),
+        ({"sparsity_level": "a"}, "sparsity_level must be a finite number, got 'a'"),
         ({"wiring_seed": -1}, "wiring_seed must be an integer of at least 0, got -1"),
         ({"backbone_units": 0}, "backbone_units must be an integer of at least 1, got 0"),
         ({"ode_unfolds": 0}, "ode_unfolds must be an integer of at least 1, got 0"),
@@ -58,6 +59,16 @@ def test_the_same_live_wiring_serves_cells_of_different_inputs():
 def test_arguments_that_do_not_go_together_are_explained(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_cell(4, **arguments)
+
+
+def test_numpy_numbers_are_taken():
+    cell = make_cell(4, units=np.int64(8), backbone_layers=np.int32(1), sparsity_level=np.float32(0.5))
+    assert (cell.state_size, cell.backbone_layers) == (8, 1)
+
+
+def test_an_unknown_setting_is_named():
+    with pytest.raises(TypeError, match="'wirring'"):
+        make_cell(4, wirring="ncp")
 
 
 def test_initialization_reaches_every_cfc():
