@@ -7,6 +7,7 @@ from torch import nn
 
 from velora_sb3.cells.cell import LiquidCell
 from velora_sb3.cells.cfc_cell import CfCCell
+from velora_sb3.cells.from_ncps import cfc_arguments, copy_ncps
 from velora_sb3.cells.sequence_module import SequenceModule
 from velora_sb3.cells.wired_cfc_cell import WiredCfCCell
 
@@ -93,6 +94,6 @@ class CfC(SequenceModule):
         Raises:
             TypeError: If the module is not an ``ncps.torch.CfC``.
         """
-        from velora_sb3.cells.from_ncps import import_cfc
-
-        return import_cfc(cls, module)
+        network = cls(**cfc_arguments(module))
+        copy_ncps(network, module)
+        return network

@@ -1,22 +1,79 @@
-"""Weights of ncps networks, brought into ours."""
+"""The arguments and weights of ncps networks, for ``CfC.from_ncps`` and ``LTC.from_ncps``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from velora_sb3.cells.cfc_cell import ACTIVATIONS, CfCCell
+from velora_sb3.cells.ltc_cell import LTCCell
 from velora_sb3.cells.mixed_memory import MixedMemoryCell
+from velora_sb3.cells.sequence_module import SequenceModule
 from velora_sb3.cells.wired_cfc_cell import WiredCfCCell
 
-if TYPE_CHECKING:
-    from velora_sb3.cells.cfc import CfC
+
+def cfc_arguments(module: Any) -> dict[str, Any]:
+    """Arguments of :class:`velora_sb3.cells.CfC` for a network of the module's shape."""
+    from ncps.torch import CfC
+
+    _check_source(module, CfC)
+    cell, shared = module.rnn_cell, _shared_arguments(module) | {"proj_size": module.proj_size}
+    if hasattr(module, "wiring"):
+        return {"input_size": cell.sensory_size, "units": module.wiring, "mode": cell.layer_0.mode, **shared}
+    linears = [] if cell.backbone is None else [part for part in cell.backbone if isinstance(part, nn.Linear)]
+    dropouts = [] if cell.backbone is None else [part for part in cell.backbone if isinstance(part, nn.Dropout)]
+    return {
+        "input_size": cell.input_size,
+        "units": cell.hidden_size,
+        "mode": cell.mode,
+        "activation": _activation_name(cell.backbone[1]) if linears else "lecun_tanh",
+        "backbone_units": linears[0].out_features if linears else 0,
+        "backbone_layers": len(linears),
+        "backbone_dropout": dropouts[0].p if dropouts else 0.0,
+        **shared,
+    }
 
 
-def check_source(module: nn.Module, expected: type[nn.Module]) -> None:
-    """Raise ``TypeError`` unless ``module`` is the ncps class that can be imported."""
+def ltc_arguments(module: Any) -> dict[str, Any]:
+    """Arguments of :class:`velora_sb3.cells.LTC` for a network of the module's shape."""
+    from ncps.torch import LTC
+
+    _check_source(module, LTC)
+    cell = module.rnn_cell
+    return {
+        "input_size": cell.sensory_size,
+        "units": cell._wiring,
+        "input_mapping": cell._input_mapping,
+        "output_mapping": cell._output_mapping,
+        "ode_unfolds": cell._ode_unfolds,
+        "epsilon": cell._epsilon,
+        **_shared_arguments(module),
+    }
+
+
+def copy_ncps(network: SequenceModule, module: Any) -> None:
+    """Copy weights, dtype, device and training mode of an ncps network to one made with its arguments."""
+    reference = next(parameter for parameter in module.parameters() if parameter.requires_grad)  # masks are not
+    network.to(device=reference.device, dtype=reference.dtype)
+    cell: nn.Module = network.cell
+    if isinstance(cell, MixedMemoryCell):
+        cell.import_lstm(module.lstm)
+        cell = cell.cell
+    if isinstance(cell, LTCCell):
+        cell.import_ncps(module.rnn_cell)
+    elif isinstance(cell, CfCCell):
+        _copy_cfc(cell, module.rnn_cell)
+    elif isinstance(cell, WiredCfCCell):
+        for ours, theirs in zip(cell.layers, module.rnn_cell._layers, strict=True):
+            _copy_cfc(ours, theirs)  # type: ignore[arg-type]
+    if network.projection is not None:
+        network.projection.load_state_dict(module.fc.state_dict())
+    network.train(module.training)
+
+
+def _check_source(module: object, expected: type[nn.Module]) -> None:
     if not isinstance(module, expected):
         raise TypeError(
             f"expected an {expected.__module__}.{expected.__name__}, "
@@ -24,48 +81,12 @@ def check_source(module: nn.Module, expected: type[nn.Module]) -> None:
         )
 
 
-def import_cfc(target: type[CfC], module: Any) -> CfC:
-    """See :meth:`velora_sb3.cells.CfC.from_ncps`."""
-    from ncps.torch import CfC as Source
-
-    check_source(module, Source)
-    arguments = {
-        "proj_size": module.proj_size,
+def _shared_arguments(module: Any) -> dict[str, Any]:
+    return {
         "return_sequences": module.return_sequences,
         "batch_first": module.batch_first,
         "mixed_memory": module.use_mixed,
     }
-    if hasattr(module, "wiring"):
-        first = module.rnn_cell.layer_0
-        network = target(module.rnn_cell.sensory_size, module.wiring, mode=first.mode, **arguments)
-    else:
-        cell = module.rnn_cell
-        linears = [] if cell.backbone is None else [part for part in cell.backbone if isinstance(part, nn.Linear)]
-        dropouts = [] if cell.backbone is None else [part for part in cell.backbone if isinstance(part, nn.Dropout)]
-        network = target(
-            cell.input_size,
-            cell.hidden_size,
-            mode=cell.mode,
-            activation=_activation_name(cell.backbone[1]) if linears else "lecun_tanh",
-            backbone_units=linears[0].out_features if linears else 0,
-            backbone_layers=len(linears),
-            backbone_dropout=dropouts[0].p if dropouts else 0.0,
-            **arguments,
-        )
-    reference = next(parameter for parameter in module.parameters() if parameter.requires_grad)  # masks are not
-    network.to(device=reference.device, dtype=reference.dtype)
-    inner: Any = network.cell
-    if isinstance(inner, MixedMemoryCell):
-        inner.import_lstm(module.lstm)
-        inner = inner.cell
-    if isinstance(inner, WiredCfCCell):
-        for ours, theirs in zip(inner.layers, module.rnn_cell._layers, strict=True):
-            _copy_cell(ours, theirs)  # type: ignore[arg-type]
-    else:
-        _copy_cell(inner, module.rnn_cell)
-    if network.projection is not None:
-        network.projection.load_state_dict(module.fc.state_dict())
-    return network.train(module.training)
 
 
 def _activation_name(activation: nn.Module) -> str:
@@ -74,7 +95,7 @@ def _activation_name(activation: nn.Module) -> str:
 
 
 @torch.no_grad()
-def _copy_cell(ours: CfCCell, theirs: Any) -> None:
+def _copy_cfc(ours: CfCCell, theirs: Any) -> None:
     def gates(kind: str) -> torch.Tensor:
         if theirs.mode == "pure":
             only: torch.Tensor = getattr(theirs.ff1, kind)

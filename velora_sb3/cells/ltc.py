@@ -7,8 +7,8 @@ from typing import Any
 from ncps.wirings import FullyConnected, Wiring
 
 from velora_sb3._validation import check_integer
+from velora_sb3.cells.from_ncps import copy_ncps, ltc_arguments
 from velora_sb3.cells.ltc_cell import LTCCell
-from velora_sb3.cells.mixed_memory import MixedMemoryCell
 from velora_sb3.cells.sequence_module import SequenceModule
 
 
@@ -71,27 +71,6 @@ class LTC(SequenceModule):
         Raises:
             TypeError: If the module is not an ``ncps.torch.LTC``.
         """
-        from ncps.torch import LTC as Source
-
-        from velora_sb3.cells.from_ncps import check_source
-
-        check_source(module, Source)
-        source = module.rnn_cell
-        network = cls(
-            source.sensory_size,
-            source._wiring,
-            return_sequences=module.return_sequences,
-            batch_first=module.batch_first,
-            mixed_memory=module.use_mixed,
-            input_mapping=source._input_mapping,
-            output_mapping=source._output_mapping,
-            ode_unfolds=source._ode_unfolds,
-            epsilon=source._epsilon,
-        )
-        network.to(device=source.w.device, dtype=source.w.dtype)
-        cell: Any = network.cell
-        if isinstance(cell, MixedMemoryCell):
-            cell.import_lstm(module.lstm)
-            cell = cell.cell
-        cell.import_ncps(source)
+        network = cls(**ltc_arguments(module))
+        copy_ncps(network, module)
         return network
