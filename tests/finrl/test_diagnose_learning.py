@@ -42,16 +42,16 @@ def test_a_model_that_has_learned(capsys):
     assert max(diagnosis.random_rewards) < 0
     assert diagnosis.findings == []
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "model:          0 on average, 0 to 0"
-    assert lines[-1] == "nothing looks wrong"
+    assert lines[0] == "model:          mean return 0 (min 0, max 0)"
+    assert lines[-1] == "no problems found"
 
 
 @pytest.mark.parametrize(
     ("function", "finding"),
     [
-        (lambda seen: -seen, "no more than random actions"),
+        (lambda seen: -seen, "no better than random actions"),
         (lambda seen: np.full_like(seen, 0.1), "always takes the same action"),
-        (lambda seen: np.sign(seen), "100% of its actions are at their limits"),
+        (lambda seen: np.sign(seen), "100% of the actions are at their limits"),
     ],
 )
 def test_findings(function, finding, capsys):
@@ -66,7 +66,7 @@ def test_weights_and_training():
         next(model.policy.parameters()).fill_(float("nan"))
     findings = diagnose_learning(model, Follow(), 1, verbose=0).findings
     assert "log_std is not finite: training diverged, lower the learning rate" in findings
-    assert "it has not been trained yet" in findings
+    assert "the model has not been trained yet" in findings
 
 
 def test_rewards_are_the_environments_own_under_normalization():

@@ -73,7 +73,7 @@ def test_all_are_numbers_from_the_first_day_on():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="unknown indicator 'rsi_0': choose from macd"):
+    with pytest.raises(ValueError, match="unknown indicator 'rsi_0': expected one of macd"):
         add_indicators(one([1, 2]), ["rsi_0"])
     with pytest.raises(ValueError, match="dx_5 needs the columns high, low"):
         add_indicators(one([1, 2]), ["dx_5"])

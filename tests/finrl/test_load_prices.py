@@ -22,7 +22,7 @@ def test_rows_go_by_day_and_ticker():
     assert loaded["day"].tolist() == [3, 3, 4, 4, 0, 0]
 
 
-def test_the_given_frame_stays_as_it_is():
+def test_the_given_frame_is_not_modified():
     given = prices().iloc[::-1].sort_values("date", kind="stable")
     before = given.copy()
     load_prices(given)
@@ -71,31 +71,31 @@ def with_value(column, row, value):
     [
         (
             prices().drop(columns=["tic", "close"]),
-            "need .* date, tic, close; tic, close missing, there are date",
+            "need .* date, tic, close: tic, close missing, got date",
         ),
         (with_value("tic", 1, None), "2024-03-07: tic is missing"),
-        (prices().iloc[:0], "no rows"),
-        (with_value("date", 1, "soon"), "a date cannot be read"),
+        (prices().iloc[:0], "prices are empty"),
+        (with_value("date", 1, "soon"), "unreadable date"),
         (with_value("date", 1, None), "B, NaT: date is missing"),
-        (pd.concat([prices(), prices().iloc[[2]]]), "A, 2024-03-08 .*: the date is there twice"),
+        (pd.concat([prices(), prices().iloc[[2]]]), "A, 2024-03-08 .*: duplicate date"),
         (
             prices().iloc[[2, 3, 0, 1, 4, 5]],
-            "A, 2024-03-07 .*: the date is before that .* .and 1 rows more",
+            "A, 2024-03-07 .*: date earlier than in the row above .and in 1 more rows",
         ),
         (prices().iloc[:5], "B has no row for 2024-03-11"),
         (with_value("close", 3, np.nan), "B, 2024-03-08: close is missing or infinite: fill it in"),
         (with_value("close", 3, np.inf), "B, 2024-03-08: close is missing or infinite"),
         (with_value("close", 0, 0.0), "A, 2024-03-07: close is not positive"),
-        (with_value("close", 0, "x"), "column close must hold numbers"),
+        (with_value("close", 0, "x"), "column close must be numeric"),
         (prices().assign(rsi=[1.0, 2, 3, np.nan, 5, 6]), "B, 2024-03-08: rsi is missing"),
     ],
 )
-def test_what_would_mislead_is_refused(given, message):
+def test_invalid_data_is_rejected(given, message):
     with pytest.raises(ValueError, match=message):
         load_prices(given)
 
 
-def test_files_that_are_none(tmp_path):
+def test_unusable_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file"):
         load_prices(tmp_path / "none.csv")
     (tmp_path / "prices.xls").touch()
@@ -111,28 +111,28 @@ def test_data_split():
     assert len(train) + len(trade) == len(made)
     for part in (train, trade):
         assert part.index.tolist() == np.repeat(range(len(part) // 2), 2).tolist()
-    with pytest.raises(ValueError, match="no prices from 2030-01-01 up to 2031-01-01: they reach from 2024-01-01"):
+    with pytest.raises(ValueError, match="no prices from 2030-01-01 to 2031-01-01: the prices cover 2024-01-01"):
         data_split(made, "2030-01-01", "2031-01-01")
 
 
 def test_dates_that_are_numbers():
     frame = pd.DataFrame({"date": [20240131, 20240201], "tic": "A", "close": [1.0, 2.0]})
     assert list(load_prices(frame)["date"]) == ["2024-01-31", "2024-02-01"]
-    with pytest.raises(ValueError, match="a date cannot be read .*: write dates as 2024-01-31"):
+    with pytest.raises(ValueError, match="unreadable date .*: write dates as 2024-01-31"):
         load_prices(frame.assign(date=[1, 2]))
 
 
-def test_a_split_at_something_else():
+def test_a_split_at_an_unreadable_date():
     prices = load_prices(pd.DataFrame({"date": ["2024-01-31"], "tic": "A", "close": [1.0]}))
-    with pytest.raises(ValueError, match="a date cannot be read .*foo"):
+    with pytest.raises(ValueError, match="unreadable date .*foo"):
         data_split(prices, "foo", "2025-01-01")
 
 
-def test_what_is_no_csv(tmp_path):
+def test_files_that_are_not_csv(tmp_path):
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x81")
     (tmp_path / "empty.csv").write_bytes(b"")
     for name in ("binary.csv", "empty.csv"):
-        with pytest.raises(ValueError, match=f"{name} cannot be read as a CSV file"):
+        with pytest.raises(ValueError, match=f"{name} is not a readable CSV file"):
             load_prices(tmp_path / name)
-    with pytest.raises(ValueError, match="prices come from a file or a data frame, got None"):
+    with pytest.raises(ValueError, match="source must be a file or a data frame of prices, got None"):
         load_prices(None)

@@ -59,7 +59,7 @@ def test_turnover():
         turnover([1, 2], [100])
 
 
-def test_what_is_not_defined_is_nan():
+def test_undefined_figures_are_nan():
     assert math.isnan(sharpe_ratio([100, 100, 100]))
     assert math.isnan(sharpe_ratio([100, 101]))
     assert math.isnan(sharpe_ratio(100 * 1.01 ** np.arange(9)))  # one return, up to rounding
@@ -69,9 +69,14 @@ def test_what_is_not_defined_is_nan():
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [([100], "at least two"), ([100, math.nan], "NaN"), ([0, 100], "positive"), ([[1, 2], [3, 4]], "one row")],
+    [
+        ([100], "at least two"),
+        ([100, math.nan], "finite, got nan"),
+        ([0, 100], "positive"),
+        ([[1, 2], [3, 4]], "one-dimensional"),
+    ],
 )
-def test_what_cannot_be_judged(values, message):
+def test_invalid_account_values(values, message):
     with pytest.raises(ValueError, match=message):
         performance(values)
 

@@ -56,7 +56,7 @@ def test_memory_matters():
     assert not env.unwrapped.save_action_memory().equals(actions)
 
 
-def test_a_predictor_in_the_middle_of_something_starts_afresh():
+def test_a_used_predictor_starts_from_an_empty_memory():
     model = build("recurrent_sac")
     predictor = StatefulPredictor(model)
     predictor.predict(scaled(seed=9).reset()[0])
@@ -126,9 +126,9 @@ def test_from_a_folder_of_checkpoints(tmp_path):
 
 def test_files_that_are_none(tmp_path):
     build("sac").save(tmp_path / "agent")
-    with pytest.raises(ValueError, match="no model in .*other"):
+    with pytest.raises(ValueError, match="no model at .*other"):
         DRLAgent.DRL_prediction_load_from_file("sac", scaled(), tmp_path / "other")
-    with pytest.raises(ValueError, match="no model in .*model.zip"):
+    with pytest.raises(ValueError, match="no model at .*model.zip"):
         DRLAgent.DRL_prediction_load_from_file("sac", scaled(), tmp_path)
     with pytest.raises(ValueError, match="cannot be loaded as PPO"):
         DRLAgent.DRL_prediction_load_from_file("ppo", scaled(), tmp_path / "agent")

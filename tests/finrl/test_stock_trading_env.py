@@ -126,7 +126,7 @@ def test_files_and_lines(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     env = plain([[10, 10], [11, 10]], model_name="ppo", mode="trade", iteration=3, make_plots=True, print_verbosity=1)
     play(env, (10, 0), (0, 0))
-    assert capsys.readouterr().out == "episode 1: 1000.00 -> 1010.00 in 1 days, 1 trades, costs 0.00\n"
+    assert capsys.readouterr().out == "episode 1: 1000.00 -> 1010.00 in 1 days, 1 trades, cost 0.00\n"
     names = {f"{kind}_trade_ppo_3.csv" for kind in ("actions", "account_value", "account_rewards")}
     assert {path.name for path in (tmp_path / "results").iterdir()} == {*names, "account_value_trade_1.png"}
     account = pd.read_csv(tmp_path / "results" / "account_value_trade_ppo_3.csv")
@@ -138,15 +138,18 @@ def test_files_and_lines(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"stock_dim": 3}, "stock_dim is 3, df has 2 tickers"),
-        ({"state_space": 7}, "state_space must be 5: cash, 2 prices, 2 shares and for each stock 0 indicators, got 7"),
+        ({"stock_dim": 3}, "stock_dim is 3, but df has 2 tickers"),
+        ({"state_space": 7}, "state_space must be 5 .cash, 2 prices, 2 holdings and 0 indicators per stock., got 7"),
         ({"action_space": 1}, "number of stocks, 2, got 1"),
-        ({"buy_cost_pct": [0.1]}, "buy_cost_pct needs a number for each of 2 stocks, got 1"),
+        ({"buy_cost_pct": [0.1]}, "buy_cost_pct must hold one number per stock, 2 in all, got 1"),
         ({"tech_indicator_list": ["macd"], "state_space": 7}, "df has no column macd; it has date"),
         ({"turbulence_threshold": 5}, "df has no column turbulence"),
-        ({"initial": False}, "pass previous_state"),
-        ({"day": 2}, "day must be from 0 to 1, got 2"),
-        ({"print_verbosity": -1}, "print_verbosity must be at least 0"),
+        ({"initial": False}, "pass it as previous_state"),
+        ({"day": 2}, "day must be an integer from 0 to 1, got 2"),
+        ({"print_verbosity": -1}, "print_verbosity must be an integer of at least 0, got -1"),
+        ({"hmax": 0}, "hmax must be a finite number above 0, got 0"),
+        ({"initial_amount": -1}, "initial_amount must be a finite number at least 0, got -1"),
+        ({"reward_scaling": np.nan}, "reward_scaling must be a finite number, got nan"),
     ],
 )
 def test_what_does_not_fit(settings, message):
@@ -160,7 +163,7 @@ def test_frames_that_do_not_fit():
 
     build(frame([[1, 2], [3, 4]]))
     for prices, message in (
-        (frame([[1, 2], [3, 4], [5, 6]]).loc[1:], "number of the day"),
+        (frame([[1, 2], [3, 4], [5, 6]]).loc[1:], "day number"),
         (frame([[1, 2], [3, 4]]).iloc[[0, 1, 3, 2]], "same tickers in the same order"),
         (frame([[1, 2]]), "at least two days"),
         (frame([[1, 2], [3, np.nan]]), "close is missing"),
@@ -197,13 +200,13 @@ def test_days_elapsed_needs_dates():
 
     with pytest.raises(ValueError, match="no date_memory"):
         DaysElapsed(gym.make("CartPole-v1"))
-    with pytest.raises(ValueError, match="unit must be positive"):
+    with pytest.raises(ValueError, match="unit must be a finite number above 0"):
         market(timespans=True, unit=0)
     back = frame([[1, 1], [1, 1]])
     back["date"] = ["2024-03-08"] * 2 + ["2024-03-07"] * 2
     env = make_trading_env(back, timespans=True)
     env.reset()
-    with pytest.raises(ValueError, match="time goes back"):
+    with pytest.raises(ValueError, match="dates go backwards"):
         env.step(act(0, 0))
 
 

@@ -26,6 +26,10 @@ def test_the_same_for_the_same_seed_and_no_other():
     assert not np.allclose(first["close"], synthetic_prices(2, 50, seed=2)["close"])
 
 
+def test_numpy_integers():
+    pd.testing.assert_frame_equal(synthetic_prices(np.int64(2), np.int64(5)), synthetic_prices(2, 5))
+
+
 def test_markets_close_at_weekends():
     dates = pd.to_datetime(synthetic_prices(1, 30)["date"])
     assert set(dates.diff().dropna().dt.days) == {1, 3}

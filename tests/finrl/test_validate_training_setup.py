@@ -57,7 +57,7 @@ def test_the_model_stays_as_it_was(name, kwargs):
 @pytest.mark.parametrize("what", ["reward", "observation"])
 def test_what_is_not_finite_is_found(what):
     model = build(market())
-    with pytest.raises(ValueError, match=f"step 5: {what} has NaN or infinity: check the prices"):
+    with pytest.raises(ValueError, match=f"step 5: {what} is NaN or infinite: check prices"):
         validate_training_setup(model, Broken(market(), what), n_test_steps=10)
 
 

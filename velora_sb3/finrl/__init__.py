@@ -1,4 +1,4 @@
-"""Trading with FinRL's calls: agents, environments, prices, and the figures by which trading is judged."""
+"""Trading with FinRL's API: agents, environments, prices and performance figures."""
 
 from velora_sb3.finrl.agent import DRLAgent
 from velora_sb3.finrl.days_elapsed import DaysElapsed

@@ -1,4 +1,4 @@
-"""Training that goes on as new prices come in."""
+"""Training that continues as new prices come in."""
 
 from __future__ import annotations
 
@@ -28,27 +28,28 @@ def incremental_training(
     callbacks: MaybeCallback | Sequence[BaseCallback] = None,
     save_path: str | Path | None = "incremental_models",
 ) -> BaseAlgorithm:
-    """Train one model on one part of the prices after the other.
+    """Train one model on consecutive chunks of prices.
 
-    Weights, optimizer, replay buffer and the count of timesteps go on from part to part; episodes begin anew. If the
-    model trains in a ``VecNormalize``, the next environment goes into it, with the statistics so far.
+    Weights, optimizer state, replay buffer, timestep count and the statistics of a ``VecNormalize`` carry over from
+    chunk to chunk. Each chunk starts a new episode.
 
     Args:
-        chunks: The parts, as :func:`data_split` gives them, with the same tickers and indicators.
-        base_model: A model to go on with, or the name of one to build for the first part.
-        timesteps_per_chunk: How long to train on each.
-        make_env: Makes the environment of a part.
-        model_settings: Further arguments of :meth:`DRLAgent.get_model` for a model that is built.
+        chunks: Prices as :func:`data_split` returns them, with the same tickers and indicators in each chunk.
+        base_model: A model to continue, or the name of a model to build on the first chunk.
+        timesteps_per_chunk: Environment steps to train for on each chunk.
+        make_env: Builds the environment of a chunk.
+        model_settings: Further arguments of :meth:`DRLAgent.get_model`, for a model that is built.
         callbacks: As for :meth:`DRLAgent.train_model`.
-        save_path: Folder for ``chunk_<i>_model.zip`` after each part; None for none.
+        save_path: Directory for ``chunk_<i>_model.zip``, written after each chunk; None to save nothing.
 
     Returns:
-        The model.
+        The trained model.
 
     Raises:
-        ValueError: If there are no parts.
+        ValueError: If ``chunks`` is empty.
     """
-    model, number = None if isinstance(base_model, str) else base_model, None
+    model = None if isinstance(base_model, str) else base_model
+    trained = False
     for number, chunk in enumerate(chunks):
         env = make_env(chunk)
         if model is None:
@@ -65,6 +66,7 @@ def incremental_training(
         if save_path is not None:
             Path(save_path).mkdir(parents=True, exist_ok=True)
             model.save(Path(save_path) / f"chunk_{number}_model")
-    if model is None or number is None:
-        raise ValueError("there are no chunks to train on")
+        trained = True
+    if model is None or not trained:
+        raise ValueError("there are no chunks to train on: pass at least one data frame of prices")
     return model

@@ -1,4 +1,4 @@
-"""Technical indicators, under the names that FinRL gives them."""
+"""Technical indicators, by FinRL's names."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ INDICATORS = ("macd", "boll_ub", "boll_lb", "rsi_30", "cci_30", "dx_30", "close_
 
 
 def add_indicators(prices: pd.DataFrame, indicators: Sequence[str] = INDICATORS) -> pd.DataFrame:
-    """Prices with a column more for each indicator, computed for each ticker from its past and present alone.
+    """Add a column for each indicator, computed per ticker without look-ahead.
 
     ===========================  ======================================================================================
-    name                         what it is
+    name                         indicator
     ===========================  ======================================================================================
-    ``macd``                     12-day less 26-day exponential mean of the close
-    ``boll_ub``, ``boll_lb``     20-day mean of the close, plus or less two of its deviations
-    ``rsi_N``                    share of gains in gains and losses, smoothed over N days; 0 to 100
-    ``cci_N``                    distance of the day's middle price from its N-day mean, in mean absolute deviations
-    ``dx_N``                     how one-sided the days' ranges move, smoothed over N days; 0 to 100
-    ``close_N_sma``              N-day mean of the close
+    ``macd``                     moving average convergence divergence: 12-day minus 26-day EMA of the close
+    ``boll_ub``, ``boll_lb``     Bollinger bands: 20-day mean of the close, plus or minus two standard deviations
+    ``rsi_N``                    N-day relative strength index, 0 to 100
+    ``cci_N``                    N-day commodity channel index of the typical price
+    ``dx_N``                     N-day directional movement index, 0 to 100
+    ``close_N_sma``              N-day simple moving average of the close
     ===========================  ======================================================================================
 
-    N is any whole number. A window that reaches before the first day holds the days that there are. Where an
-    indicator has no value yet it is neutral: 50 for ``rsi``, 0 for ``cci`` and ``dx``, the close for the bands.
+    N is any positive integer. On the first days a window covers only the days so far. Where an indicator is not yet
+    defined its value is neutral: 50 for ``rsi``, 0 for ``cci`` and ``dx``, the close for the bands.
 
     Args:
-        prices: As :func:`load_prices` returns them.
-        indicators: Names.
+        prices: Prices as :func:`load_prices` returns them.
+        indicators: Names from the table.
 
     Returns:
-        A new frame, in the order of the one given.
+        A new frame with the same rows in the same order.
 
     Raises:
-        ValueError: If a name is unknown, or the frame lacks a column that one needs.
+        ValueError: If a name is unknown, or ``prices`` lacks a column that an indicator needs.
 
     References:
         G. Appel, "The Moving Average Convergence-Divergence Method", 1979; J. Bollinger, "Bollinger on Bollinger
         Bands", 2001; D. Lambert, "Commodity Channel Index", Commodities, 1980; J. W. Wilder, "New Concepts in
-        Technical Trading Systems", 1978 (``rsi``, ``dx``). Smoothing is weighted as in stockstats, which FinRL uses.
+        Technical Trading Systems", 1978 (``rsi``, ``dx``). The values are those of stockstats, which FinRL uses.
     """
     functions = {name: _find(name) for name in indicators}
     needs_range = [name for name in indicators if name.startswith(("cci", "dx"))]
     if needs_range and (missing := {"high", "low"} - set(prices.columns)):
-        raise ValueError(f"{needs_range[0]} needs the columns {', '.join(sorted(missing))}: load them or leave it out")
+        raise ValueError(f"{needs_range[0]} needs the columns {', '.join(sorted(missing))}: add them, or omit it")
     result = prices.copy()
-    place = range(len(result))  # an index of day numbers repeats
-    parts = [group for _, group in result.set_axis(place, axis=0).groupby("tic", sort=False)]
+    rows = range(len(result))  # the index of day numbers is not unique
+    parts = [group for _, group in result.set_axis(rows, axis=0).groupby("tic", sort=False)]
     for name, function in functions.items():
-        result[name] = pd.concat([function(part) for part in parts]).reindex(place).to_numpy()
+        result[name] = pd.concat([function(part) for part in parts]).reindex(rows).to_numpy()
     return result
 
 
@@ -69,7 +69,9 @@ def _find(name: str) -> Callable[[pd.DataFrame], pd.Series]:
         if match := re.fullmatch(pattern, name):
             days = int(match[1])
             return lambda part, function=function, days=days: function(part, days)  # type: ignore[misc]
-    raise ValueError(f"unknown indicator {name!r}: choose from macd, boll_ub, boll_lb, rsi_N, cci_N, dx_N, close_N_sma")
+    raise ValueError(
+        f"unknown indicator {name!r}: expected one of macd, boll_ub, boll_lb, rsi_N, cci_N, dx_N, close_N_sma"
+    )
 
 
 def _macd(part: pd.DataFrame) -> pd.Series:
@@ -93,17 +95,17 @@ def _rsi(part: pd.DataFrame, days: int) -> pd.Series:
 
 
 def _cci(part: pd.DataFrame, days: int) -> pd.Series:
-    middle = (part["high"] + part["low"] + part["close"]) / 3
-    window = middle.rolling(days)
+    typical = (part["high"] + part["low"] + part["close"]) / 3
+    window = typical.rolling(days)
     deviation = window.apply(lambda values: abs(values - values.mean()).mean(), raw=True)
-    return ((middle - window.mean()) / (0.015 * deviation.where(deviation > 0))).fillna(0.0)
+    return ((typical - window.mean()) / (0.015 * deviation.where(deviation > 0))).fillna(0.0)
 
 
 def _dx(part: pd.DataFrame, days: int) -> pd.Series:
     rise, fall = part["high"].diff(), -part["low"].diff()
     up = _smoothed(rise.where((rise > 0) & (rise > fall), 0.0), days)
     down = _smoothed(fall.where((fall > 0) & (fall > rise), 0.0), days)
-    return (100 * (up - down).abs() / (up + down)).fillna(0.0)  # the true range is in both and cancels
+    return (100 * (up - down).abs() / (up + down)).fillna(0.0)  # the average true range cancels
 
 
 def _sma(part: pd.DataFrame, days: int) -> pd.Series:

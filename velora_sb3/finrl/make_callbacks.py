@@ -37,36 +37,35 @@ def make_callbacks(
     decay_rate: float = 0.98,
     verbose: int = 1,
 ) -> list[BaseCallback]:
-    """Checkpoints, evaluation with early stopping, plots, and statistics of actions.
+    """The callbacks of a trading run: checkpoints, evaluation with early stopping, plots and action statistics.
 
-    For PPO and A2C the learning rate falls by ``decay_rate`` every 25,000 timesteps, too. Plots are left out where
-    matplotlib is not installed.
+    For PPO and A2C the learning rate also decays, by a factor of ``decay_rate`` every 25,000 timesteps. Without
+    matplotlib there are no plots.
 
     ::
 
         <directory>/checkpoints/      SaveCheckpoints
-        <directory>/best_model/       the best model of the evaluations so far
+        <directory>/best_model/       the model with the best evaluation so far
         <directory>/eval_logs/        SB3's evaluations.npz
         <directory>/plots/            PerformancePlots
 
     Args:
-        directory: The folder of the run.
+        directory: Directory of the run.
         eval_env: A trading environment for :class:`TradingEvalCallback`.
         model_name: As for :meth:`DRLAgent.get_model`.
-        target: Mean reward of an evaluation at which to stop; None to stop when evaluations no longer improve.
-        patience: With a target, how many evaluations in a row must reach it; else how many without improvement end
-            training, the first five not counted.
-        eval_freq: Steps of the environment between evaluations.
-        n_eval_episodes: Episodes for each. More than one tells nothing new of a policy that acts deterministically on
-            the same prices.
+        target: Stop when evaluations reach this mean reward; None to stop when they no longer improve.
+        patience: With a target, the number of consecutive evaluations that must reach it. Without one, the number of
+            evaluations without improvement that end training; the first five do not count.
+        eval_freq: Calls of the vectorized environment's ``step`` between evaluations, as in SB3.
+        n_eval_episodes: Episodes per evaluation. One is enough for a deterministic policy on fixed prices.
         save_frequency: Episodes between checkpoints.
-        every_n_timesteps: Timesteps between plots, and between statistics of actions.
-        initial_lr: Learning rate at the start, where it falls.
-        decay_rate: Its factor.
-        verbose: 0 for silence.
+        every_n_timesteps: Timesteps between plots, and between action statistics.
+        initial_lr: Initial learning rate, where it decays.
+        decay_rate: Factor by which it decays.
+        verbose: 0 for no output.
 
     Returns:
-        A list for ``train_model(callbacks=...)``; further callbacks can be appended.
+        A list for ``train_model(callbacks=...)``, to which you can append your own.
     """
     directory = Path(directory)
     stop: BaseCallback = (

@@ -27,19 +27,20 @@ def make_trading_env(
     env_class: type[gym.Env[Any, Any]] = StockTradingEnv,
     **settings: Any,
 ) -> gym.Env[Any, Any]:
-    """Build a trading environment whose sizes are those of the prices.
+    """Build a trading environment, with all sizes taken from the prices.
 
     Args:
-        prices: As :func:`load_prices`, :func:`add_indicators` and :func:`data_split` return them, or a part of them.
-        indicators: Columns to observe; None for those of :data:`INDICATORS` that the prices have.
-        hmax: Most shares of a stock to trade in a day.
-        initial_amount: Cash at the start.
-        cost_pct: Cost of buying and of selling, as a share of the price.
+        prices: Prices as :func:`load_prices`, :func:`add_indicators` and :func:`data_split` return them, or a slice of
+            their days.
+        indicators: Columns to observe; None for those of :data:`INDICATORS` that ``prices`` has.
+        hmax: Maximum number of shares of a stock to trade per day.
+        initial_amount: Initial cash.
+        cost_pct: Transaction cost of buying and of selling, as a fraction of the price.
         reward_scaling: Factor of the reward.
         timespans: Whether to add the days since the last observation, for liquid policies: see :class:`DaysElapsed`.
-        unit: How many days the cell counts as 1.
-        env_class: The class to build: another with the same constructor, such as FinRL's own ``StockTradingEnv``.
-        **settings: Further arguments of its constructor.
+        unit: Days per unit of time of the cell.
+        env_class: The class to build. Any class with the same constructor works, such as FinRL's ``StockTradingEnv``.
+        **settings: Further arguments of the constructor.
 
     Returns:
         The environment.

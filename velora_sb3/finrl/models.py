@@ -1,4 +1,4 @@
-"""The algorithms and kinds of action noise by FinRL's sort of names."""
+"""Algorithms and action noise by FinRL-style names."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ NOISES: dict[str, type[NormalActionNoise | OrnsteinUhlenbeckActionNoise]] = {
 
 
 def find_model(name: str) -> type[BaseAlgorithm]:
-    """The algorithm of a name."""
+    """The algorithm of that name; raises ``ValueError`` if there is none."""
     if name in MODELS:
         return MODELS[name]
     close = get_close_matches(str(name).lower(), MODELS, n=2)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    raise ValueError(f"unknown model_name {name!r}: {hint}choose from {', '.join(MODELS)}")
+    raise ValueError(f"unknown model_name {name!r}: {hint}expected one of {', '.join(MODELS)}")

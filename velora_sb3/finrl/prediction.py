@@ -1,4 +1,4 @@
-"""One episode of trading by a trained model."""
+"""One trading episode of a trained model."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def trade(
     deterministic: bool,
     normalizer: VecNormalize | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Play one episode, without a vectorized environment's reset at its end: the records are read after it."""
+    """Play one episode and return its records, which a vectorized environment's automatic reset would clear."""
     predictor = model if isinstance(model, StatefulPredictor) else StatefulPredictor(model)
     env, wrapped_in = single_env(environment)
     if missing := [name for name in RECORDS if not env.has_wrapper_attr(name)]:
-        raise ValueError(f"{env} has no {', '.join(missing)}(): DRL_prediction needs a trading environment")
+        raise ValueError(f"{env} has no {', '.join(missing)}: DRL_prediction needs a trading environment")
     normalizer = normalizer or predictor.model.get_vec_normalize_env() or wrapped_in
     predictor.reset()
     observation, _ = env.reset()
-    over = False
-    while not over:
+    done = False
+    while not done:
         seen = _arrays(observation)
         if normalizer is not None:
             seen = normalizer.normalize_obs(seen)
         action, _ = predictor.predict(seen, deterministic=deterministic)
         observation, _, terminated, truncated, _ = env.step(action)
-        over = terminated or truncated
+        done = terminated or truncated
     account, actions = (env.get_wrapper_attr(name)() for name in RECORDS)
     return account, actions
 
@@ -45,13 +45,13 @@ def trade(
 def load_model(
     algorithm: type[BaseAlgorithm], path: Path, environment: gym.Env[Any, Any] | VecEnv
 ) -> tuple[BaseAlgorithm, VecNormalize | None]:
-    """A model, and the normalization of its observations if that was saved with it."""
+    """A model, and its ``VecNormalize`` if one was saved with it."""
     file = path / "model.zip" if path.is_dir() else path
     if not file.exists() and not file.with_name(file.name + ".zip").exists():
-        raise ValueError(f"no model in {path}: pass what model.save() wrote, or a folder that has model.zip")
+        raise ValueError(f"no model at {path}: pass a file written by model.save(), or a directory with model.zip")
     try:
         model = algorithm.load(file, device="cpu")
-    except Exception as error:  # a file can be wrong in any way
+    except Exception as error:  # a file can be broken in any way
         raise ValueError(f"{file} cannot be loaded as {algorithm.__name__}: {error}") from error
     statistics = path / "vecnormalize.pkl"
     if not (path.is_dir() and statistics.exists()):
@@ -61,7 +61,7 @@ def load_model(
 
 
 def single_env(environment: gym.Env[Any, Any] | VecEnv) -> tuple[gym.Env[Any, Any], VecNormalize | None]:
-    """The one environment in a vectorized one, and the normalization around it."""
+    """The only environment of a vectorized one, and its ``VecNormalize`` if there is one."""
     normalizer = None
     inner: Any = environment
     while isinstance(inner, VecNormalize | VecMonitor):
@@ -71,14 +71,14 @@ def single_env(environment: gym.Env[Any, Any] | VecEnv) -> tuple[gym.Env[Any, An
         return inner, normalizer
     if not isinstance(inner, DummyVecEnv) or inner.num_envs != 1:
         raise ValueError(
-            f"one episode is played in one environment, got {type(inner).__name__} of {inner.num_envs}: pass the "
-            "trading environment itself (for a history put FrameStackObservation around it)"
+            f"expected a single environment, got a {type(inner).__name__} of {inner.num_envs}: pass the trading "
+            "environment itself, in FrameStackObservation if the model expects a history"
         )
     return inner.envs[0], normalizer
 
 
 def _arrays(observation: Any) -> Any:
-    """Observations as numbers of single precision; FinRL's are lists."""
+    """Observations as float32 arrays; FinRL's are lists."""
     if isinstance(observation, dict):
         return {key: np.asarray(value, dtype=np.float32) for key, value in observation.items()}
     return np.asarray(observation, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Settings for little memory, and for training that does not settle."""
+"""Presets for little memory and for unstable training."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import nn
 
 from velora_sb3.finrl.models import find_model
 
-ON_POLICY = {"n_epochs", "gae_lambda"}  # an algorithm with either of these arguments collects rollouts
+ON_POLICY = {"n_epochs", "gae_lambda"}  # an algorithm with either argument is on-policy
 SIZES = {"batch_size", "buffer_size", "n_steps"}
 
 
 def memory_efficient_config(model_name: str) -> dict[str, Any]:
-    """``model_kwargs`` for little memory: a small replay buffer or short rollouts, and small batches.
+    """``model_kwargs`` that save memory: a small replay buffer or short rollouts, and small batches.
 
     Args:
-        model_name: As for :meth:`DRLAgent.get_model`; only what this algorithm takes is returned.
+        model_name: As for :meth:`DRLAgent.get_model`. Only arguments of this algorithm are returned.
 
     Returns:
         A new dict.
@@ -27,10 +27,10 @@ def memory_efficient_config(model_name: str) -> dict[str, Any]:
 
 
 def stable_config(model_name: str) -> dict[str, Any]:
-    """``model_kwargs`` for training that does not settle: a low learning rate and small, bounded updates.
+    """``model_kwargs`` for unstable training: a low learning rate and small, bounded updates.
 
     Args:
-        model_name: As for :meth:`DRLAgent.get_model`; only what this algorithm takes is returned.
+        model_name: As for :meth:`DRLAgent.get_model`. Only arguments of this algorithm are returned.
 
     Returns:
         A new dict.
@@ -41,23 +41,23 @@ def stable_config(model_name: str) -> dict[str, Any]:
 
 
 def small_policy() -> dict[str, Any]:
-    """``policy_kwargs`` of a small network, for liquid policies and SB3's own: two layers of 64.
+    """``policy_kwargs`` for a small network, in liquid policies and SB3's own: two layers of 64.
 
     Returns:
-        A new dict. The cell's size of a liquid policy is ``units``, beside it.
+        A new dict. Add ``units`` to set the size of a liquid policy's cell.
     """
     return {"net_arch": [64, 64], "activation_fn": nn.ReLU}
 
 
 def _for(model_name: str, on_policy: dict[str, Any], off_policy: dict[str, Any]) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
-    for parent in find_model(model_name).__mro__:  # the recurrent algorithms hand on what they do not name
+    for parent in find_model(model_name).__mro__:  # the recurrent algorithms pass on **kwargs
         parameters = inspect.signature(parent).parameters.values()
         defaults = {**{each.name: each.default for each in parameters}, **defaults}
         if not any(each.kind is each.VAR_KEYWORD for each in parameters):
             break
     chosen = off_policy if "buffer_size" in defaults else {}
-    if defaults.keys() & ON_POLICY:  # SAC's n_steps and ent_coef are other things than PPO's
+    if defaults.keys() & ON_POLICY:  # SAC's n_steps and ent_coef differ in meaning from PPO's
         chosen = on_policy
     sizes = {name for name in SIZES & defaults.keys() if isinstance(defaults[name], int)}
     small_already = {name for name in sizes & chosen.keys() if defaults[name] <= chosen[name]}

@@ -1,4 +1,4 @@
-"""Prices made up, to try a pipeline without a download."""
+"""Synthetic prices, to try a pipeline without a download."""
 
 from __future__ import annotations
 
@@ -7,43 +7,48 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from velora_sb3._validation import check_integer
 from velora_sb3.finrl.load_prices import load_prices
 
-CALM, STORMY = 0.007, 0.022  # the market's daily deviation in its two regimes
-STAY = 0.98  # chance that tomorrow's regime is today's
-WEEKEND = 0.4  # a day without trade moves prices by this share of a day with it
+CALM, STORMY = 0.007, 0.022  # daily volatility of the market in its two regimes
+PERSISTENCE = 0.98  # probability that the regime stays the same until tomorrow
+WEEKEND = 0.4  # volatility of a day without trading, relative to a trading day
 DRIFT = 0.0002  # mean daily log return of the market
-OWN = 0.01  # deviation of what moves one ticker alone
+IDIOSYNCRATIC = 0.01  # daily volatility of each ticker's own returns
 
 
 def synthetic_prices(
     tickers: Sequence[str] | int = 3, days: int = 500, seed: int = 0, start: str = "2020-01-01"
 ) -> pd.DataFrame:
-    r"""Daily prices of several stocks over trading days, the same for the same seed.
+    r"""Daily prices of several correlated stocks, reproducible from a seed.
 
-    Log returns have one factor, :math:`r_i = \beta_i m + e_i`: all stocks share the market's :math:`m`, with
-    :math:`\beta_i` from 0.6 to 1.4. The market changes between calm and stormy days, which stay as they are for 50
-    days on average. Markets close on Saturday and Sunday, and what happens then is in Monday's open.
+    Log returns follow a one-factor model, :math:`r_i = \beta_i m + e_i`: all stocks share the market return :math:`m`,
+    with :math:`\beta_i` from 0.6 to 1.4. The market switches between a calm and a volatile regime, each lasting 50 days
+    on average. Markets are closed on Saturday and Sunday; Monday's open reflects the weekend.
 
-    These are numbers, not a market: nothing that is earned here says what a strategy earns elsewhere.
+    These prices are random numbers: profits here say nothing about profits in a real market.
 
     Args:
-        tickers: Names, or how many.
-        days: Number of trading days.
-        seed: Of the random numbers; the global generators are not used.
-        start: The first day; a weekend's is put off to Monday.
+        tickers: Ticker names, or their number.
+        days: Number of trading days, at least 2.
+        seed: Random seed; the global generators are not used.
+        start: The first day; a weekend moves on to Monday.
 
     Returns:
-        As :func:`load_prices`: ``date``, ``tic``, ``open``, ``high``, ``low``, ``close``, ``volume``, ``day``.
+        Prices as :func:`load_prices` returns them, with the columns ``date``, ``tic``, ``open``, ``high``, ``low``,
+        ``close``, ``volume`` and ``day``.
 
     Raises:
-        ValueError: If there is no ticker, two have the same name, or there are fewer than two days.
+        ValueError: If there is no ticker, a name is repeated, or ``days`` is less than 2.
     """
-    names = [f"STOCK{number}" for number in range(1, tickers + 1)] if isinstance(tickers, int) else list(tickers)
+    names = (
+        [f"STOCK{number}" for number in range(1, int(tickers) + 1)]
+        if isinstance(tickers, int | np.integer)
+        else list(tickers)
+    )
     if isinstance(tickers, str) or not names or len(set(names)) < len(names):
-        raise ValueError(f"tickers must be different names, at least one, or how many, got {tickers!r}")
-    if days < 2:
-        raise ValueError(f"days must be at least 2, got {days}")
+        raise ValueError(f"tickers must be one or more distinct names, or their number, got {tickers!r}")
+    days = check_integer("days", days, least=2)
     generator = np.random.default_rng(seed)
     open_days = pd.bdate_range(start, periods=days)
     calendar = pd.date_range(open_days[0], open_days[-1])
@@ -53,7 +58,7 @@ def synthetic_prices(
     stormy = _regimes(len(calendar), generator)
     market = DRIFT + np.where(stormy, STORMY, CALM) * activity * generator.normal(size=len(calendar))
     betas = generator.uniform(0.6, 1.4, len(names))
-    own = OWN * activity[:, None] * generator.normal(size=(len(calendar), len(names)))
+    own = IDIOSYNCRATIC * activity[:, None] * generator.normal(size=(len(calendar), len(names)))
     path = np.cumsum(np.outer(market, betas) + own, axis=0)  # (calendar days, tickers)
     close = generator.uniform(20, 200, len(names)) * np.exp(path)
     closed_overnight = np.vstack([close[:1], close[:-1]])[trading > 0]
@@ -78,7 +83,7 @@ def synthetic_prices(
 
 
 def _regimes(days: int, generator: np.random.Generator) -> np.ndarray:
-    """``(days,)``, true on stormy days."""
-    changes = generator.random(days) > STAY
+    """``(days,)``, true on days of the volatile regime."""
+    changes = generator.random(days) > PERSISTENCE
     begin = generator.random() < 0.5
     return np.asarray((np.cumsum(changes) + begin) % 2 == 1)

@@ -1,4 +1,4 @@
-"""TensorBoard, started from Python."""
+"""TensorBoard, launched from Python."""
 
 from __future__ import annotations
 
@@ -7,22 +7,31 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from velora_sb3._validation import check_integer
 
-def launch_tensorboard(log_dir: str | Path = "./training_logs/", port: int = 6006) -> subprocess.Popen[bytes]:
-    """Start TensorBoard beside this program, at ``http://localhost:<port>``.
 
-    Args:
-        log_dir: The folder that models log to.
-        port: Where it answers.
-
-    Returns:
-        The process. It ends with ``.terminate()``, and goes on when this program ends.
-
-    Raises:
-        ImportError: If TensorBoard is not installed.
-    """
+def check_tensorboard() -> None:
+    """Raise ``ImportError`` if TensorBoard is not installed."""
     if find_spec("tensorboard") is None:
         raise ImportError("TensorBoard is not installed: pip install tensorboard")
+
+
+def launch_tensorboard(log_dir: str | Path = "./training_logs/", port: int = 6006) -> subprocess.Popen[bytes]:
+    """Launch TensorBoard in the background, at ``http://localhost:<port>``.
+
+    Args:
+        log_dir: Log directory of the models.
+        port: Port to serve on.
+
+    Returns:
+        The process. It outlives this program; stop it with ``.terminate()``.
+
+    Raises:
+        ValueError: If ``port`` is not a port number.
+        ImportError: If TensorBoard is not installed.
+    """
+    port = check_integer("port", port, 1, 65535)
+    check_tensorboard()
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_dir), "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     print(f"TensorBoard: http://localhost:{port}")

@@ -1,4 +1,4 @@
-"""Evaluation of a trading agent, with the figures by which trading is judged."""
+"""Evaluation of a trading agent with performance figures."""
 
 from __future__ import annotations
 
@@ -10,43 +10,41 @@ import numpy as np
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from velora_sb3._validation import check_integer
 from velora_sb3.finrl.performance import PERIODS_PER_YEAR, performance
 
 
 class TradingEvalCallback(EvalCallback):
-    """SB3's ``EvalCallback`` that also logs what the account says: return, risk, and return for risk.
+    """SB3's ``EvalCallback`` that also logs return, risk and risk-adjusted return of the account.
 
-    Beside ``eval/mean_reward`` the logger gets ``eval/sharpe_ratio``, ``eval/sortino_ratio``, ``eval/max_drawdown``,
-    ``eval/annual_return``, ``eval/annual_volatility``, ``eval/final_account_value`` and, where the environment trades
-    shares, ``eval/turnover``: each the mean over the episodes of the evaluation, as
-    :mod:`velora_sb3.finrl.performance` defines them. One that is not defined, such as the Sharpe ratio of an agent that
-    does not trade, is left out.
+    In addition to ``eval/mean_reward`` it logs ``eval/sharpe_ratio``, ``eval/sortino_ratio``, ``eval/max_drawdown``,
+    ``eval/annual_return``, ``eval/annual_volatility``, ``eval/final_account_value`` and, if the environment trades
+    shares, ``eval/turnover``. Each is the mean over the episodes of the evaluation; :mod:`velora_sb3.finrl.performance`
+    defines them. An undefined figure, such as the Sharpe ratio of an agent that does not trade, is not logged.
 
-    The account's value is read from the environment's ``asset_memory`` before the reset at the end of the episode,
-    which empties it. In other processes an environment must have put its last value there one step earlier, as FinRL's
-    does.
+    The account values come from the environment's ``asset_memory``, read before the reset at the end of the episode
+    clears it. In a ``SubprocVecEnv`` the environment must have appended the last value one step before the episode
+    ends, as FinRL's does.
 
     Args:
-        eval_env: A trading environment, one or vectorized: with ``asset_memory``, the account's value on each day.
-        periods_per_year: Steps of the environment in a year.
-        **settings: All further arguments are SB3's: ``eval_freq``, ``n_eval_episodes``, ``callback_after_eval``,
-            ``best_model_save_path``, ``log_path`` and so on. ``warn`` is False unless given, as the account needs no
-            ``Monitor``.
+        eval_env: A trading environment, single or vectorized, with ``asset_memory``: the account value on each day.
+        periods_per_year: Environment steps in a year.
+        **settings: Arguments of SB3's ``EvalCallback``: ``eval_freq``, ``n_eval_episodes``, ``callback_after_eval``,
+            ``best_model_save_path``, ``log_path`` and so on. ``warn`` defaults to False, as no ``Monitor`` is needed.
 
     Attributes:
-        figures: The means of each evaluation, oldest first, by name, with ``timesteps``.
+        figures: The mean figures of each evaluation by name, with ``timesteps``; oldest first.
 
     Raises:
-        ValueError: When training starts, if an environment has no ``asset_memory``.
+        ValueError: If ``periods_per_year`` is not a positive integer; when training starts, if an environment has no
+            ``asset_memory`` or is the training environment.
     """
 
     def __init__(
         self, eval_env: gym.Env[Any, Any] | VecEnv, *, periods_per_year: int = PERIODS_PER_YEAR, **settings: Any
     ) -> None:
         super().__init__(eval_env, **{"warn": False, **settings})
-        if periods_per_year < 1:
-            raise ValueError(f"periods_per_year must be at least 1, got {periods_per_year!r}")
-        self.periods_per_year = periods_per_year
+        self.periods_per_year = check_integer("periods_per_year", periods_per_year)
         self.figures: list[dict[str, float]] = []
         self._prices: list[np.ndarray] | None = None  # (days, stocks) of each environment
         self._seen: dict[int, tuple[list[float], list[float], list[Any]]] = {}
@@ -54,7 +52,7 @@ class TradingEvalCallback(EvalCallback):
 
     @property
     def sharpe_history(self) -> list[float]:
-        """The Sharpe ratio of each evaluation; NaN where it was not defined."""
+        """The Sharpe ratio of each evaluation; NaN where it is undefined."""
         return [each.get("sharpe_ratio", math.nan) for each in self.figures]
 
     @property
@@ -63,14 +61,14 @@ class TradingEvalCallback(EvalCallback):
         return [each.get("max_drawdown", math.nan) for each in self.figures]
 
     def state_dict(self) -> dict[str, Any]:
-        """The figures so far, as plain data; what SB3's class remembers, checkpoints store by themselves."""
+        """The figures so far, as plain data. Checkpoints store the state of SB3's ``EvalCallback`` separately."""
         return {"figures": self.figures}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
+        """Restore a state.
 
         Args:
-            state: What :meth:`state_dict` gave.
+            state: A state returned by :meth:`state_dict`.
         """
         self.figures = [dict(each) for each in state["figures"]]
 
@@ -78,15 +76,17 @@ class TradingEvalCallback(EvalCallback):
         super()._init_callback()
         if not self.eval_env.has_attr("asset_memory"):
             raise ValueError(
-                "TradingEvalCallback needs a trading environment: eval_env has no asset_memory, the list of the "
-                "account's values; use SB3's EvalCallback for other environments"
+                "TradingEvalCallback needs a trading environment: eval_env has no asset_memory, the list of account "
+                "values; use SB3's EvalCallback for other environments"
             )
         if self.eval_env is self.training_env:
-            raise ValueError("eval_env is the training environment: evaluating would tear its episodes, make a second")
+            raise ValueError(
+                "eval_env is the training environment, and evaluating would interrupt its episodes: create another"
+            )
         self._prices = self._read_prices()
 
     def _read_prices(self) -> list[np.ndarray] | None:
-        """Closes by day, where actions are shares of stocks."""
+        """Closing prices ``(days, stocks)`` of each environment; None where actions are not shares of stocks."""
         if not all(self.eval_env.has_attr(name) for name in ("df", "stock_dim", "hmax", "actions_memory")):
             return None
         frames, stocks = self.eval_env.get_attr("df"), self.eval_env.get_attr("stock_dim")
@@ -101,7 +101,7 @@ class TradingEvalCallback(EvalCallback):
         return super()._on_step()
 
     def _log_success_callback(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
-        """As SB3's, which calls it in each step of the evaluation, before it logs."""
+        """Called by SB3 at each step of the evaluation, before it logs."""
         super()._log_success_callback(locals_, globals_)
         index = int(locals_["i"])
         if not locals_["done"]:
@@ -109,11 +109,11 @@ class TradingEvalCallback(EvalCallback):
             trades = [] if self._prices is None else self._read("actions_memory", index)
             self._seen[index] = (memory, list(memory), trades)
         elif index in self._seen:
-            # The list itself may have got the last day's value meanwhile; a reset makes a new one.
+            # The live list may have gained the last day's value since; a reset replaces it with a new list.
             live, copied, trades = self._seen.pop(index)
             values = max(live, copied, key=len)
             if len(values) > 1:
-                self._take(performance(values, self._traded(index, trades), self.periods_per_year))
+                self._record(performance(values, self._traded(index, trades), self.periods_per_year))
 
     def _read(self, name: str, index: int) -> list[Any]:
         memory: list[Any] = self.eval_env.get_attr(name, index)[0]
@@ -125,7 +125,7 @@ class TradingEvalCallback(EvalCallback):
         pairs = zip(trades, self._prices[index], strict=False)
         return [float(np.abs(shares) @ closes) for shares, closes in pairs]
 
-    def _take(self, figures: dict[str, float]) -> None:
+    def _record(self, figures: dict[str, float]) -> None:
         self._episodes.append(figures)
         for name in figures:
             values = [each[name] for each in self._episodes if not math.isnan(each[name])]

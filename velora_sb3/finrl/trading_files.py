@@ -1,4 +1,4 @@
-"""What an episode of trading leaves in the folder ``results``, as FinRL names it."""
+"""Files of a trading episode in the directory ``results``, named as FinRL names them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_episode(name: str, account: pd.DataFrame, actions: pd.DataFrame, rewar
 
 
 def draw_account(values: Sequence[float], file_name: str) -> None:
-    """Draw the account's value over the days."""
+    """Plot the account value over the days."""
     from matplotlib.figure import Figure
 
     FOLDER.mkdir(exist_ok=True)
