@@ -18,5 +18,5 @@ def test_what_was_written_is_read(tmp_path):
 def test_what_is_no_video(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     for name in ("text.mp4", "missing.mp4"):
-        with pytest.raises(ValueError, match="holds no video"):
+        with pytest.raises(ValueError, match="is not a video"):
             read_video(tmp_path / name)

@@ -7,8 +7,8 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import DDPG
 
 import velora_sb3  # noqa: F401
-from velora_sb3.video.reader import read_video
-from velora_sb3.video.record_episode import record_episode, why_no_video
+from velora_sb3.video import read_video, record_episode
+from velora_sb3.video.record_episode import why_no_video
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_is_no_picture_is_refused(pendulum, tmp_path):
             return "a line"
 
     model = DDPG("LiquidPolicy", "Pendulum-v1", policy_kwargs={"units": 4}, seed=0, buffer_size=10, device="cpu")
-    with pytest.raises(ValueError, match="gave str, not a picture"):
+    with pytest.raises(ValueError, match="must return an RGB array .*, got str"):
         record_episode(model, Text(pendulum), tmp_path / "no.mp4")
     assert not (tmp_path / "no.mp4").exists()
 
@@ -77,7 +77,7 @@ def test_what_is_no_picture_is_refused(pendulum, tmp_path):
 def test_the_renderer_is_asked_before_training(monkeypatch):
     assert why_no_video("Pendulum-v1") is None
     monkeypatch.setitem(sys.modules, "pygame", None)
-    assert why_no_video("Pendulum-v1").startswith("no video: Pendulum-v1 does not render: pygame is not installed")
+    assert why_no_video("Pendulum-v1").startswith("no video: Pendulum-v1 cannot be rendered: pygame is not installed")
 
 
 def test_a_missing_encoder_is_told(monkeypatch):

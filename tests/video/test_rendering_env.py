@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import (
 
 from tests.callbacks.counting_env import Counting, counting
 from velora_sb3.video.rendering_env import copy_normalization, open_video_env
-from velora_sb3.video.writer import picture
+from velora_sb3.video.writer import as_frame
 
 
 class Doubles(gym.ObservationWrapper):
@@ -105,7 +105,7 @@ def test_it_observes_as_the_training_env_does(stack, from_spec):
         after, *_ = training.step(np.ones((2, 1)))
         after_alone, *_ = venv.step(np.ones((1, 1)))
         assert equal(after, after_alone)
-    assert picture(venv.env_method("render", indices=0)[0]).shape == (32, 48, 3)
+    assert as_frame(venv.env_method("render", indices=0)[0]).shape == (32, 48, 3)
     assert venv.num_envs == 1
 
 
@@ -148,13 +148,13 @@ def test_real_envs_are_copied(env_id):
     assert venv.envs[0].spec.id == training.get_attr("spec", 0)[0].id
     assert type(venv.envs[0].unwrapped) is type(training.envs[0].unwrapped)
     venv.reset()
-    assert picture(venv.env_method("render")[0]).mean() > 0
+    assert as_frame(venv.env_method("render")[0]).mean() > 0
     venv.close()
 
 
 def test_wrappers_that_sb3_does_not_have():
     training = Custom(VecNormalize(DummyVecEnv([counting()])))
-    with pytest.raises(ValueError, match=r"no second Custom can be put .* env_fn=lambda: Custom\(DummyVecEnv"):
+    with pytest.raises(ValueError, match=r"Custom cannot be copied: .* env_fn=lambda: Custom\(DummyVecEnv"):
         open_video_env(training)
     venv = open_video_env(training, lambda: Custom(VecNormalize(DummyVecEnv([counting(render_mode="rgb_array")]))))
     training.reset()
@@ -172,29 +172,32 @@ def refused(training, env_fn=None):
 
 
 def test_an_env_without_a_spec_needs_env_fn():
-    assert refused(DummyVecEnv([Counting])).startswith("the env was not made by gymnasium.make and cannot be copied: ")
+    assert refused(DummyVecEnv([Counting])).startswith(
+        "the env cannot be copied, as gymnasium.make did not create it: "
+    )
     assert "env_fn=lambda: MyEnv(render_mode='rgb_array')" in refused(DummyVecEnv([Counting]))
 
 
 def test_a_wrapper_that_does_not_tell_its_arguments_needs_env_fn():
     told = refused(DummyVecEnv([lambda: Scales(counting()(), 4)]))
-    assert "Scales does not tell its arguments" in told
+    assert "Scales does not record its arguments" in told
     assert "env_fn=" in told
 
 
 def test_what_env_fn_must_make():
     training = VecNormalize(DummyVecEnv([counting()]))
     right = counting(render_mode="rgb_array")
-    assert refused(training, counting()) == "env_fn made an env with render_mode=None: it must be 'rgb_array'"
-    assert refused(training, lambda: "an env") == "env_fn returned str, not an env"
-    assert "it must make another one" in refused(training, lambda: training.venv.envs[0].unwrapped)
-    assert "it must make another one" in refused(training, lambda: training.venv)
-    assert refused(training, lambda: DummyVecEnv([right, right])).endswith("of 2, not a DummyVecEnv of one")
-    assert "with 0 VecNormalize, the training env has 1" in refused(training, lambda: DummyVecEnv([right]))
+    assert refused(training, counting()) == "env_fn must return an env with render_mode='rgb_array', got None"
+    assert refused(training, lambda: "an env") == "env_fn must return an env, got str"
+    assert "return a new env" in refused(training, lambda: training.venv.envs[0].unwrapped)
+    assert "return a new env" in refused(training, lambda: training.venv)
+    assert refused(training, lambda: DummyVecEnv([right, right])).endswith("of 1 env, got DummyVecEnv of 2")
+    assert "with 1 VecNormalize as in training, got 0" in refused(training, lambda: DummyVecEnv([right]))
     image = counting(render_mode="rgb_array", observations="image")
-    assert refused(training, image).startswith("the env for videos cannot be wrapped as the training env is: ")
-    assert refused(training.venv, image).startswith("the env for videos has observation_space Box(0, 255, (36, 40, 3)")
-    told = refused(training, counting(render_mode="rgb_array", discrete=True))
-    assert told == f"the env for videos has action_space Discrete(3), the training env {spaces.Box(-2, 2, (1,))}: " + (
-        "they must be equal"
+    assert refused(training, image).startswith("the env for videos does not take the training env's wrappers: ")
+    assert refused(training.venv, image).startswith(
+        "the env for videos must have the training env's observation_space "
     )
+    told = refused(training, counting(render_mode="rgb_array", discrete=True))
+    must = f"the env for videos must have the training env's action_space {spaces.Box(-2, 2, (1,))}"
+    assert told == f"{must}, got Discrete(3)"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from velora_sb3.video.reader import read_video
-from velora_sb3.video.writer import VideoWriter, picture
+from velora_sb3.video.writer import VideoWriter, as_frame
 
 
 def frame(grey=0, size=(32, 48)):
@@ -58,10 +58,10 @@ def test_a_dropped_writer_completes_its_file(tmp_path):
 def test_frames_of_another_size_are_refused(tmp_path):
     writer = VideoWriter(tmp_path / "video.mp4")
     writer.write(frame())
-    with pytest.raises(ValueError, match=r"a frame of \(16, 16, 3\) in a video of \(32, 48, 3\)"):
+    with pytest.raises(ValueError, match=r"the same shape \(32, 48, 3\), got \(16, 16, 3\)"):
         writer.write(frame(size=(16, 16)))
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match="is closed"):
+    with pytest.raises(ValueError, match="the writer is closed"):
         writer.write(frame())
 
 
@@ -73,26 +73,26 @@ def test_an_encoder_that_does_nothing_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("imageio_ffmpeg._io.get_first_available_h264_encoder", lambda: "libx264")
     writer = VideoWriter(tmp_path / "video.mp4")
     writer.write(frame())
-    with pytest.raises(OSError, match="has written nothing"):
+    with pytest.raises(OSError, match="wrote nothing"):
         writer.close()
     assert list(tmp_path.glob("*.mp4")) == []
 
 
 def test_odd_sides_lose_a_pixel():
-    assert picture(frame(size=(33, 47))).shape == (32, 46, 3)
-    assert picture(np.asfortranarray(frame())).flags.c_contiguous
-    assert picture(frame().astype(np.int64)).dtype == np.uint8
+    assert as_frame(frame(size=(33, 47))).shape == (32, 46, 3)
+    assert as_frame(np.asfortranarray(frame())).flags.c_contiguous
+    assert as_frame(frame().astype(np.int64)).dtype == np.uint8
 
 
 @pytest.mark.parametrize(
     ("rendered", "told"),
     [
-        ("a line", "gave str, not a picture"),
-        (None, "gave NoneType, not a picture"),
-        (np.zeros((4, 4)), r"gave an array \(4, 4\), not a picture"),
-        (np.zeros((4, 4, 3)), "numbers of type float64"),
+        ("a line", "got str"),
+        (None, "got NoneType"),
+        (np.zeros((4, 4)), r"got an array \(4, 4\)"),
+        (np.zeros((4, 4, 3)), "integers from 0 to 255, got float64"),
     ],
 )
 def test_what_is_no_picture_is_refused(rendered, told):
     with pytest.raises(ValueError, match=told):
-        picture(rendered)
+        as_frame(rendered)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from velora_sb3._optional import install_line, missing_modules
+from velora_sb3._optional import require
 
 
 def read_video(path: Path) -> np.ndarray:
-    """Decode a short video with the encoder's own ffmpeg.
+    """Decode a short video.
 
     Returns:
         Frames ``(N, height, width, 3)``, all in memory.
@@ -21,13 +21,12 @@ def read_video(path: Path) -> np.ndarray:
 
 
 def still_frames(path: Path, n: int) -> np.ndarray:
-    """Decode some frames of a video of any length, evenly spaced.
+    """Decode about ``n`` evenly spaced frames of a video of any length.
 
     Returns:
         Frames ``(N, height, width, 3)``, at most 320 wide.
     """
-    if missing_modules("video"):
-        raise ImportError(f"frames of a video need imageio-ffmpeg: {install_line('video')}")
+    require("video", "decoding a video")
     import imageio_ffmpeg  # type: ignore[import-untyped]
 
     _, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
@@ -41,6 +40,6 @@ def _decode(path: Path, options: list[str]) -> np.ndarray:
     result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
     sizes = re.findall(rb"Video:.*?, (\d+)x(\d+)", result.stderr)
     if result.returncode or not sizes:
-        raise ValueError(f"{path} holds no video: {result.stderr.decode(errors='replace').strip()[-200:]}")
-    width, height = map(int, sizes[-1])  # of what comes out
+        raise ValueError(f"{path} is not a video: {result.stderr.decode(errors='replace').strip()[-200:]}")
+    width, height = map(int, sizes[-1])  # of the output
     return np.frombuffer(result.stdout, np.uint8).reshape(-1, height, width, 3)

@@ -1,4 +1,4 @@
-"""An env of one's own, in which a model can act as in its training env."""
+"""A separate env that renders, in which a model can act as in its training env."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from stable_baselines3.common.vec_env import (
 
 EnvFn = Callable[[], "gym.Env[Any, Any] | VecEnv"]
 
-WRITERS = (Monitor, RecordVideo)  # write files of their own, which are the training env's
+WRITERS = (Monitor, RecordVideo)  # they write files, which belong to the training env
 VEC_WRITERS = (VecMonitor, VecCheckNan, VecVideoRecorder)
-PASS_ENV_FN = "pass env_fn, a function that makes one: env_fn=lambda: MyEnv(render_mode='rgb_array')"
+PASS_ENV_FN = "pass env_fn=lambda: MyEnv(render_mode='rgb_array')"
 
 
 def open_video_env(training_env: VecEnv, env_fn: EnvFn | None = None) -> VecEnv:
-    """Make a single env that renders pictures and observes as the training env does."""
+    """Make a single env that renders RGB arrays and has the training env's wrappers."""
     made = _copy_env(training_env) if env_fn is None else _call(env_fn, training_env)
     try:
         if not isinstance(made, VecEnv):
-            alone = made
-            made = _wrap_alike(training_env, DummyVecEnv([lambda: alone]))
+            single = made
+            made = _copy_wrappers(training_env, DummyVecEnv([lambda: single]))
         _check(training_env, made)
     except BaseException:
         made.close()
@@ -47,7 +47,7 @@ def open_video_env(training_env: VecEnv, env_fn: EnvFn | None = None) -> VecEnv:
 
 
 def copy_normalization(training_env: VecEnv, venv: VecEnv) -> None:
-    """Let an env normalize as the training env does now. Its own steps do not count."""
+    """Copy the training env's current normalization statistics; steps of the other env do not update them."""
     for source, target in zip(_normalizers(training_env), _normalizers(venv), strict=True):
         target.training = False
         if source.norm_obs:
@@ -57,29 +57,29 @@ def copy_normalization(training_env: VecEnv, venv: VecEnv) -> None:
 def _call(env_fn: EnvFn, training_env: VecEnv) -> gym.Env[Any, Any] | VecEnv:
     made: object = env_fn()
     if not isinstance(made, gym.Env | VecEnv):
-        raise ValueError(f"env_fn returned {type(made).__name__}, not an env")
+        raise ValueError(f"env_fn must return an env, got {type(made).__name__}")
     trained = {id(env.unwrapped) for env in getattr(training_env.unwrapped, "envs", [])}
     if not trained.isdisjoint(id(env.unwrapped) for env in getattr(made.unwrapped, "envs", [made])):
-        raise ValueError("env_fn returned the training env itself: it must make another one")
+        raise ValueError("env_fn returned the training env itself: return a new env")
     return made
 
 
 def _copy_env(training_env: VecEnv) -> gym.Env[Any, Any]:
     spec = deepcopy(training_env.get_attr("spec", 0)[0])
     if spec is None:
-        raise ValueError(f"the env was not made by gymnasium.make and cannot be copied: {PASS_ENV_FN}")
+        raise ValueError(f"the env cannot be copied, as gymnasium.make did not create it: {PASS_ENV_FN}")
     wrappers, spec.additional_wrappers = spec.additional_wrappers, ()
     try:
         env = gym.make(spec, render_mode="rgb_array")
         assert env.spec is not None  # gymnasium has just set it
         for wrapper in wrappers[len(env.spec.additional_wrappers) :]:  # the others come with the env
-            env = _wrap_again(env, wrapper)
+            env = _copy_wrapper(env, wrapper)
     except Exception as error:
         raise ValueError(f"{spec.id} cannot be copied: {error}: {PASS_ENV_FN}") from error
     return env
 
 
-def _wrap_again(env: gym.Env[Any, Any], wrapper: WrapperSpec) -> gym.Env[Any, Any]:
+def _copy_wrapper(env: gym.Env[Any, Any], wrapper: WrapperSpec) -> gym.Env[Any, Any]:
     kind: Any = load_env_creator(wrapper.entry_point)
     if issubclass(kind, WRITERS):
         return env
@@ -87,26 +87,26 @@ def _wrap_again(env: gym.Env[Any, Any], wrapper: WrapperSpec) -> gym.Env[Any, An
         wrapped: gym.Env[Any, Any] = kind(env=env, **wrapper.kwargs)
     elif len(inspect.signature(kind).parameters) == 1:  # nothing but the env
         wrapped = kind(env)
-    else:  # without it the env might show something else, in the same shape
-        raise ValueError(f"{wrapper.name} does not tell its arguments (as gymnasium.utils.RecordConstructorArgs would)")
+    else:  # with other arguments the env might observe something else, in the same shape
+        raise ValueError(f"{wrapper.name} does not record its arguments (see gymnasium.utils.RecordConstructorArgs)")
     return wrapped
 
 
-def _wrap_alike(training_env: VecEnv, venv: VecEnv) -> VecEnv:
+def _copy_wrappers(training_env: VecEnv, venv: VecEnv) -> VecEnv:
     try:
         for wrapper in reversed(list(_wrappers(training_env))):
-            venv = _wrap_vec_again(wrapper, venv)
-    except AssertionError as error:  # SB3's word for spaces that do not fit
-        raise ValueError(f"the env for videos cannot be wrapped as the training env is: {error}") from error
+            venv = _copy_vec_wrapper(wrapper, venv)
+    except AssertionError as error:  # SB3's check of the spaces
+        raise ValueError(f"the env for videos does not take the training env's wrappers: {error}") from error
     return venv
 
 
-def _wrap_vec_again(wrapper: VecEnvWrapper, venv: VecEnv) -> VecEnv:
+def _copy_vec_wrapper(wrapper: VecEnvWrapper, venv: VecEnv) -> VecEnv:
     if isinstance(wrapper, VecNormalize):
         normalizer = deepcopy(wrapper)
         normalizer.set_venv(venv)
         return normalizer
-    kind = type(wrapper)  # a derived class may do anything
+    kind = type(wrapper)  # a subclass may do anything
     if kind is VecTransposeImage:
         return VecTransposeImage(venv, skip=wrapper.skip)
     if kind is VecFrameStack:
@@ -116,7 +116,7 @@ def _wrap_vec_again(wrapper: VecEnvWrapper, venv: VecEnv) -> VecEnv:
     if kind in VEC_WRITERS:
         return venv
     raise ValueError(
-        f"no second {kind.__name__} can be put around an env: let env_fn make the whole, "
+        f"{kind.__name__} cannot be copied: return it from env_fn, as in "
         f"env_fn=lambda: {kind.__name__}(DummyVecEnv([lambda: MyEnv(render_mode='rgb_array')]))"
     )
 
@@ -129,21 +129,23 @@ def _channels_order(stacked: StackedObservations[Any]) -> Any:
 
 def _check(training_env: VecEnv, venv: VecEnv) -> None:
     if venv.num_envs != 1 or not isinstance(venv.unwrapped, DummyVecEnv):
-        raise ValueError(f"env_fn made a {type(venv.unwrapped).__name__} of {venv.num_envs}, not a DummyVecEnv of one")
+        raise ValueError(
+            f"env_fn must return a DummyVecEnv of 1 env, got {type(venv.unwrapped).__name__} of {venv.num_envs}"
+        )
     if venv.render_mode != "rgb_array":
-        raise ValueError(f"env_fn made an env with render_mode={venv.render_mode!r}: it must be 'rgb_array'")
+        raise ValueError(f"env_fn must return an env with render_mode='rgb_array', got {venv.render_mode!r}")
     observed = training_env.observation_space, venv.observation_space
-    acted = training_env.unwrapped.action_space, venv.unwrapped.action_space  # a copied VecNormalize would tell its own
-    for name, (trained, made) in (("observation_space", observed), ("action_space", acted)):
-        if trained != made:
-            raise ValueError(f"the env for videos has {name} {made}, the training env {trained}: they must be equal")
+    acted = training_env.unwrapped.action_space, venv.unwrapped.action_space  # a copied VecNormalize keeps its own
+    for name, (trained, copied) in (("observation_space", observed), ("action_space", acted)):
+        if trained != copied:
+            raise ValueError(f"the env for videos must have the training env's {name} {trained}, got {copied}")
     count, trained_count = len(list(_normalizers(venv))), len(list(_normalizers(training_env)))
     if count != trained_count:
-        raise ValueError(f"env_fn made an env with {count} VecNormalize, the training env has {trained_count}")
+        raise ValueError(f"env_fn must return an env with {trained_count} VecNormalize as in training, got {count}")
 
 
 def _wrappers(env: VecEnv) -> Iterator[VecEnvWrapper]:
-    """From the outermost on."""
+    """Outermost first."""
     while isinstance(env, VecEnvWrapper):
         yield env
         env = env.venv

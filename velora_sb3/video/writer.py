@@ -1,4 +1,4 @@
-"""Frames into a video file, one by one."""
+"""A video file, written frame by frame."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ DEFAULT_FPS = 30.0
 
 
 class VideoWriter:
-    """An encoder for one ``.mp4`` file. A long video takes no more memory than a short one.
+    """Encodes one ``.mp4`` file, in constant memory.
 
-    The file has its name only once it is complete; on the way it is called ``<name>.partial.mp4``. At the end of a
-    ``with`` block it is complete, or gone if the block raised. A writer that is dropped completes its file.
+    The file is called ``<name>.partial.mp4`` until it is complete. Leaving a ``with`` block completes it, or removes it
+    if the block raised. A writer that is garbage-collected completes its file.
+
+    Args:
+        path: The file to write.
+        fps: Frames per second.
 
     Attributes:
         frames: Number of frames so far.
@@ -32,15 +36,15 @@ class VideoWriter:
         self._closed = False
 
     def write(self, rendered: object) -> None:
-        """Append a frame. Whatever goes wrong here, no file is left."""
+        """Append a frame ``(height, width, 3)`` of 8 bits, in the first one's shape. An error removes the file."""
         if self._closed:
-            raise ValueError(f"{self.path} is closed: write frames before close()")
+            raise ValueError(f"cannot write a frame to {self.path}: the writer is closed")
         try:
-            frame = picture(rendered)
+            frame = as_frame(rendered)
             if self._encoder is None:
                 self._encoder, self._shape = open_encoder(self._partial, frame, self.fps), frame.shape
             elif frame.shape != self._shape:
-                raise ValueError(f"a frame of {frame.shape} in a video of {self._shape}: every frame must be as large")
+                raise ValueError(f"all frames must have the same shape {self._shape}, got {frame.shape}")
             self._encoder.send(frame)
         except BaseException:
             self.discard()
@@ -48,25 +52,25 @@ class VideoWriter:
         self.frames += 1
 
     def close(self) -> None:
-        """Complete the file. Without a frame there is none; more than one call does no harm."""
+        """Complete the file, if there is a frame. Closing twice is fine."""
         encoder, self._encoder, self._closed = self._encoder, None, True
         if encoder is None:
             return
         encoder.close()
         if not self._partial.exists() or self._partial.stat().st_size == 0:
             self._partial.unlink(missing_ok=True)
-            raise OSError(f"the encoder has written nothing to {self._partial}")
+            raise OSError(f"the encoder wrote nothing to {self._partial}")
         replace(self._partial, self.path)
 
     def discard(self) -> None:
-        """Stop, and leave no file."""
+        """Stop and remove the file."""
         encoder, self._encoder, self._closed = self._encoder, None, True
         if encoder is not None:
             encoder.close()
         self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoWriter:
-        """The writer itself."""
+        """Return the writer."""
         return self
 
     def __exit__(
@@ -84,32 +88,26 @@ class VideoWriter:
             self.close()
 
 
-def picture(rendered: object) -> np.ndarray:
-    """Check a frame, and cut odd sides by a pixel: H.264 wants them even.
+def as_frame(rendered: object) -> np.ndarray:
+    """Check what ``render()`` returned, and crop odd sides by a pixel, as H.264 needs even ones.
 
     Returns:
         The frame ``(height, width, 3)``, 8 bits, contiguous.
     """
     if not isinstance(rendered, np.ndarray) or rendered.ndim != 3 or rendered.shape[2] != 3:
-        raise ValueError(f"render() gave {_told(rendered)}, not a picture (height, width, 3)")
+        raise ValueError(f"render() must return an RGB array (height, width, 3), got {_kind(rendered)}")
     if not np.issubdtype(rendered.dtype, np.integer):
-        raise ValueError(f"render() gave numbers of type {rendered.dtype}, not whole ones from 0 to 255")
+        raise ValueError(f"render() must return integers from 0 to 255, got {rendered.dtype}")
     height, width = rendered.shape[:2]
     return np.ascontiguousarray(rendered[: height - height % 2, : width - width % 2], dtype=np.uint8)
 
 
 def open_encoder(path: Path, frame: np.ndarray, fps: float) -> Generator[None, np.ndarray | None, None]:
-    """Start an encoder for frames like the one given.
-
-    Args:
-        path: The file to write.
-        frame: A frame ``(height, width, 3)``, for its size; both sides even.
-        fps: Frames per second.
-    """
+    """Start an encoder for frames of the shape ``(height, width, 3)`` of the one given, with even sides."""
     import imageio_ffmpeg  # type: ignore[import-untyped]
 
     height, width = frame.shape[:2]
-    # imageio-ffmpeg's own choice would stretch frames to multiples of 16.
+    # imageio-ffmpeg's default would stretch frames to multiples of 16.
     encoder: Generator[None, np.ndarray | None, None] = imageio_ffmpeg.write_frames(
         str(path), (width, height), fps=fps, macro_block_size=2, quality=8, ffmpeg_log_level="error"
     )
@@ -117,5 +115,5 @@ def open_encoder(path: Path, frame: np.ndarray, fps: float) -> Generator[None, n
     return encoder
 
 
-def _told(rendered: object) -> str:
+def _kind(rendered: object) -> str:
     return f"an array {rendered.shape}" if isinstance(rendered, np.ndarray) else type(rendered).__name__

@@ -185,7 +185,7 @@ def test_training_is_not_changed(tmp_path):
 
 
 def test_it_must_hear_of_rollouts(tmp_path):
-    with pytest.raises(ValueError, match="LogGradients needs to know of rollouts: .* not in EveryNTimesteps"):
+    with pytest.raises(ValueError, match="LogGradients must see every step of training: .* not to EveryNTimesteps"):
         make_model(PPO, make_env(tmp_path)).learn(16, callback=EveryNTimesteps(4, LogGradients()))
-    with pytest.raises(ValueError, match="every_n_timesteps must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match="every_n_timesteps must be an integer of at least 1, got 0"):
         LogGradients(every_n_timesteps=0)

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_a_video_is_recorded_at_the_end(copy, run, monkeypatch):
         "velora_sb3.cli.experiment.run.record_episode", lambda model, env, path, seed: recorded.append(path)
     )
     monkeypatch.setattr("velora_sb3.cli.experiment.environments.renders_frames", lambda env: True)
-    monkeypatch.setattr("velora_sb3.video.record_episode.why_no_video", lambda env: None)
+    monkeypatch.setattr(import_module("velora_sb3.video.record_episode"), "why_no_video", lambda env: None)
     assert run("resume", copy)[0] == 0
     assert recorded == [copy / "video.mp4"]
 

@@ -41,6 +41,7 @@ class VeloraCallback(BaseCallback):
     """
 
     priority: float = 0
+    _needs_every_step = False  # whether it cannot be the child of an event
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
@@ -138,6 +139,11 @@ class VeloraCallback(BaseCallback):
             self._begin(self.model.num_timesteps)
 
     def _begin(self, heard: int | None) -> None:
+        if self._needs_every_step and self.parent is not None:
+            raise ValueError(
+                f"{type(self).__name__} must see every step of training: pass it to learn(), alone or in a list, "
+                f"not to {type(self.parent).__name__}"
+            )
         self._running, self.interrupted = True, False
         self._learn_started = self.model.start_time  # another one for each learn()
         _RUNNING[self] = None

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from stable_baselines3.common.base_class import BaseAlgorithm
-
 from velora_sb3.callbacks.base.optimizers import optimizers_of
-from velora_sb3.callbacks.tensors.log_tensors import LogTensors, log_tensors, parameter_names
+from velora_sb3.callbacks.tensors.log_tensors import LogTensors, log_tensors, named_parameters
 
 
 class LogParameters(LogTensors):
-    """Logs norms and histograms of the weights, at the start of training and every so many timesteps.
+    """Logs norms and histograms of the weights, at the start of training and then once per period.
 
-    They are taken at the first start of a rollout from then on, when updates are finished. The keys are
-    ``parameters/norm/<network>`` for a whole network, ``parameters/norm/<network>/<name>`` and
-    ``parameters/histogram/<network>/<name>`` for each tensor; networks are called ``policy``, or ``actor``, ``critic``
-    and ``ent_coef``. Target networks are left out.
+    They are logged when the next rollout starts, after the updates:
+
+    - ``parameters/norm/<network>``: the norm over a whole network, ``policy``, or ``actor``, ``critic`` and
+      ``ent_coef``;
+    - ``parameters/norm/<network>/<name>`` and ``parameters/histogram/<network>/<name>``: each tensor;
+    - ``parameters/nonfinite/<network>``: the number of NaN and infinite values, if there are any.
+
+    Target networks are excluded.
 
     Args:
-        every_n_timesteps: How often, over all environments.
-        histograms: Whether to log histograms beside the norms.
-        verbose: 0 for silence, 1 to print what it does.
+        every_n_timesteps: Period in timesteps, over all environments.
+        histograms: Whether to log histograms as well.
+        verbose: 0 for no output, 1 to print the settings.
 
     Raises:
-        ValueError: If ``every_n_timesteps`` is no whole number of at least 1; when training starts, if it is the child
-            of an event.
+        ValueError: If ``every_n_timesteps`` is not an integer of at least 1; when training starts, if the callback is
+            the child of an event.
     """
 
     def _on_start(self) -> None:
@@ -33,15 +35,8 @@ class LogParameters(LogTensors):
     def _on_rollout_start(self) -> None:
         if self._every.crossed(self.model.num_timesteps) or self._is_due:
             self._is_due = False
-            _record(self, self.model)
-
-
-def _record(callback: LogParameters, model: BaseAlgorithm) -> None:
-    names = parameter_names(model)
-    optimized = {
-        network: [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for network, optimizer in optimizers_of(model).items()
-    } or {"policy": list(model.policy.parameters())}  # ARS has no optimizer
-    for network, parameters in optimized.items():
-        named = {names.get(id(parameter), str(index)): parameter.detach() for index, parameter in enumerate(parameters)}
-        log_tensors(callback.logger, "parameters", network, named, callback.histograms)
+            optimizers = optimizers_of(self.model)  # none with ARS
+            networks = {network: named_parameters(self.model, optimizer) for network, optimizer in optimizers.items()}
+            for network, parameters in (networks or {"policy": dict(self.model.policy.named_parameters())}).items():
+                weights = {name: parameter.detach() for name, parameter in parameters.items()}
+                log_tensors(self.logger, "parameters", network, weights, self.histograms)

@@ -14,7 +14,7 @@ from velora_sb3.cli.experiment.environments import open_env, renders_frames
 from velora_sb3.cli.experiment.run import FINAL_SEED
 from velora_sb3.plotting import EpisodeTrace, trace_episode
 from velora_sb3.video.record_episode import first_line
-from velora_sb3.video.writer import picture
+from velora_sb3.video.writer import as_frame
 
 FRAMES = 8
 
@@ -67,7 +67,7 @@ def play(model: BaseAlgorithm, config: RunConfig, n_episodes: int) -> Played:
 def _with_frames(model: BaseAlgorithm, env: gym.Env[Any, Any], seed: int, every: int) -> EpisodeTrace:
     try:
         trace = trace_episode(model, env, seed, every_n_frames=every)
-        trace.frames = {step: picture(frame) for step, frame in trace.frames.items()}
+        trace.frames = {step: as_frame(frame) for step, frame in trace.frames.items()}
         return trace
     finally:
         env.close()
