@@ -1,6 +1,6 @@
-"""Griffe extension: docstrings in Google style use a little reStructuredText, MkDocs reads Markdown.
+"""Griffe extension: converts the reStructuredText in Google-style docstrings to Markdown for MkDocs.
 
-Rewritten are roles (``:class:`name```, ``:math:`x```), double backticks, ``.. math::`` blocks and simple tables.
+Converts roles (``:class:`name```, ``:math:`x```), double backticks, ``.. math::`` blocks and simple tables.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _TABLE = re.compile(r"^(=+(?: +=+)+)\n(.+\n)\1\n((?:.+\n)+?)\1$", re.MULTILINE)
 
 
 def to_markdown(text: str) -> str:
-    """Rewrite one docstring."""
+    """Convert one docstring."""
     text = _TABLE.sub(_table, text)
     text = _MATH_BLOCK.sub(lambda block: f"\n$$\n{' '.join(block[1].split())}\n$$\n\n", text)
     text = _MATH_ROLE.sub(r"$\1$", text)
-    text = _ROLE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', text)  # a link if it has a page
+    text = _ROLE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', text)  # a link where a page exists
     return text.replace("``", "`")
 
 
@@ -34,7 +34,7 @@ def _table(match: re.Match[str]) -> str:
         cells = [line[start:end].strip() for start, end in zip(starts, ends, strict=True)]
         if cells[0] or not rows:
             rows.append(cells)
-        else:  # an empty first column continues the row before
+        else:  # an empty first column continues the previous row
             rows[-1] = [f"{before} {more}".strip() for before, more in zip(rows[-1], cells, strict=True)]
     rows.insert(1, ["---"] * len(starts))
     rows = [[cell.replace("|", r"\vert ") for cell in row] for row in rows]  # a bar in a formula would end the cell
@@ -42,9 +42,9 @@ def _table(match: re.Match[str]) -> str:
 
 
 class MarkdownDocstrings(Extension):
-    """Applied to every object that has a docstring."""
+    """Converts the docstring of every object."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
-        """Rewrite the object's docstring."""
+        """Convert the object's docstring."""
         if obj.docstring is not None:
             obj.docstring.value = to_markdown(obj.docstring.value)

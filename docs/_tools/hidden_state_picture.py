@@ -1,7 +1,7 @@
 """Draws docs/images/hidden_state.png: ``python docs/_tools/hidden_state_picture.py`` (about three minutes).
 
-Trains RecurrentSAC on Pendulum without velocities and asks what its memory knows: a linear readout of the units,
-fitted on other episodes, beside the angular velocity that the agent is never shown.
+Trains RecurrentSAC on Pendulum without velocities and compares a linear readout of its units, fitted on other episodes,
+with the angular velocity, which the agent never sees.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ STEPS, FITTED_EPISODES, SHOWN = 10_000, 10, 120
 
 
 def velocity(env: gym.Env) -> np.ndarray:
-    """The angular velocity in rad/s, which the mask hides."""
+    """The hidden angular velocity in rad/s."""
     return env.unwrapped.state[1:]
 
 
 def main() -> None:
-    """Train, look into the memory, draw."""
+    """Train, fit the readout, draw."""
     torch.set_num_threads(1)
     model = RecurrentSAC("LiquidPolicy", "PendulumNoVel-v1", seed=0, device="cpu").learn(STEPS)
     env = gym.make("PendulumNoVel-v1", render_mode="rgb_array")

@@ -1,6 +1,6 @@
-r"""MkDocs hook: formulas become MathML when the site is built, so that it can be read offline and without JavaScript.
+r"""MkDocs hook: converts formulas to MathML, so that the site works offline and without JavaScript.
 
-Arithmatex leaves ``\(...\)`` and ``\[...\]`` in elements of class ``arithmatex``; browsers draw MathML themselves.
+Arithmatex leaves ``\(...\)`` and ``\[...\]`` in elements of class ``arithmatex``; browsers render MathML themselves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*
 
 
 def on_page_content(page_html: str, **_: Any) -> str:
-    """Replace every formula of a page."""
+    """Convert every formula on a page."""
     return _FORMULA.sub(_to_mathml, page_html)
 
 

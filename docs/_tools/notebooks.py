@@ -1,4 +1,4 @@
-"""MkDocs hook: the notebooks come along with the site, and links to them work there as in the repository."""
+"""MkDocs hook: adds the notebooks to the site and adjusts the links to them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the notebooks, as they are."""
+    """Add the notebooks unchanged."""
     for path in sorted(FOLDER.glob("*.ipynb")):
         files.append(File.generated(config, f"notebooks/{path.name}", abs_src_path=str(path)))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """In the repository they stand beside ``docs``, on the site below it."""
+    """In the repository, notebooks are next to ``docs``; on the site, they are below it."""
     return markdown.replace("](../notebooks/", "](notebooks/")

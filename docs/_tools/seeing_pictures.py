@@ -1,7 +1,7 @@
 """Draws the pictures of docs/seeing.md: ``python docs/_tools/seeing_pictures.py [RUN_DIR]`` (a minute).
 
-From a run directory, or from a run of RecurrentPPO with a wired CfC on Pendulum without velocities that it trains. The
-report's picture needs Chromium and is left out where there is none.
+Uses a run directory, or trains RecurrentPPO with a wired CfC on Pendulum without velocities. The screenshot of the
+report needs Chromium and is skipped without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DPI = 75
 
 
 def main() -> None:
-    """Train if need be, draw, photograph the report."""
+    """Train unless a run directory is given, draw, take a screenshot of the report."""
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / NAME
         if len(sys.argv) > 1:
@@ -40,17 +40,11 @@ def main() -> None:
         hidden_state_trace(trace).savefig(IMAGES / "hidden_state_trace.png", dpi=DPI)
         time_constants(trace).savefig(IMAGES / "time_constants.png", dpi=DPI)
         velora_sb3(["report", str(run)])
-        photograph(run / "report.html", IMAGES / "report.png", Path(scratch))
+        screenshot_report(run / "report.html", IMAGES / "report.png", Path(scratch))
 
 
-def photograph(page: Path, picture: Path, scratch: Path) -> None:
-    """The upper part of a page as somebody sees it.
-
-    Args:
-        page: The page.
-        picture: The picture to write.
-        scratch: Where the browser may write.
-    """
+def screenshot_report(page: Path, picture: Path, scratch: Path) -> None:
+    """Save a screenshot of the upper part of a page; the browser writes its files to ``scratch``."""
     sys.path.insert(0, str(ROOT))
     from PIL import Image
 
@@ -58,7 +52,7 @@ def photograph(page: Path, picture: Path, scratch: Path) -> None:
 
     chromium = find_chromium()
     if chromium is None:
-        print(f"no Chromium: {picture.name} is left as it is")
+        print(f"Chromium not found: {picture.name} is unchanged")
         return
     with browser(chromium, scratch / "profile") as tab:
         tab.resize(1000)
