@@ -6,6 +6,7 @@ from velora_sb3.callbacks.checkpointing.save_checkpoints import SaveCheckpoints
 from velora_sb3.callbacks.collection.collection import CallbackCollection
 from velora_sb3.callbacks.early_stopping import EarlyStopping
 from velora_sb3.callbacks.hooks.episode_callback import EpisodeCallback
+from velora_sb3.callbacks.hooks.eval_callback import EvalCallback, MaskableEvalCallback
 from velora_sb3.callbacks.hooks.lambda_callback import LambdaCallback
 from velora_sb3.callbacks.hooks.metrics_logger import MetricsLogger
 from velora_sb3.callbacks.learning_rate_monitor import LearningRateMonitor
@@ -29,6 +30,7 @@ __all__ = [
     "CometAnalytics",
     "EarlyStopping",
     "EpisodeCallback",
+    "EvalCallback",
     "LambdaCallback",
     "LearningRateMonitor",
     "LearningRateScheduler",
@@ -36,6 +38,7 @@ __all__ = [
     "LogGradients",
     "LogMetrics",
     "LogParameters",
+    "MaskableEvalCallback",
     "MetricsLogger",
     "PerformancePlots",
     "ProgressBar",

@@ -5,7 +5,6 @@ import weakref
 
 import pytest
 from stable_baselines3 import PPO, SAC
-from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.logger import Logger
 
 from tests.callbacks.hooks.hooked import Told, model_of
@@ -14,7 +13,7 @@ from tests.callbacks.hooks.test_metrics_logger import Rows
 from tests.callbacks.runs import Listener, RaiseAt
 from tests.checkpoints.runs import SaveAt
 from velora_sb3 import load_checkpoint, resume_training
-from velora_sb3.callbacks import EarlyStopping, EpisodeCallback, LambdaCallback
+from velora_sb3.callbacks import EarlyStopping, EpisodeCallback, EvalCallback, LambdaCallback
 from velora_sb3.callbacks.hooks.metrics_logger import MetricsWriter
 
 

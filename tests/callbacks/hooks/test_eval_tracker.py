@@ -1,12 +1,12 @@
-"""Episodes of evaluations reach the hooks, and nothing stays on anybody's objects."""
+"""Episodes of evaluations reach the hooks, and nothing is written into SB3's objects."""
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from sb3_contrib import MaskablePPO
-from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
 from stable_baselines3 import PPO, SAC
-from stable_baselines3.common.callbacks import EvalCallback, EveryNTimesteps
+from stable_baselines3.common import callbacks as sb3
+from stable_baselines3.common.callbacks import EveryNTimesteps
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from tests.callbacks.hooks.hooked import Told, life, model_of
 from tests.callbacks.hooks.numbered_env import Numbered, numbered
 from tests.callbacks.hooks.test_metrics_logger import Rows
-from velora_sb3.callbacks import LambdaCallback
+from velora_sb3.callbacks import EvalCallback, LambdaCallback, MaskableEvalCallback
 from velora_sb3.callbacks.hooks.eval_tracker import summary
 
 
@@ -118,39 +118,115 @@ def test_metrics_of_evaluations_are_apart():
     assert found == [{"return": 10.0, "eval/return": 12.0}, {}]
 
 
+def evaluate_once(evaluation, *callbacks, env=None, timesteps=6):
+    model = model_of(PPO, numbered((4,)) if env is None else env)
+    model.learn(timesteps, callback=[*callbacks, evaluation])
+    return model
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("listening", [False, True])
+def test_it_evaluates_as_sb3s_own(normalize, listening, tmp_path):
+    results = []
+    for kind in (sb3.EvalCallback, EvalCallback):
+        evaluation = evaluating(numbered((4, 3), normalize), kind=kind, log_path=str(tmp_path))
+        hooks = [LambdaCallback(on_episode_end=lambda: None)] if listening else []
+        evaluate_once(evaluation, *hooks, env=numbered((4,), normalize), timesteps=12)
+        statistics = evaluation.eval_env.obs_rms.mean.tolist() if normalize else None  # synced before each evaluation
+        results.append((evaluation.evaluations_results, evaluation.evaluations_length, statistics))
+    assert results[0] == results[1]
+
+
 class TestNothingStays:
     def test_after_training(self):
         evaluation = evaluating(numbered((4,)))
         before, env_before = dict(vars(evaluation)), dict(vars(evaluation.eval_env))
-        model_of(PPO, numbered((4,))).learn(12, callback=[Told(), evaluation])
-        assert evaluation.evaluations_results == before["evaluations_results"]
-        assert vars(evaluation).keys() == before.keys() | {"model"}
+        evaluate_once(evaluation, Told(), timesteps=12)
+        assert vars(evaluation).keys() == before.keys() | {"model", "listener", "_before_reset"}
+        assert evaluation.listener is None
+        assert evaluation.eval_env is before["eval_env"]
         assert vars(evaluation.eval_env).keys() == env_before.keys() | {"actions"}  # SB3's own
 
-    def test_what_a_user_had_put_there_stays(self):
-        calls, evaluation = [], evaluating(numbered((4,)))
-        mine = evaluation._log_success_callback = lambda *_: calls.append(1)
-        model_of(PPO, numbered((4,))).learn(6, callback=[Told(), evaluation])
-        assert evaluation._log_success_callback is mine
-        assert len(calls) == 12
+    def test_children_see_the_environments_themselves(self):
+        seen = []
+        children = {
+            name: sb3.ConvertCallback(lambda *_: seen.append((evaluation.eval_env, evaluation.training_env)) or True)
+            for name in ("callback_on_new_best", "callback_after_eval")
+        }
+        evaluation, training = evaluating(numbered((4,)), **children), numbered((4,))
+        env = evaluation.eval_env
+        evaluate_once(evaluation, Told(), env=training)
+        assert seen == [(env, training)] * 2
 
-    @pytest.mark.parametrize("hook", ["on_episode_step", "on_evaluate_start", "on_evaluate_end"])
+    def test_a_callback_of_sb3_is_never_written_to(self):
+        evaluation = evaluating(numbered((4,)), kind=sb3.EvalCallback)
+        before, env_before = set(vars(evaluation)), set(vars(evaluation.eval_env))
+        inside = []
+        hook = LambdaCallback(
+            on_episode_step=lambda: inside.append((set(vars(evaluation)), set(vars(evaluation.eval_env))))
+        )
+        evaluate_once(evaluation, hook, timesteps=12)
+        assert all(keys <= before | {"model"} and env_keys <= env_before | {"actions"} for keys, env_keys in inside)
+
+    @pytest.mark.parametrize("hook", ["on_episode_start", "on_episode_step", "on_evaluate_start", "on_evaluate_end"])
     def test_after_an_error(self, hook):
         def fail(in_evaluation=True):
             raise RuntimeError("as the test wants it")
 
-        def step(episode):
+        def episode_hook(episode):
             if episode.in_evaluation:
                 fail()
 
         evaluation = evaluating(numbered((4,)))
-        callback = LambdaCallback(**{hook: step if hook == "on_episode_step" else lambda: fail()})
+        env = evaluation.eval_env
+        callback = LambdaCallback(**{hook: episode_hook if "episode" in hook else lambda: fail()})
         model = model_of(PPO, numbered((4,)))
         with pytest.raises(RuntimeError, match="as the test wants it"), callback:
             model.learn(12, callback=[callback, evaluation])
-        assert "reset" not in vars(evaluation.eval_env)
-        assert not {"_on_step", "_log_success_callback"} & vars(evaluation).keys()
+        assert evaluation.eval_env is env
+        assert evaluation.listener is None
         assert len(model.logger.output_formats) == 0
+
+
+class TestSB3sOwn:
+    """It announces a row of the logger, and nothing else."""
+
+    @pytest.mark.parametrize("first", [False, True], ids=["hooks last", "hooks first"])
+    def test_the_end_of_an_evaluation(self, first):
+        evaluation, seen = evaluating(numbered((4, 3)), kind=sb3.EvalCallback), []
+        hook = LambdaCallback(on_evaluate_end=lambda evaluation, evaluation_metrics: seen.append(evaluation_metrics))
+        model_of(PPO, numbered((4,))).learn(12, callback=[hook, evaluation] if first else [evaluation, hook])
+        expected = {"num_episodes": 3, "episode_return_mean": 622 / 3, "episode_len_mean": 10 / 3}
+        assert seen == [{"env_runners": pytest.approx(expected)}] * 2
+
+    def test_which_one_has_evaluated(self):
+        short, long = (evaluating(numbered((n,)), kind=sb3.EvalCallback, eval_freq=n) for n in (3, 4))
+        seen = []
+        hook = LambdaCallback(on_evaluate_end=lambda evaluation: seen.append(evaluation))
+        model_of(PPO, numbered((4,))).learn(12, callback=[hook, short, long])
+        assert seen == [short, long, short, long, short, short, long]
+
+    def test_beside_one_of_ours(self):
+        ours, plain, seen = evaluating(numbered((4,))), evaluating(numbered((3,)), kind=sb3.EvalCallback), []
+        evaluate_once(ours, plain, LambdaCallback(on_evaluate_end=lambda evaluation: seen.append(evaluation)))
+        assert sorted(map(id, seen)) == sorted(map(id, [ours, plain]))
+
+    def test_its_last_evaluation_may_stop_training(self):
+        stop = sb3.StopTrainingOnRewardThreshold(0)
+        evaluation, seen = evaluating(numbered((4,)), kind=sb3.EvalCallback, callback_on_new_best=stop), []
+        evaluate_once(evaluation, LambdaCallback(on_evaluate_end=lambda: seen.append(1)), timesteps=12)
+        assert seen == [1]
+
+    def test_its_episodes_are_not_announced(self):
+        seen = []
+        hook = LambdaCallback(on_episode_end=lambda episode: seen.append(episode.in_evaluation))
+        evaluate_once(evaluating(numbered((4,)), kind=sb3.EvalCallback), hook)
+        assert seen == [False]
+
+    def test_a_hook_that_is_not_called_warns(self):
+        hook = LambdaCallback(on_evaluate_start=lambda: None)
+        with pytest.warns(UserWarning, match="not called for SB3's own EvalCallback.*velora_sb3.callbacks"):
+            evaluate_once(evaluating(numbered((4,)), kind=sb3.EvalCallback), hook)
 
 
 def test_summary():

@@ -7,7 +7,7 @@ def episode(steps, history):
     one = RunningEpisode(3, 1, False, history)
     one.start("o0", {"i": 0})
     for step in range(1, steps + 1):
-        one.add(f"o{step}", f"a{step}", float(step), {"i": step})
+        one.add(f"o{step}", f"a{step}", float(step), {"i": step}, sum(range(step + 1)), step)
     return one
 
 
@@ -28,7 +28,13 @@ def test_indices_count_from_the_start_of_the_episode():
 
 
 @pytest.mark.parametrize(
-    ("index", "message"), [(6, "no observation 6"), (-7, "no observation -7"), (0, "history="), (-3, "history=")]
+    ("index", "message"),
+    [
+        (6, "observation 6 is out of range"),
+        (-7, "observation -7 is out of range"),
+        (0, "pass a larger history"),
+        (-3, "pass a larger history"),
+    ],
 )
 def test_what_is_not_kept_says_so(index, message):
     with pytest.raises(IndexError, match=message):

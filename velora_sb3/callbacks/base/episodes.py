@@ -51,7 +51,8 @@ class EpisodeCounter:
         self._lengths = np.zeros(n_envs, dtype=np.int64)
         self._whole = np.ones(n_envs, dtype=bool)  # false while an episode's first steps were not seen
         self._timestep = 0
-        self._latest: list[Episode] = []
+        self.latest: list[Episode] = []
+        self.rewards = np.zeros(n_envs)
         self._rollout = 0  # num_timesteps at the end of the last rollout of ARS
         self._observations: list[Any] = []  # one of these is _last_obs as long as SB3 does not reset
 
@@ -87,7 +88,7 @@ class EpisodeCounter:
             self._forget(~_in_flight(model) if dones is None else np.asarray(dones, dtype=bool))
         elif known and not any(model._last_obs is observation for observation in known):  # reset, as after set_env
             self._forget(np.ones_like(self._whole))
-        self._timestep, self._latest, self._rollout, self._observations = timestep, [], timestep, []
+        self._timestep, self.latest, self._rollout, self._observations = timestep, [], timestep, []
 
     def is_up_to_date(self, timestep: int) -> bool:
         """Whether it has heard of all episodes so far.
@@ -123,7 +124,7 @@ class EpisodeCounter:
         """
         timestep = model.num_timesteps
         if timestep == self._timestep:
-            return self._latest
+            return self.latest
         rewards, dones = rollout.get("rewards"), rollout.get("dones")
         if rewards is None or dones is None:  # ARS, or a callback that SB3 shows no rollout: others may see it
             return []
@@ -133,15 +134,16 @@ class EpisodeCounter:
         normalizer = unwrap_vec_wrapper(model.env, VecNormalize) if model.env is not None else None
         if isinstance(normalizer, VecNormalize):
             rewards = normalizer.get_original_reward()
+        self.rewards = rewards
         self._returns += rewards
         self._lengths += 1
-        self._timestep, self._latest = timestep, []
+        self._timestep, self.latest = timestep, []
         if "new_obs" in rollout:  # SB3's next _last_obs; if training stops here, it stays what it is
             self._observations = [model._last_obs, rollout["new_obs"]]
         if dones.any():
             ended = [int(index) for index in np.flatnonzero(dones)]
-            self._latest = [self._finish(index) for index in ended if self._end_of_whole(index)]
-        return self._latest
+            self.latest = [self._finish(index) for index in ended if self._end_of_whole(index)]
+        return self.latest
 
     def rollout_end(self, model: BaseAlgorithm, rollout: dict[str, Any]) -> list[Episode]:
         """The episodes of a rollout whose steps callbacks are not shown (ARS), none for all other algorithms.
@@ -157,11 +159,11 @@ class EpisodeCounter:
             return []
         timestep = model.num_timesteps
         if self._rollout != timestep:
-            self._rollout, self._latest = timestep, []
+            self._rollout, self.latest = timestep, []
             for info in model.ep_info_buffer:
                 self.finished += 1
-                self._latest.append(Episode(self.finished, float(info["r"]), int(info["l"]), timestep, 0))
-        return self._latest
+                self.latest.append(Episode(self.finished, float(info["r"]), int(info["l"]), timestep, 0))
+        return self.latest
 
     def state_dict(self) -> dict[str, Any]:
         """Where counting stands, as plain data."""

@@ -1,59 +1,102 @@
-"""Calls the hooks of all ``EpisodeCallback`` of a training run."""
+"""Calls the hooks of every ``EpisodeCallback`` of a training run."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections import deque
+from collections.abc import Sequence
 from numbers import Number
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from sb3_contrib import ARS
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common import callbacks as sb3
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from velora_sb3.callbacks.base.episodes import Episode
-from velora_sb3.callbacks.hooks.episode_tracker import EpisodeEvents, raw_observations, raw_rewards
-from velora_sb3.callbacks.hooks.eval_tracker import EvaluationEvents, summary
+from velora_sb3.callbacks.base.episodes import Episode, EpisodeCounter
+from velora_sb3.callbacks.hooks.episode_tracker import EpisodeTracker, raw_observations
+from velora_sb3.callbacks.hooks.eval_callback import EvalCallback
+from velora_sb3.callbacks.hooks.eval_tracker import EvalTracker, EvaluationRows, summary
 from velora_sb3.callbacks.hooks.metrics_logger import MetricsLogger, MetricsWriter
-from velora_sb3.callbacks.hooks.signatures import EPISODE_HOOKS, EVALUATION_HOOKS, HOOKS
+from velora_sb3.callbacks.hooks.signatures import EPISODE_HOOKS, EVALUATION_HOOKS, HOOKS, Hook
 from velora_sb3.checkpoints.resume import RestoreRandomness
-
-if TYPE_CHECKING:
-    from velora_sb3.callbacks.hooks.episode_callback import EpisodeCallback
 
 LATEST_EPISODES = 100  # as many as SB3 averages over
 
 
-class HookRounds:
-    """What happens in one ``learn()``, told to all callbacks in turn.
+class HookCallback(Protocol):
+    """A callback with hooks, as far as the dispatcher is concerned."""
+
+    comes_last: bool
+    history: int
+    timesteps_per_iteration: int
+    iteration: int
+    iteration_began: int
+    was_loaded: bool
+
+    def functions(self, hook: str) -> list[Hook]:
+        """The functions to call for a hook, in order."""
+
+    def is_new_algorithm(self, algorithm: BaseAlgorithm) -> bool:
+        """Whether it sees an algorithm for the first time."""
+
+    def is_new_env(self, env: VecEnv) -> bool:
+        """Whether it sees environments for the first time."""
+
+
+class HookDispatcher:
+    """Calls the hooks of all callbacks in turn during one ``learn()``.
+
+    Args:
+        model: The model.
+        counter: The counter of its episodes.
+        callbacks: The callbacks with hooks, in the order of the list.
+        everyone: All callbacks of this ``learn()``.
 
     Attributes:
         metrics: The logger for hooks of training.
-        episodes: The episodes of training, if a hook wants to know of them.
-        counts_episodes: Whether anybody wants to know of returns or steps.
+        episodes: The running episodes of training; None if no hook uses them.
+        counts_episodes: Whether a hook needs returns or steps.
+        watches_steps: Whether a hook needs to be called between two rollouts.
     """
 
-    def __init__(self, lead: EpisodeCallback, everyone: list[EpisodeCallback]) -> None:
-        self.lead, self.model = lead, lead.model
-        self.everyone = sorted(everyone, key=lambda one: one.comes_last)  # stays in order otherwise
+    def __init__(
+        self,
+        model: BaseAlgorithm,
+        counter: EpisodeCounter,
+        callbacks: Sequence[HookCallback],
+        everyone: Sequence[sb3.BaseCallback],
+    ) -> None:
+        assert model.env is not None
+        self.model, self._counter, self._env = model, counter, model.env
+        self._callbacks = sorted(callbacks, key=lambda one: one.comes_last)  # stable otherwise
+        self._resumed = any(isinstance(one, RestoreRandomness) for one in everyone)
         self.metrics, self.evaluation_metrics = MetricsLogger(), MetricsLogger("eval/")
-        self._functions = {name: [call for one in self.everyone for call in one.functions(name)] for name in HOOKS}
+        self._functions = {name: [call for one in self._callbacks for call in one.functions(name)] for name in HOOKS}
+        self._history = max(one.history for one in callbacks)
         follows = any(self._functions[name] for name in (*EPISODE_HOOKS, "on_sample_end"))
-        self._history = max(one.history for one in everyone)
-        self.episodes = self._events(lead.training_env, self.metrics, False) if follows else None
+        self.episodes = self._tracker(self._env, self.metrics, False) if follows else None
         self.counts_episodes = follows or bool(self._functions["on_train_result"])
         self._latest: deque[tuple[float, int]] = deque(maxlen=LATEST_EPISODES)
-        self._evaluations: list[EvaluationEvents] = []
-        self._log = lead.logger
+        evaluations: dict[int, sb3.EvalCallback] = {}
+        if follows or any(self._functions[name] for name in EVALUATION_HOOKS):
+            evaluations = {id(one): one for one in everyone if isinstance(one, sb3.EvalCallback)}
+        self._announcing = [one for one in evaluations.values() if isinstance(one, EvalCallback)]
+        self._silent = [one for one in evaluations.values() if not isinstance(one, EvalCallback)]
+        self._trackers = [self._eval_tracker(one) for one in self._announcing]
+        self._rows = EvaluationRows(self._silent, self._trackers)
+        self.watches_steps = follows or bool(self._silent and self._functions["on_evaluate_end"])
+        self._log = model.logger
         self._writer = MetricsWriter([self.metrics, self.evaluation_metrics])
         self._begun = self._trained = False  # whether there was a rollout; and one that is not reported yet
-        self._collecting, self._stepped = False, -1  # a callback may stand in two places, and be told twice
+        self._collecting, self._stepped = False, -1  # a callback in two places of the list is called twice
         self._start = self._reported = time.monotonic()
-        self._reports = {id(one): one.functions("on_train_result") for one in everyone}
+        self._reports = {id(one): one.functions("on_train_result") for one in callbacks}
         self._added: set[str] = set()  # what hooks have put into results
 
-    def take_over(self, before: HookRounds | None, saved: dict[str, Any] | None) -> None:
-        """Go on where an earlier ``learn()``, or a checkpoint, left off."""
+    def resume(self, before: HookDispatcher | None, saved: dict[str, Any] | None) -> None:
+        """Continue where an earlier ``learn()``, or a checkpoint, stopped."""
         if saved is not None:
             self.metrics.load_state_dict(saved["metrics"])
             self.evaluation_metrics.load_state_dict(saved["evaluation_metrics"])
@@ -71,7 +114,7 @@ class HookRounds:
                 self.episodes.running, self.episodes.begun = before.episodes.running, before.episodes.begun
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later ``learn()`` must know, as plain data."""
+        """What a resumed run needs, as plain data."""
         return {
             "metrics": self.metrics.state_dict(),
             "evaluation_metrics": self.evaluation_metrics.state_dict(),
@@ -82,12 +125,12 @@ class HookRounds:
         }
 
     def fire(self, hook: str, **arguments: Any) -> None:
-        """Call a hook of everyone who has it."""
+        """Call a hook of every callback that has it."""
         for function in self._functions[hook]:
             function(algorithm=self.model, rl_module=self.model.policy, **arguments)
 
     def rollout_start(self) -> None:
-        """A rollout is about to start, and the one before has been trained on."""
+        """A rollout starts; the one before has been trained on."""
         if not self._begun:
             self._begun = True
             self._begin()
@@ -95,19 +138,23 @@ class HookRounds:
         self._collecting = True
 
     def step(self, rollout: dict[str, Any]) -> None:
-        """The environments of training took a step."""
-        events = self.episodes
-        if events is None or "new_obs" not in rollout or self._stepped == self.model.num_timesteps:  # ARS shows none
+        """The environments of training took a step, which the counter has counted."""
+        self._report_evaluations()
+        tracker, counter = self.episodes, self._counter
+        if tracker is None or "new_obs" not in rollout or self._stepped == self.model.num_timesteps:  # ARS exposes none
             return
         self._stepped = self.model.num_timesteps
-        observations, rewards = (
-            raw_observations(events.env, rollout["new_obs"]),
-            raw_rewards(events.env, rollout["rewards"]),
-        )
+        observations = raw_observations(tracker.env, rollout["new_obs"])
+        ended = {one.env_index: (one.length, one.episode_return) for one in counter.latest}
         for index, done in enumerate(rollout["dones"]):
-            events.step(index, rollout, observations, float(rewards[index]), bool(done))
+            state = ended.get(index) if done else counter.running(index)
+            if state is None:  # its first steps were not counted
+                tracker.running.pop(index, None)
+            else:
+                length, total = state
+                tracker.step(index, rollout, observations, float(counter.rewards[index]), total, length, bool(done))
             if done:
-                events.begin(index, observations)
+                tracker.begin(index, observations)
 
     def finished(self, episode: Episode, shown: bool) -> None:
         """An episode of training has ended."""
@@ -116,7 +163,7 @@ class HookRounds:
             self.episodes.finished(episode.number, episode.episode_return, episode.length)
 
     def rollout_end(self) -> None:
-        """A rollout is over, and not trained on."""
+        """A rollout has ended and will be trained on."""
         if not self._collecting:
             return
         self._collecting, self._trained = False, True
@@ -124,65 +171,70 @@ class HookRounds:
             self._sampled(self.episodes)
 
     def end(self, interrupted: bool) -> None:
-        """Training is over."""
+        """Training has ended."""
         try:
             if not interrupted:
+                self._report_evaluations()
                 self._report()
                 left = self._added & set(self._log.name_to_value)
                 if left or self.metrics.is_fresh or self.evaluation_metrics.is_fresh:
                     self._log.dump(self.model.num_timesteps)
         finally:
-            for evaluation in reversed(self._evaluations):
-                evaluation.detach()
-            self._evaluations.clear()
-            if self._writer in self._log.output_formats:
-                self._log.output_formats.remove(self._writer)
+            for evaluation in self._announcing:
+                evaluation.listener = None
+            for writer in (self._writer, self._rows):
+                if writer in self._log.output_formats:
+                    self._log.output_formats.remove(writer)
 
     def _begin(self) -> None:
-        self._log.output_formats.insert(0, self._writer)  # what it adds to a row, those after it write
-        callbacks = self.lead.siblings()
-        wanted = any(self._functions[name] for name in (*EPISODE_HOOKS, *EVALUATION_HOOKS, "on_sample_end"))
-        for callback in {id(one): one for one in callbacks if wanted and isinstance(one, EvalCallback)}.values():
-            episodes = self._events(callback.eval_env, self.evaluation_metrics, True)
-            evaluation = EvaluationEvents(callback, episodes, self._evaluation_starts, self._evaluation_ends)
-            evaluation.attach()
-            self._evaluations.append(evaluation)
-        for one in self.everyone:
-            if one.meets(self.model):
-                self._tell(one, "on_algorithm_init", metrics_logger=self.metrics)
-        training = self.episodes or self._events(self.lead.training_env, self.metrics, False)
-        for events in (training, *(evaluation.episodes for evaluation in self._evaluations)):
-            told = {"env_runner": events.runner, "metrics_logger": events.runner.metrics, "env": events.env}
-            for one in self.everyone:
-                if one.meets_environments(events.env):
-                    self._tell(one, "on_environment_created", env_context={}, **told)
-        resumed = any(isinstance(one, RestoreRandomness) for one in callbacks)
-        for one in self.everyone:
-            if resumed or one.was_loaded:
+        self._log.output_formats.insert(0, self._writer)  # before the others, which write what it adds to a row
+        for evaluation, tracker in zip(self._announcing, self._trackers, strict=True):
+            evaluation.listener = tracker
+        if self._silent and self._functions["on_evaluate_end"]:
+            self._log.output_formats.append(self._rows)
+        if self._silent and self._functions["on_evaluate_start"]:
+            warnings.warn(
+                f"on_evaluate_start is not called for SB3's own {type(self._silent[0]).__name__}, which does not "
+                "announce its evaluations: use the one of velora_sb3.callbacks, with the same arguments",
+                stacklevel=2,
+            )
+        for one in self._callbacks:
+            if one.is_new_algorithm(self.model):
+                self._call(one, "on_algorithm_init", metrics_logger=self.metrics)
+        trackers = [self.episodes or self._tracker(self._env, self.metrics, False)]
+        trackers += [tracker.episodes for tracker in self._trackers]
+        trackers += [self._tracker(one.eval_env, self.evaluation_metrics, True) for one in self._silent]
+        for each in trackers:
+            where = {"env_runner": each.runner, "metrics_logger": each.runner.metrics, "env": each.env}
+            for one in self._callbacks:
+                if one.is_new_env(each.env):
+                    self._call(one, "on_environment_created", env_context={}, **where)
+        for one in self._callbacks:
+            if self._resumed or one.was_loaded:
                 one.was_loaded = False
-                self._tell(one, "on_checkpoint_loaded", metrics_logger=self.metrics)
+                self._call(one, "on_checkpoint_loaded", metrics_logger=self.metrics)
         if self.episodes is not None and not isinstance(self.model, ARS):
             self._begin_episodes(self.episodes)
 
-    def _begin_episodes(self, events: EpisodeEvents) -> None:
-        observations = raw_observations(events.env, self.model._last_obs)
-        for index in range(events.env.num_envs):
-            known, standing = events.running.get(index), self.lead.episodes.running(index)
-            if known is not None and standing is not None and known.is_at(*standing):
+    def _begin_episodes(self, tracker: EpisodeTracker) -> None:
+        observations = raw_observations(tracker.env, self.model._last_obs)
+        for index in range(tracker.env.num_envs):
+            known, counted = tracker.running.get(index), self._counter.running(index)
+            if known is not None and counted is not None and known.is_at(*counted):
                 if not known.get_observations() or not len(known):
-                    events.go_on(index, observations)
-            elif standing is not None and standing[0] == 0:
-                events.begin(index, observations)
+                    tracker.resume(index, observations)
+            elif counted is not None and counted[0] == 0:
+                tracker.begin(index, observations)
             else:
-                events.running.pop(index, None)  # its first steps were not seen
+                tracker.running.pop(index, None)  # its first steps were not seen
 
     def _report(self) -> None:
-        """Tell of the iteration that is over, if there is one."""
+        """Report the iteration that has ended, if one has."""
         if not self._trained:
             return
         self._trained = False
         timesteps = self.model.num_timesteps
-        due = [one for one in self.everyone if timesteps - one.iteration_began >= one.timesteps_per_iteration]
+        due = [one for one in self._callbacks if timesteps - one.iteration_began >= one.timesteps_per_iteration]
         listening = any(self._reports[id(one)] for one in due)
         result = self._result() if listening else {}
         known = {*result, "training_iteration"}
@@ -207,28 +259,42 @@ class HookRounds:
         return {
             "training_iteration": 0,
             "num_env_steps_sampled_lifetime": self.model.num_timesteps,
-            "num_episodes_lifetime": self.lead.episodes.finished,
+            "num_episodes_lifetime": self._counter.finished,
             "time_this_iter_s": seconds,
             "time_total_s": now - self._start,
             "env_runners": {**summary(list(self._latest)), **self.metrics.peek()},
             "learners": {"default_policy": losses},
         }
 
-    def _sampled(self, events: EpisodeEvents) -> None:
-        samples = events.take_samples()
-        self.fire("on_sample_end", env_runner=events.runner, metrics_logger=events.runner.metrics, samples=samples)
+    def _report_evaluations(self) -> None:
+        """Report the evaluations of SB3's own callbacks since the last step."""
+        while self._rows.results:
+            evaluation, metrics = self._rows.results.popleft()
+            self._evaluated(evaluation, metrics)
 
-    def _evaluation_starts(self, one: EvaluationEvents) -> None:
-        self.fire("on_evaluate_start", metrics_logger=self.evaluation_metrics, evaluation=one.evaluation)
+    def _sampled(self, tracker: EpisodeTracker) -> None:
+        samples = tracker.take_samples()
+        self.fire("on_sample_end", env_runner=tracker.runner, metrics_logger=tracker.runner.metrics, samples=samples)
 
-    def _evaluation_ends(self, one: EvaluationEvents) -> None:
-        told = {"evaluation": one.evaluation, "evaluation_metrics": one.metrics()}
-        self._sampled(one.episodes)
-        self.fire("on_evaluate_end", metrics_logger=self.evaluation_metrics, **told)
+    def _evaluated(self, evaluation: sb3.EvalCallback, metrics: dict[str, Any]) -> None:
+        arguments = {"evaluation": evaluation, "evaluation_metrics": metrics}
+        self.fire("on_evaluate_end", metrics_logger=self.evaluation_metrics, **arguments)
 
-    def _events(self, env: VecEnv, metrics: MetricsLogger, in_evaluation: bool) -> EpisodeEvents:
-        return EpisodeEvents(env, metrics, in_evaluation, self._history, self.fire)
+    def _evaluation_starts(self, tracker: EvalTracker) -> None:
+        self.fire("on_evaluate_start", metrics_logger=self.evaluation_metrics, evaluation=tracker.evaluation)
 
-    def _tell(self, one: EpisodeCallback, hook: str, **arguments: Any) -> None:
+    def _evaluation_ends(self, tracker: EvalTracker) -> None:
+        metrics = tracker.metrics()
+        self._sampled(tracker.episodes)
+        self._evaluated(tracker.evaluation, metrics)
+
+    def _tracker(self, env: VecEnv, metrics: MetricsLogger, in_evaluation: bool) -> EpisodeTracker:
+        return EpisodeTracker(env, metrics, in_evaluation, self._history, self.fire)
+
+    def _eval_tracker(self, evaluation: EvalCallback) -> EvalTracker:
+        episodes = self._tracker(evaluation.eval_env, self.evaluation_metrics, True)
+        return EvalTracker(evaluation, episodes, self._evaluation_starts, self._evaluation_ends)
+
+    def _call(self, one: HookCallback, hook: str, **arguments: Any) -> None:
         for function in one.functions(hook):
             function(algorithm=self.model, **arguments)

@@ -1,4 +1,4 @@
-"""What happens to the episodes of vectorized environments, step by step."""
+"""The running episodes of vectorized environments, and the hooks that they fire."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from velora_sb3.callbacks.hooks.running_episode import EnvRunner, RunningEpisode
 Fire = Callable[..., None]
 
 
-class EpisodeEvents:
-    """Follows every episode of vectorized environments and says what happens to it.
+class EpisodeTracker:
+    """Keeps the running episodes of vectorized environments and fires their hooks.
 
     Attributes:
-        running: The episodes under way by the index of their environment; not those whose start was not seen.
-        ended: Those that have ended since somebody cleared the list.
+        running: Running episodes by the index of their environment, without those whose start was missed.
+        ended: The episodes that have ended since ``take_samples``.
     """
 
     def __init__(self, env: VecEnv, metrics: MetricsLogger, in_evaluation: bool, history: int, fire: Fire) -> None:
@@ -30,22 +30,31 @@ class EpisodeEvents:
         self.begun = 0
 
     def begin(self, index: int, observations: Any) -> None:
-        """An environment was reset."""
+        """Start an episode: its environment was reset."""
         self.begun += 1
         episode = RunningEpisode(self.begun, index, self.runner.in_evaluation, self.history)
         self.running[index] = episode
-        self._tell("on_episode_created", episode)
-        self.go_on(index, observations)
-        self._tell("on_episode_start", episode)
+        self._fire("on_episode_created", episode)
+        self.resume(index, observations)
+        self._fire("on_episode_start", episode)
 
-    def go_on(self, index: int, observations: Any) -> None:
-        """An episode goes on that was begun before."""
+    def resume(self, index: int, observations: Any) -> None:
+        """Continue an episode from its latest observation."""
         episode = self.running[index]
-        info = {} if len(episode) else dict(self.env.unwrapped.reset_infos[index])  # no longer known in mid-episode
+        info = {} if len(episode) else dict(self.env.unwrapped.reset_infos[index])  # mid-episode infos are not stored
         episode.start(of_env(observations, index), info)
 
-    def step(self, index: int, rollout: dict[str, Any], observations: Any, reward: float, ended: bool) -> None:
-        """An environment took a step."""
+    def step(
+        self,
+        index: int,
+        rollout: dict[str, Any],
+        observations: Any,
+        reward: float,
+        episode_return: float,
+        length: int,
+        ended: bool,
+    ) -> None:
+        """An environment took a step, after which its episode has this return and length."""
         episode, info = self.running.get(index), rollout["infos"][index]
         if episode is None:
             return
@@ -53,43 +62,43 @@ class EpisodeEvents:
         if rollout["dones"][index] and info.get("terminal_observation") is not None:
             after = raw_observations(self.env, info["terminal_observation"], stored=False)
         actions = rollout.get("clipped_actions", rollout["actions"])
-        episode.add(after, actions[index], reward, info)
+        episode.add(after, actions[index], reward, info, episode_return, length)
         if ended:
             episode.is_truncated = bool(info.get("TimeLimit.truncated", False))
             episode.is_terminated = not episode.is_truncated
-        self._tell("on_episode_step", episode)
+        self._fire("on_episode_step", episode)
         if ended:
             del self.running[index]
             self.ended.append(episode)
-            self._tell("on_episode_end", episode, prev_episode_chunks=[])
+            self._fire("on_episode_end", episode, prev_episode_chunks=[])
 
     def finished(self, number: int, episode_return: float, length: int) -> None:
-        """An episode has ended of which no step was shown."""
+        """An episode has ended whose steps the algorithm did not expose."""
         episode = RunningEpisode(number, 0, self.runner.in_evaluation, self.history)
         episode.load_state_dict({"return": episode_return, "length": length, "custom_data": {}})
         self.ended.append(episode)
-        self._tell("on_episode_end", episode, prev_episode_chunks=[])
+        self._fire("on_episode_end", episode, prev_episode_chunks=[])
 
     def take_samples(self) -> list[RunningEpisode]:
-        """The episodes that have ended since the last time, and those under way."""
-        under_way = [episode for _, episode in sorted(self.running.items()) if len(episode)]
-        samples, self.ended = [*self.ended, *under_way], []
+        """The episodes that have ended since the last call, and the running ones."""
+        running = [episode for _, episode in sorted(self.running.items()) if len(episode)]
+        samples, self.ended = [*self.ended, *running], []
         return samples
 
     def state_dict(self) -> dict[str, Any]:
-        """The episodes under way, as plain data."""
+        """The running episodes, as plain data."""
         running = {str(index): episode.state_dict() for index, episode in self.running.items()}
         return {"begun": self.begun, "running": running}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.begun, self.running = int(state["begun"]), {}
         for index, saved in state["running"].items():
             episode = RunningEpisode(int(saved["number"]), int(index), self.runner.in_evaluation, self.history)
             episode.load_state_dict(saved)
             self.running[int(index)] = episode
 
-    def _tell(self, hook: str, episode: RunningEpisode, **more: Any) -> None:
+    def _fire(self, hook: str, episode: RunningEpisode, **more: Any) -> None:
         self.fire(
             hook,
             episode=episode,
@@ -102,25 +111,20 @@ class EpisodeEvents:
 
 
 def of_env(observations: Any, index: int) -> Any:
-    """The observation of one environment.
-
-    Args:
-        observations: Of all, ``(n_envs, ...)``, or a dict of such.
-        index: Which.
-    """
+    """The observation of one environment, of an array ``(n_envs, ...)`` or a dict of such arrays."""
     if isinstance(observations, dict):
         return {key: value[index] for key, value in observations.items()}
     return observations[index]
 
 
 def raw_observations(env: VecEnv, observations: Any, stored: bool = True) -> Any:
-    """Observations as the environments gave them, if ``VecNormalize`` is the outermost wrapper."""
+    """Observations before normalization, if ``VecNormalize`` is the outermost wrapper."""
     if not isinstance(env, VecNormalize):
         return observations
     return env.get_original_obs() if stored else env.unnormalize_obs(observations)
 
 
 def raw_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
-    """Rewards as the environments gave them."""
+    """Rewards before normalization, ``(n_envs,)``."""
     normalizer = unwrap_vec_wrapper(env, VecNormalize)
     return normalizer.get_original_reward() if isinstance(normalizer, VecNormalize) else rewards

@@ -1,92 +1,89 @@
-"""What happens in an evaluation."""
+"""The episodes of evaluations, and the results of those that announce no episodes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.logger import KVWriter
 
-from velora_sb3.callbacks.hooks.episode_tracker import EpisodeEvents, raw_observations, raw_rewards
-
-WATCHED = ("_on_step", "_log_success_callback")
+from velora_sb3.callbacks.hooks.episode_tracker import EpisodeTracker, raw_observations, raw_rewards
 
 
-class EvaluationEvents:
-    """Listens to an ``EvalCallback`` and says what happens to the episodes of its evaluations.
-
-    SB3's evaluation shows each of its steps to ``_log_success_callback`` of the ``EvalCallback``: that is where they
-    are heard. That object has two attributes more while it is listened to; its environments have one during an
-    evaluation.
-    """
+class EvalTracker:
+    """Follows the episodes in the evaluations of an ``EvalCallback`` of ours, as its listener."""
 
     def __init__(
         self,
         evaluation: EvalCallback,
-        episodes: EpisodeEvents,
-        on_start: Callable[[EvaluationEvents], None],
-        on_end: Callable[[EvaluationEvents], None],
+        episodes: EpisodeTracker,
+        on_start: Callable[[EvalTracker], None],
+        on_end: Callable[[EvalTracker], None],
     ) -> None:
         self.evaluation, self.episodes = evaluation, episodes
         self._on_start, self._on_end = on_start, on_end
-        self._before: dict[str, Any] = {}
-
-    def attach(self) -> None:
-        """Listen."""
-        self._before = {name: vars(self.evaluation)[name] for name in WATCHED if name in vars(self.evaluation)}
-        self._step_of_training = self.evaluation._on_step
-        self._log_success = self.evaluation._log_success_callback
-        vars(self.evaluation).update(_on_step=self._step, _log_success_callback=self._listen)
-
-    def detach(self) -> None:
-        """Leave the callback as it was."""
-        for name in WATCHED:
-            vars(self.evaluation).pop(name, None)
-        vars(self.evaluation).update(self._before)
+        self.is_evaluating = False
 
     def metrics(self) -> dict[str, Any]:
-        """How the evaluation went."""
-        return {"env_runners": {**summary([(one.get_return(), len(one)) for one in self.episodes.ended])}}
+        """Returns and lengths of the latest evaluation."""
+        return {"env_runners": summary([(one.get_return(), len(one)) for one in self.episodes.ended])}
 
-    def _step(self) -> bool:
-        if self.evaluation.eval_freq <= 0 or self.evaluation.n_calls % self.evaluation.eval_freq != 0:
-            return self._step_of_training()
-        env = self.evaluation.eval_env
-        original = env.reset
-        before = {name: value for name, value in vars(env).items() if name == "reset"}
-
-        def reset() -> Any:
-            observations = original()
-            raw = raw_observations(env, observations)
-            for index in range(env.num_envs):
-                if self.evaluation.n_eval_episodes + index >= env.num_envs:  # SB3 wants no episode of the others
-                    self.episodes.begin(index, raw)
-            return observations
-
+    def start(self) -> None:
+        """An evaluation starts."""
+        self.is_evaluating = True
         self.episodes.running.clear()
         self.episodes.ended.clear()
         self._on_start(self)
-        vars(env)["reset"] = reset
-        try:
-            going_on = self._step_of_training()
-        finally:
-            del vars(env)["reset"]
-            vars(env).update(before)
-        self._on_end(self)
-        return going_on
 
-    def _listen(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
-        self._log_success(locals_, globals_)
-        index, env = locals_["i"], self.evaluation.eval_env
-        # A life that was lost may look like an end; SB3 counts an episode when Monitor says so.
-        ended = bool(locals_["done"]) and (not locals_["is_monitor_wrapped"] or "episode" in locals_["info"])
-        after = locals_.get("new_observations", locals_["observations"])  # those of sb3-contrib have another name
+    def reset(self, observations: Any) -> None:
+        """Start an episode in every environment from which SB3 wants one."""
+        env = self.episodes.env
+        raw = raw_observations(env, observations)
+        for index in range(env.num_envs):
+            if self.evaluation.n_eval_episodes + index >= env.num_envs:
+                self.episodes.begin(index, raw)
+
+    def step(self, rollout: dict[str, Any]) -> None:
+        """One environment took a step."""
+        index, env = rollout["i"], self.episodes.env
+        # A lost life may look like an end; SB3 counts an episode when Monitor reports one.
+        ended = bool(rollout["done"]) and (not rollout["is_monitor_wrapped"] or "episode" in rollout["info"])
+        after = rollout.get("new_observations", rollout["observations"])  # sb3-contrib uses the other name
         observations = raw_observations(env, after)
-        reward = float(raw_rewards(env, locals_["rewards"])[index])
-        self.episodes.step(index, locals_, observations, reward, ended)
-        if ended and locals_["episode_counts"][index] + 1 < locals_["episode_count_targets"][index]:
+        reward = float(raw_rewards(env, rollout["rewards"])[index])
+        if (episode := self.episodes.running.get(index)) is not None:
+            total, length = episode.get_return() + reward, len(episode) + 1
+            self.episodes.step(index, rollout, observations, reward, total, length, ended)
+        if ended and rollout["episode_counts"][index] + 1 < rollout["episode_count_targets"][index]:
             self.episodes.begin(index, observations)
+
+    def end(self) -> None:
+        """The evaluation has ended."""
+        self.is_evaluating = False
+        self._on_end(self)
+
+
+class EvaluationRows(KVWriter):
+    """Collects the results of SB3's own ``EvalCallback``, which announces nothing but a row of the logger."""
+
+    def __init__(self, evaluations: Sequence[EvalCallback], trackers: Sequence[EvalTracker]) -> None:
+        self.results: deque[tuple[EvalCallback, dict[str, Any]]] = deque()
+        self._evaluations, self._trackers = evaluations, trackers
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Note the row of an evaluation, unless a tracker follows it."""
+        if "eval/mean_reward" not in key_values or any(tracker.is_evaluating for tracker in self._trackers):
+            return
+        mean, length = float(key_values["eval/mean_reward"]), float(key_values["eval/mean_ep_length"])
+        found = [one for one in self._evaluations if one.last_mean_reward == mean] or self._evaluations
+        metrics = {"num_episodes": found[0].n_eval_episodes, "episode_return_mean": mean, "episode_len_mean": length}
+        self.results.append((found[0], {"env_runners": metrics}))
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def summary(episodes: list[tuple[float, int]]) -> dict[str, float]:

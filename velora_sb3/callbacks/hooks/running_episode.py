@@ -1,4 +1,4 @@
-"""An episode that is under way, and where it runs."""
+"""A running episode, and the environments in which it runs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Index = int | slice | Sequence[int] | None
 
 @dataclass(frozen=True)
 class EnvRunner:
-    """Where episodes run, as hooks that were written for RLlib ask for it.
+    """The environments in which episodes run, under RLlib's names.
 
     Attributes:
         env: The vectorized environments.
         metrics: The logger of metrics.
-        in_evaluation: Whether they evaluate; otherwise they train. ``env_runner.config.in_evaluation`` is the same.
+        in_evaluation: Whether they are for evaluation, not training; also ``env_runner.config.in_evaluation``.
         worker_index: Always 0.
     """
 
@@ -40,23 +40,23 @@ class EnvRunner:
 
 
 class RunningEpisode:
-    """An episode from its start to its end, in one of the vectorized environments.
+    """An episode in one of the vectorized environments, from its start to its end.
 
-    Observations and rewards are as the environment gave them, before ``VecNormalize``. Of steps, the latest are kept.
+    Observations and rewards are those before ``VecNormalize``. Only the latest steps are kept.
 
     Args:
-        number: 1 for the first that began.
-        env_index: Which of the vectorized environments it runs in.
-        in_evaluation: Whether it is one of an evaluation.
-        history: How many of the latest steps are kept.
+        number: 1 for the first episode that started.
+        env_index: Index of the vectorized environment.
+        in_evaluation: Whether it belongs to an evaluation.
+        history: Number of steps to keep.
 
     Attributes:
-        id_: Its name, another for each.
-        env_index: Which of the vectorized environments it runs in.
-        in_evaluation: Whether it is one of an evaluation.
-        custom_data: A place for whatever hooks want to keep with it.
-        is_terminated: Whether it has ended by itself.
-        is_truncated: Whether it was cut off, as by a time limit.
+        id_: A unique name.
+        env_index: Index of the vectorized environment.
+        in_evaluation: Whether it belongs to an evaluation.
+        custom_data: A dict for the hooks' own data.
+        is_terminated: Whether the environment ended it.
+        is_truncated: Whether it was truncated, as by a time limit.
     """
 
     def __init__(self, number: int, env_index: int, in_evaluation: bool, history: int) -> None:
@@ -69,11 +69,11 @@ class RunningEpisode:
         self._actions, self._rewards = (deque[Any](maxlen=history) for _ in range(2))
 
     def __len__(self) -> int:
-        """Its steps so far."""
+        """Number of steps so far."""
         return self._length
 
     def __bool__(self) -> bool:
-        """True, before its first step too."""
+        """True, also before the first step."""
         return True
 
     @property
@@ -85,26 +85,26 @@ class RunningEpisode:
         """Sum of its rewards so far.
 
         Returns:
-            The sum, in the environment's own reward.
+            The sum, before any normalization.
         """
         return self._return
 
     def get_observations(self, indices: Index = None) -> Any:
-        """Observations. Number 0 is what ``reset`` gave, and there is one more than there are steps.
+        """Observations by step; index 0 is the one from ``reset``, so there is one more than there are steps.
 
         Args:
-            indices: Which: -1 for the latest, a list or slice for several; None for all that are kept.
+            indices: An index, such as -1 for the latest, a list or a slice; None for all that are kept.
 
         Returns:
             The observation, or a list.
 
         Raises:
-            IndexError: If it is not there, or no longer kept.
+            IndexError: If there is no such observation, or it is no longer kept.
         """
         return _at(self._observations, self._length + 1, indices, "observation")
 
     def get_infos(self, indices: Index = None) -> Any:
-        """Info dicts, numbered as observations are.
+        """Info dicts, indexed like observations.
 
         Args:
             indices: As for :meth:`get_observations`.
@@ -113,12 +113,12 @@ class RunningEpisode:
             The info, or a list.
 
         Raises:
-            IndexError: If it is not there, or no longer kept.
+            IndexError: If there is no such info, or it is no longer kept.
         """
         return _at(self._infos, self._length + 1, indices, "info")
 
     def get_actions(self, indices: Index = None) -> Any:
-        """Actions, as the environment got them.
+        """Actions, as the environment received them.
 
         Args:
             indices: As for :meth:`get_observations`.
@@ -127,12 +127,12 @@ class RunningEpisode:
             The action, or a list.
 
         Raises:
-            IndexError: If it is not there, or no longer kept.
+            IndexError: If there is no such action, or it is no longer kept.
         """
         return _at(self._actions, self._length, indices, "action")
 
     def get_rewards(self, indices: Index = None) -> Any:
-        """Rewards, as the environment gave them.
+        """Rewards, before any normalization.
 
         Args:
             indices: As for :meth:`get_observations`.
@@ -141,52 +141,33 @@ class RunningEpisode:
             The reward, or a list.
 
         Raises:
-            IndexError: If it is not there, or no longer kept.
+            IndexError: If there is no such reward, or it is no longer kept.
         """
         return _at(self._rewards, self._length, indices, "reward")
 
     def start(self, observation: Any, info: dict[str, Any]) -> None:
-        """Take in what ``reset`` gave, or what is known of an episode that goes on.
-
-        Args:
-            observation: The observation.
-            info: The info.
-        """
+        """Set the first observation, or the latest one of a resumed episode."""
         for kept in (self._observations, self._infos, self._actions, self._rewards):
             kept.clear()
         self._observations.append(observation)
         self._infos.append(info)
 
-    def add(self, observation: Any, action: Any, reward: float, info: dict[str, Any]) -> None:
-        """Take in a step.
-
-        Args:
-            observation: The observation after it.
-            action: The action.
-            reward: The reward.
-            info: The info.
-        """
-        self._return += reward
-        self._length += 1
+    def add(
+        self, observation: Any, action: Any, reward: float, info: dict[str, Any], episode_return: float, length: int
+    ) -> None:
+        """Add a step: the observation after it, and the return and length with it."""
+        self._return, self._length = episode_return, length
         self._observations.append(observation)
         self._actions.append(action)
         self._rewards.append(reward)
         self._infos.append(info)
 
     def is_at(self, length: int, episode_return: float) -> bool:
-        """Whether it stands where another count of the same environment does.
-
-        Args:
-            length: Steps.
-            episode_return: Sum of rewards.
-
-        Returns:
-            Whether both are its own.
-        """
+        """Whether it has this length and return."""
         return self._length == length and self._return == episode_return
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it stands, without the steps that are kept."""
+        """Return, length and data, without the kept steps."""
         return {
             "number": self.number,
             "return": self._return,
@@ -195,11 +176,7 @@ class RunningEpisode:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
-
-        Args:
-            state: What :meth:`state_dict` gave, of an episode with this number.
-        """
+        """Restore a state of the episode with this number."""
         self._return, self._length = float(state["return"]), int(state["length"])
         self.custom_data = dict(state["custom_data"])
 
@@ -215,10 +192,10 @@ def _at(kept: deque[Any], count: int, indices: Index, what: str) -> Any:
     number = indices + count if indices < 0 else indices
     place = number - (count - len(kept))
     if not 0 <= number < count:
-        raise IndexError(f"the episode has {count} {what}s so far, and no {what} {indices}")
+        raise IndexError(f"{what} {indices} is out of range: the episode has {count} {what}s so far")
     if place < 0:
         raise IndexError(
-            f"{what} {indices} is no longer kept, only the latest {len(kept)} of {count} are: use history=... of the "
-            "callback to keep more steps"
+            f"{what} {indices} is no longer kept, only the latest {len(kept)} of {count} are: pass a larger history to "
+            "the callback"
         )
     return kept[place]
