@@ -7,10 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3._validation import check_integer
+from velora_sb3.callbacks.hooks.eval_callback import EvalCallback
 from velora_sb3.finrl.performance import PERIODS_PER_YEAR, performance
 
 
