@@ -88,8 +88,8 @@ def test_rows_are_flattened_time_before_batch_and_belong_together():
     torch.testing.assert_close(sample.actions.view(4, 50), rewards % 7 / 10)
     following = sample.observations.next_observations.view(4, 50, 3)
     torch.testing.assert_close(following, observations + torch.tensor([0.0, 0.0, 1.0]))
-    assert sample.next_observations.ahead
-    assert not sample.observations.ahead
+    assert sample.next_observations.is_next
+    assert not sample.observations.is_next
 
 
 def test_ends_by_a_time_limit_bootstrap_as_in_sb3():
@@ -110,7 +110,7 @@ def test_n_step_returns_are_those_of_sb3_s_buffer_and_shorter_at_a_window_s_end(
     observations = sample.observations.observations.view(-1, count, 3)[burn_in_length:]
     numbers = (observations[..., 1] * EPISODE + observations[..., 2]).long().numpy()
     batch = sample.next_observations
-    following = batch.next_observations[batch.following].view(length, count, 3)
+    following = batch.next_observations[batch.bootstrap_index].view(length, count, 3)
     got = [values.view(length, count, 1) for values in (sample.rewards, sample.dones, sample.discounts)]
     for step in range(length):
         left = min(n_steps, length - step)
@@ -125,7 +125,7 @@ def test_n_step_returns_are_those_of_sb3_s_buffer_and_shorter_at_a_window_s_end(
 def test_without_n_step_returns_the_next_observation_is_the_next():
     sample = filled(30, sequence_length=4).sample(4)
     assert sample.discounts is None
-    assert sample.next_observations.following is None
+    assert sample.next_observations.bootstrap_index is None
 
 
 def test_n_step_returns_add_normalized_rewards():
@@ -252,7 +252,7 @@ def test_wrong_arguments_are_explained(arguments, message):
 
 
 def test_too_few_steps_and_odd_batches_are_explained():
-    with pytest.raises(ValueError, match="a window has 8 steps of one environment, and only 7 are stored"):
+    with pytest.raises(ValueError, match="a window needs 8 steps of one environment, but only 7 are stored"):
         filled(7, sequence_length=8).sample(8)
     with pytest.raises(ValueError, match="batch_size must be a multiple of sequence_length=8, got 12"):
         filled(9, sequence_length=8).sample(12)

@@ -61,15 +61,15 @@ def test_features_of_next_observations_are_those_of_one_more_step_also_at_episod
     batch = make_batch(burn_in)
     _, states = step_through(extractor, batch)
     more = StepInput(batch.next_observations, states[burn_in:].flatten(0, 1), batch.actions)
-    torch.testing.assert_close(extractor(batch.looking_ahead()), extractor(more), atol=1e-12, rtol=0)
+    torch.testing.assert_close(extractor(batch.next_view()), extractor(more), atol=1e-12, rtol=0)
 
 
 def test_features_after_an_n_step_return_are_those_of_its_last_step(extractor):
     batch = make_batch()
-    following = torch.randint(T * B, (T * B,), generator=torch.Generator().manual_seed(0))
-    expected = extractor(batch.looking_ahead())[following]
-    later = replace(batch, following=following)
-    torch.testing.assert_close(extractor(later.looking_ahead()), expected, atol=0, rtol=0)
+    index = torch.randint(T * B, (T * B,), generator=torch.Generator().manual_seed(0))
+    expected = extractor(batch.next_view())[index]
+    later = replace(batch, bootstrap_index=index)
+    torch.testing.assert_close(extractor(later.next_view()), expected, atol=0, rtol=0)
     torch.testing.assert_close(extractor(later), extractor(batch), atol=0, rtol=0)
 
 
@@ -96,8 +96,8 @@ def test_a_window_from_a_stored_state_is_the_rest_of_the_whole(extractor, burn_i
     )
     extractor.stored_part = slice(2, -2)
     torch.testing.assert_close(extractor(window), expected[cut + burn_in :].flatten(0, 1), atol=1e-12, rtol=0)
-    following = rest(extractor(whole.looking_ahead()), cut + burn_in)
-    torch.testing.assert_close(extractor(window.looking_ahead()), following, atol=1e-12, rtol=0)
+    following = rest(extractor(whole.next_view()), cut + burn_in)
+    torch.testing.assert_close(extractor(window.next_view()), following, atol=1e-12, rtol=0)
     from_zero = extractor(replace(window, stored_state=None)).view(T - cut - burn_in, B, -1)
     assert not torch.allclose(from_zero[0, 1:], expected[cut + burn_in, 1:])
 
@@ -116,19 +116,19 @@ def test_states_unrolled_once_serve_both_views_until_the_network_changes(extract
     monkeypatch.setattr(extractor, "_unroll", lambda given: unrolls.append(1) or unroll(given))
     extractor(batch)
     with torch.no_grad():
-        first = extractor(batch.looking_ahead())
+        first = extractor(batch.next_view())
         assert len(unrolls) == 1
     optimizer = torch.optim.Adam(extractor.parameters(), lr=0.1, fused=True)  # as the policies have it
     extractor(batch).sum().backward()
     optimizer.step()
     with torch.no_grad():
-        second = extractor(batch.looking_ahead())
+        second = extractor(batch.next_view())
     assert len(unrolls) == 3
     assert not torch.allclose(first, second)
     with torch.no_grad():
         for parameter in extractor.parameters():
             parameter.data.mul_(0.5)  # as SB3's polyak_update does
-        third = extractor(batch.looking_ahead())
+        third = extractor(batch.next_view())
     assert not torch.allclose(second, third)
 
 
@@ -169,7 +169,7 @@ def test_timespans_reach_the_cell_in_windows_and_steps():
         states.append(state)
     step_states = torch.stack(states)
     timed_ahead = StepInput(batch.next_observations, step_states.flatten(0, 1), batch.actions)
-    torch.testing.assert_close(extractor(batch.looking_ahead()), extractor(timed_ahead))
+    torch.testing.assert_close(extractor(batch.next_view()), extractor(timed_ahead))
     warm = SequenceBatch(
         batch.observations,
         batch.previous_actions,
@@ -179,9 +179,21 @@ def test_timespans_reach_the_cell_in_windows_and_steps():
         2,
     )
     torch.testing.assert_close(extractor(warm).view(T - 2, B, -1), features[2:])
-    torch.testing.assert_close(extractor(warm.looking_ahead()), extractor(timed_ahead)[2 * B :])
+    torch.testing.assert_close(extractor(warm.next_view()), extractor(timed_ahead)[2 * B :])
     slower = {**batch.observations, "timespans": 2 * batch.observations["timespans"]}
     changed = SequenceBatch(
         slower, batch.previous_actions, batch.episode_starts, batch.next_observations, batch.actions, 0
     )
     assert not torch.allclose(extractor(changed).view(T, B, -1), features)
+
+
+@pytest.mark.parametrize("part", ["dense", "cell", "readout"])
+def test_states_are_unrolled_again_whichever_weights_have_changed(part):
+    extractor = LiquidExtractor(spaces.Box(-1, 1, (F,)), previous_action_size=A, encoder_units=5, readout_units=5)
+    batch = make_batch()
+    states = torch.zeros(T, B, extractor.cell.state_size)
+    batch.cache.store(extractor, states)
+    assert torch.equal(batch.next_view().cache.load(extractor), states)
+    assert batch.cache.load(LiquidExtractor(spaces.Box(-1, 1, (F,)))) is None
+    next(getattr(extractor, part).parameters()).data[0, 0] += 1  # as SB3's polyak_update does
+    assert batch.cache.load(extractor) is None

@@ -123,7 +123,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
             Features ``(N, features_dim)``, or ``(L * B, features_dim)``, time before batch.
         """
         if isinstance(observations, SequenceBatch):
-            return self._follow(observations) if observations.ahead else self._unroll(observations)[0]
+            return self._next_features(observations) if observations.is_next else self._window_features(observations)
         if isinstance(observations, StepInput):
             inputs, timespans = self._inputs(observations.observations, observations.previous_actions)
             outputs, observations.next_state = self.cell(inputs, observations.state, timespans)
@@ -154,13 +154,28 @@ class LiquidExtractor(BaseFeaturesExtractor):
             inputs = torch.cat([inputs, previous_actions], dim=-1)
         return inputs, timespans
 
-    def _unroll(self, batch: SequenceBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features ``(L * B, D)`` and the memory after each learned step ``(L, B, S)``."""
+    def _window_features(self, batch: SequenceBatch) -> torch.Tensor:
+        """Features of the learned steps ``(L * B, D)``."""
+        inputs, outputs, states = self._unroll(batch)
+        batch.cache.store(self, states)
+        return self._read(inputs.flatten(0, 1), outputs.flatten(0, 1))
+
+    def _next_features(self, batch: SequenceBatch) -> torch.Tensor:
+        """Features of the observation after each learned step, or after its return: one more step from its state."""
+        states = None if torch.is_grad_enabled() else batch.cache.load(self)
+        if states is None:
+            _, _, states = self._unroll(batch)
+        inputs, timespans = self._inputs(batch.next_observations, batch.actions)
+        outputs, _ = self.cell(inputs, states.flatten(0, 1), timespans)
+        features = self._read(inputs, outputs)
+        return features if batch.bootstrap_index is None else features[batch.bootstrap_index]
+
+    def _unroll(self, batch: SequenceBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The cell's inputs, outputs and states at the learned steps, each ``(L, B, ...)``."""
         steps, windows = batch.episode_starts.shape
         inputs, timespans = self._inputs(batch.observations, batch.previous_actions.flatten(0, 1))
         inputs = inputs.view(steps, windows, -1)
         timespans = None if timespans is None else timespans.view(steps, windows)
-        learned = slice(batch.burn_in, None)
         state = None if batch.stored_state is None else batch.stored_state[:, self.stored_part]
         if batch.burn_in:
             warm_up = slice(batch.burn_in)
@@ -172,6 +187,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
                     episode_starts=batch.episode_starts[warm_up],
                     timespans=None if timespans is None else timespans[warm_up],
                 )
+        learned = slice(batch.burn_in, None)
         outputs, states = unroll_states(
             self.cell,
             inputs[learned],
@@ -179,29 +195,9 @@ class LiquidExtractor(BaseFeaturesExtractor):
             episode_starts=batch.episode_starts[learned],
             timespans=None if timespans is None else timespans[learned],
         )
-        batch.unrolled[id(self)] = self._fingerprint(), states.detach()
-        return self._read(inputs[learned].flatten(0, 1), outputs.flatten(0, 1)), states
-
-    def _follow(self, batch: SequenceBatch) -> torch.Tensor:
-        """Features of the observation after each learned step, or its return: one more step from the memory there."""
-        fingerprint, states = batch.unrolled.get(id(self), (None, None))
-        if (
-            states is None
-            or fingerprint is None
-            or torch.is_grad_enabled()
-            or not fingerprint.equal(self._fingerprint())
-        ):
-            _, states = self._unroll(batch)
-        inputs, timespans = self._inputs(batch.next_observations, batch.actions)
-        outputs, _ = self.cell(inputs, states.flatten(0, 1), timespans)
-        features = self._read(inputs, outputs)
-        return features if batch.following is None else features[batch.following]
+        return inputs[learned], outputs, states
 
     def _read(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         if self.readout is None:
             return outputs
         return torch.relu(self.readout(torch.cat([inputs, outputs], dim=-1)))
-
-    def _fingerprint(self) -> torch.Tensor:
-        """The cell's biases: they change whenever the network does, and states unrolled before are out of date then."""
-        return torch.cat([parameter.detach() for parameter in self.cell.parameters() if parameter.dim() == 1])

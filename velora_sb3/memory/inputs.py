@@ -1,4 +1,4 @@
-"""What a network that remembers is given: one step and a state while acting, whole windows while learning."""
+"""What a recurrent network is given: an observation and a state while acting, windows of steps while learning."""
 
 from __future__ import annotations
 
@@ -6,54 +6,83 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import nn
 
 from velora_sb3.memory.frames import Observation
 
 
 @dataclass
 class StepInput:
-    """One observation of ``N`` environments, and where their memory stands.
+    """One observation of ``N`` environments, and the state of the network before it.
 
-    The extractor leaves the memory after the step in ``next_state``: SB3's actors hand on features alone.
+    The extractor writes the state after the step to ``next_state``, because SB3's actors return features alone.
     """
 
     observations: Observation  # (N, ...)
     state: torch.Tensor | None  # (N, S), None for the zero state
-    previous_actions: torch.Tensor  # (N, A), zero at an episode's start
+    previous_actions: torch.Tensor  # (N, A), zero at the start of an episode
     next_state: torch.Tensor | None = None  # (N, S), written by the extractor
 
     def map(self, preprocess: Callable[[Observation], Observation]) -> StepInput:
-        """Preprocess the observations in place: ``next_state`` must be found where the caller looks for it."""
+        """Preprocess the observations in place: the caller reads ``next_state`` from this very object."""
         self.observations = preprocess(self.observations)
         return self
 
 
+class UnrollCache:
+    """The states that networks computed on a batch of windows, so that both of its views need one unroll.
+
+    A batch creates it and shares it with its next-observation view; SB3 drops both after the gradient step. An entry
+    counts only while the network's parameters are those that it was computed with.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    @torch.no_grad()
+    def store(self, network: nn.Module, states: torch.Tensor) -> None:
+        """Keep a network's state after each learned step ``(L, B, S)``, without its graph."""
+        self._entries[network] = _parameters(network), states.detach()
+
+    @torch.no_grad()
+    def load(self, network: nn.Module) -> torch.Tensor | None:
+        """The states of a network ``(L, B, S)``; None if there are none, or if it has changed since."""
+        parameters, states = self._entries.get(network, (None, None))
+        # Compared by value: SB3's polyak_update() writes to .data, which no version counter sees.
+        if parameters is None or not parameters.equal(_parameters(network)):
+            return None
+        return states
+
+
+def _parameters(network: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.flatten() for parameter in network.parameters()])
+
+
 @dataclass(frozen=True)
 class SequenceBatch:
-    """``B`` windows of ``T`` steps, of which the first ``burn_in`` only warm up the memory and ``L`` are learned from.
+    """``B`` windows of ``T`` steps: ``burn_in`` steps that only warm up the state, then ``L`` steps to learn from.
 
-    Stands for the observations of those ``L`` steps, or with ``ahead`` for the observations that follow each of them,
-    or each of their n-step returns.
-    Observations are flattened, time before batch, as SB3's preprocessing wants one leading dimension.
+    One batch has two views. The first stands for the observations of the ``L`` steps; the other one, ``is_next``, for
+    the observations after them (after their n-step returns, if there is a ``bootstrap_index``).
+    Observations are flattened, time before batch, as SB3's preprocessing expects one leading dimension.
     """
 
     observations: Observation  # (T * B, ...)
-    previous_actions: torch.Tensor  # (T, B, A), zero at an episode's start
+    previous_actions: torch.Tensor  # (T, B, A), zero at the start of an episode
     episode_starts: torch.Tensor  # (T, B)
     next_observations: Observation  # (L * B, ...)
-    actions: torch.Tensor  # (L * B, A), what preceded the next observations
+    actions: torch.Tensor  # (L * B, A), the actions before the next observations
     burn_in: int
-    ahead: bool = False
-    following: torch.Tensor | None = None  # (L * B,) rows of what follows each step's return, None for its own row
+    is_next: bool = False
+    bootstrap_index: torch.Tensor | None = None  # (L * B,), last row of each row's return; None for the row itself
     stored_state: torch.Tensor | None = None  # (B, S) of all networks before the first step, None for the zero state
-    # Unrolled states of networks, by the network; shared by both views of one batch.
-    unrolled: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    cache: UnrollCache = field(default_factory=UnrollCache)
 
-    def looking_ahead(self) -> SequenceBatch:
+    def next_view(self) -> SequenceBatch:
         """The view that stands for the next observations."""
-        return replace(self, ahead=True)
+        return replace(self, is_next=True)
 
     def map(self, preprocess: Callable[[Observation], Observation]) -> SequenceBatch:
         """The same windows with preprocessed observations."""
-        ahead = preprocess(self.next_observations) if self.ahead else self.next_observations
-        return replace(self, observations=preprocess(self.observations), next_observations=ahead)
+        following = preprocess(self.next_observations) if self.is_next else self.next_observations
+        return replace(self, observations=preprocess(self.observations), next_observations=following)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +15,25 @@ from velora_sb3._validation import check_integer
 from velora_sb3.memory.actions import encode_actions
 from velora_sb3.memory.inputs import SequenceBatch
 from velora_sb3.memory.n_step_returns import n_step_returns
+
+
+class Windows(NamedTuple):
+    """Where the steps of ``B`` windows are stored."""
+
+    steps: np.ndarray  # (T, B), positions in the buffer
+    envs: np.ndarray  # (T, B), the same along a window
+    episode_starts: np.ndarray  # (T, B)
+    burn_in: int
+
+    @property
+    def learned(self) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and environments after the burn-in, each ``(L, B)``."""
+        return self.steps[self.burn_in :], self.envs[self.burn_in :]
+
+    @property
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same, flattened to ``(L * B,)``."""
+        return self.steps[self.burn_in :].reshape(-1), self.envs[self.burn_in :].reshape(-1)
 
 
 class SequenceReplayBuffer(ReplayBuffer):
@@ -120,66 +138,79 @@ class SequenceReplayBuffer(ReplayBuffer):
         """
         if not self.can_sample():
             raise ValueError(
-                f"a window has {self.window_length} steps of one environment, and only {self.size()} are stored: "
+                f"a window needs {self.window_length} steps of one environment, but only {self.size()} are stored: "
                 "collect more first"
             )
-        windows, rest = divmod(batch_size, self.sequence_length)
-        if windows < 1 or rest:
+        count, rest = divmod(batch_size, self.sequence_length)
+        if count < 1 or rest:
             raise ValueError(
                 f"batch_size must be a multiple of sequence_length={self.sequence_length}, got {batch_size}"
             )
-        steps, burn_in = self.window_length, self.burn_in_length
-        oldest = self.pos if self.full else 0
-        first = np.random.randint(0, self.size() - steps + 1, size=windows)
-        ages = first + np.arange(steps)[:, None]  # (T, B), 0 is the oldest
-        indices = (oldest + ages) % self.buffer_size
-        envs = np.random.randint(0, self.n_envs, size=windows)
-        before = (indices - 1) % self.buffer_size
-        starts = (self.dones[before, envs] > 0) | (ages == 0)
-
-        learned = indices[burn_in:], np.broadcast_to(envs, indices[burn_in:].shape)
-        flat = tuple(part.reshape(-1) for part in learned)
-        previous = self._encoded(before.reshape(-1), np.broadcast_to(envs, indices.shape).reshape(-1))
-        previous = previous.view(steps, windows, -1) * torch.as_tensor(~starts, device=self.device).unsqueeze(-1)
-        sequences = SequenceBatch(
-            observations=self._observations(self.observations, indices, envs, env),
-            previous_actions=previous,
-            episode_starts=torch.as_tensor(starts, device=self.device),
-            next_observations=self._observations(self.next_observations, indices[burn_in:], envs, env),
-            actions=self._encoded(*flat),
-            burn_in=burn_in,
-            stored_state=None if self.states is None else self.to_torch(self.states[indices[0], envs]),
-        )
-        rewards = self._normalize_reward(self.rewards[flat].reshape(-1, 1), env)
-        dones, discounts = self.dones[flat] * (1 - self.timeouts[flat]), None
-        if self.n_steps > 1:
-            ended = self.dones[learned] > 0
-            returns, last = n_step_returns(rewards.reshape(-1, windows), ended, self.n_steps, self.gamma)
-            rewards, following = returns.reshape(-1, 1), (last * windows + np.arange(windows)).reshape(-1)
-            lengths = (last - np.arange(len(last))[:, None] + 1).reshape(-1, 1)
-            dones, discounts = dones[following], self.to_torch((self.gamma**lengths).astype(np.float32))
-            sequences = replace(sequences, following=torch.as_tensor(following, device=self.device))
+        windows = self._draw(count)
+        rewards, dones, discounts, bootstrap_index = self._returns(windows, env)
+        sequences = self._gather(windows, bootstrap_index, env)
         return ReplayBufferSamples(
             observations=sequences,  # type: ignore[arg-type]
-            actions=self.to_torch(self.actions[flat]),
-            next_observations=sequences.looking_ahead(),  # type: ignore[arg-type]
+            actions=self.to_torch(self.actions[windows.rows]),
+            next_observations=sequences.next_view(),  # type: ignore[arg-type]
             dones=self.to_torch(dones.reshape(-1, 1)),
             rewards=self.to_torch(rewards),
-            discounts=discounts,
+            discounts=None if discounts is None else self.to_torch(discounts),
         )
 
-    def _encoded(self, indices: Any, envs: Any) -> torch.Tensor:
-        return encode_actions(self.to_torch(self.actions[indices, envs]), self.action_space)
+    def _draw(self, count: int) -> Windows:
+        """Draw ``count`` windows, uniformly over their first steps and over the environments."""
+        first = np.random.randint(0, self.size() - self.window_length + 1, size=count)
+        ages = first + np.arange(self.window_length)[:, None]  # (T, B), 0 is the oldest step stored
+        steps = ((self.pos if self.full else 0) + ages) % self.buffer_size
+        envs = np.broadcast_to(np.random.randint(0, self.n_envs, size=count), steps.shape)
+        starts = (self.dones[(steps - 1) % self.buffer_size, envs] > 0) | (ages == 0)
+        return Windows(steps, envs, starts, self.burn_in_length)
 
-    def _observations(self, stored: Any, indices: Any, envs: Any, env: VecNormalize | None) -> Any:
-        """Observations at ``(T, B)`` indices, normalized, flattened to ``(T * B, ...)``."""
-        picked = self._normalize_obs(stored[indices, envs], env)
-        return self.to_torch(picked.reshape(-1, *picked.shape[2:]))  # type: ignore[union-attr]
+    def _gather(self, windows: Windows, bootstrap_index: np.ndarray | None, env: VecNormalize | None) -> SequenceBatch:
+        """What a recurrent network is given of the windows."""
+        steps, envs, starts, burn_in = windows
+        previous = self._encoded((steps - 1) % self.buffer_size, envs).view(*steps.shape, -1)
+        return SequenceBatch(
+            observations=self._observations(self.observations, steps, envs, env),
+            previous_actions=previous * torch.as_tensor(~starts, device=self.device).unsqueeze(-1),
+            episode_starts=torch.as_tensor(starts, device=self.device),
+            next_observations=self._observations(self.next_observations, *windows.learned, env),
+            actions=self._encoded(*windows.learned),
+            burn_in=burn_in,
+            bootstrap_index=None if bootstrap_index is None else torch.as_tensor(bootstrap_index, device=self.device),
+            stored_state=None if self.states is None else self.to_torch(self.states[steps[0], envs[0]]),
+        )
+
+    def _returns(
+        self, windows: Windows, env: VecNormalize | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Returns ``(L * B, 1)`` and dones ``(L * B,)``; with n-step returns also discounts and last rows."""
+        rewards = self._normalize_reward(self.rewards[windows.rows].reshape(-1, 1), env)
+        dones = self.dones[windows.rows] * (1 - self.timeouts[windows.rows])
+        if self.n_steps == 1:
+            return rewards, dones, None, None
+        ended = self.dones[windows.learned] > 0  # (L, B)
+        returns, last = n_step_returns(rewards.reshape(ended.shape), ended, self.n_steps, self.gamma)
+        length, count = ended.shape
+        bootstrap_index = (last * count + np.arange(count)).reshape(-1)
+        discounts = self.gamma ** (last - np.arange(length)[:, None] + 1).reshape(-1, 1)
+        return returns.reshape(-1, 1), dones[bootstrap_index], discounts.astype(np.float32), bootstrap_index
+
+    def _encoded(self, steps: np.ndarray, envs: np.ndarray) -> torch.Tensor:
+        """Actions at ``(T, B)`` places as a recurrent network sees them ``(T * B, A)``."""
+        actions = self.actions[steps.reshape(-1), envs.reshape(-1)]
+        return encode_actions(self.to_torch(actions), self.action_space)
+
+    def _observations(self, stored: Any, steps: np.ndarray, envs: np.ndarray, env: VecNormalize | None) -> Any:
+        """Observations at ``(T, B)`` places, normalized, flattened to ``(T * B, ...)``."""
+        picked: Any = self._normalize_obs(stored[steps, envs], env)
+        return self.to_torch(picked.reshape(-1, *picked.shape[2:]))
 
 
 class SequenceDictReplayBuffer(SequenceReplayBuffer, DictReplayBuffer):  # type: ignore[misc]  # sample()
     """:class:`SequenceReplayBuffer` for Dict observations."""
 
-    def _observations(self, stored: Any, indices: Any, envs: Any, env: VecNormalize | None) -> Any:
-        picked: Any = self._normalize_obs({key: values[indices, envs] for key, values in stored.items()}, env)
+    def _observations(self, stored: Any, steps: np.ndarray, envs: np.ndarray, env: VecNormalize | None) -> Any:
+        picked: Any = self._normalize_obs({key: values[steps, envs] for key, values in stored.items()}, env)
         return {key: self.to_torch(values.reshape(-1, *values.shape[2:])) for key, values in picked.items()}
