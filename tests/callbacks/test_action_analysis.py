@@ -39,7 +39,7 @@ def executed(model, space, first, last):
     """Statistics of what the environments got in these steps."""
     statistics = ActionStatistics(space, None)
     for env in model.env.envs:
-        statistics.take(np.array(env.actions[first:last]))
+        statistics.add(np.array(env.actions[first:last]))
     return statistics.summary()
 
 
@@ -81,7 +81,7 @@ def test_it_prints_a_line(tmp_path, capsys):
     assert second.endswith("over 20 actions at 20 timesteps")
 
 
-@pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Box(-1, 1, (2,))])
+@pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.MultiDiscrete([3]), spaces.Box(-1, 1, (2,))])
 def test_the_histogram_is_drawn_at_the_end(space, tmp_path):
     from PIL import Image
 
@@ -121,7 +121,7 @@ def test_a_new_run_starts_anew(tmp_path):
 
 def test_ars_shows_no_actions(tmp_path):
     model = ARS("LinearPolicy", make_env(tmp_path, ARS), n_delta=2, seed=0, device="cpu")
-    with pytest.warns(UserWarning, match="ARS shows callbacks no actions"):
+    with pytest.warns(UserWarning, match="ARS does not show actions to callbacks"):
         model.learn(20, callback=(analysis := ActionAnalysis(5)))
     assert analysis.latest == {}
 
@@ -129,10 +129,10 @@ def test_ars_shows_no_actions(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"every_n_timesteps": 0}, "every_n_timesteps must be a whole number of at least 1, got 0"),
-        ({"names": "left"}, "names must be a list in which each is another, got 'left'"),
-        ({"names": ["left", "left"]}, "names must be a list in which each is another"),
-        ({"histogram": "actions.txt"}, "histogram must be a file ending with .png, .svg or .pdf, got 'actions.txt'"),
+        ({"every_n_timesteps": 0}, "every_n_timesteps must be an integer of at least 1, got 0"),
+        ({"names": "left"}, "names must be a list of distinct strings, got 'left'"),
+        ({"names": ["left", "left"]}, "names must be a list of distinct strings"),
+        ({"histogram": "actions.txt"}, "histogram must be a .png, .svg or .pdf file, got 'actions.txt'"),
     ],
 )
 def test_bad_arguments(arguments, said):
@@ -142,9 +142,9 @@ def test_bad_arguments(arguments, said):
 
 def test_where_it_cannot_stand(tmp_path):
     model = remembering(PPO, spaces.Discrete(2))
-    with pytest.raises(ValueError, match="not in EveryNTimesteps"):
+    with pytest.raises(ValueError, match="not to EveryNTimesteps"):
         model.learn(32, callback=EveryNTimesteps(10, ActionAnalysis()))
-    with pytest.raises(ValueError, match="names must be 2 for Discrete"):
+    with pytest.raises(ValueError, match="names must have 2 entries for Discrete"):
         model.learn(32, callback=ActionAnalysis(names=["left", "middle", "right"]))
 
 

@@ -12,7 +12,7 @@ BOX = spaces.Box(np.array([-1, 0], np.float32), np.array([1, 10], np.float32))
 def taken(space, *steps, names=None):
     statistics = ActionStatistics(space, names)
     for actions in steps:
-        statistics.take(np.asarray(actions))
+        statistics.add(np.asarray(actions))
     return statistics
 
 
@@ -73,14 +73,14 @@ def test_a_state_goes_on_and_sums_add_up(space):
     whole, resumed = taken(space, *steps), ActionStatistics(space, None)
     resumed.load_state_dict(json.loads(json.dumps(taken(space, *steps[:7]).state_dict())))
     for actions in steps[7:]:
-        resumed.take(actions)
+        resumed.add(actions)
     assert resumed.summary() == whole.summary()
     added = taken(space, *steps[:7])
-    added.add(taken(space, *steps[7:]))
+    added.merge(taken(space, *steps[7:]))
     assert added.summary() == pytest.approx(whole.summary())
     empty = ActionStatistics(space, None)
     empty.load_state_dict(json.loads(json.dumps(empty.state_dict())))
-    empty.add(whole)
+    empty.merge(whole)
     assert empty.summary() == whole.summary()
 
 
@@ -89,7 +89,9 @@ def test_nothing_taken_in():
 
 
 def test_wrong_names_and_spaces():
-    with pytest.raises(ValueError, match="names must be 2 for Box.*, got 1: \\['left'\\]"):
+    with pytest.raises(ValueError, match="names must have 2 entries for Box.*, got 1: \\['left'\\]"):
         ActionStatistics(BOX, ["left"])
-    with pytest.raises(ValueError, match="cannot be analyzed: Box, Discrete, MultiDiscrete and MultiBinary can"):
+    with pytest.raises(
+        ValueError, match="expected an action space of Box, Discrete, MultiDiscrete or MultiBinary, got Text"
+    ):
         ActionStatistics(spaces.Text(3), None)

@@ -201,13 +201,13 @@ def test_a_resumed_run_learns_as_an_uninterrupted_one(tmp_path):
     [
         ({"schedule": "warm"}, "schedule must be one of linear, cosine, exponential, step, or a function, got 'warm'"),
         ({"schedule": 3e-4}, "or a function, got 0.0003"),
-        ({"schedule": "linear", "initial_lr": 0}, "initial_lr must be a number above 0, got 0"),
-        ({"schedule": "linear", "final_lr": -1e-4}, "final_lr must be a number of at least 0, got -0.0001"),
-        ({"schedule": "linear", "timesteps": 0}, "timesteps must be a whole number of at least 1, got 0"),
-        ({"schedule": "step", "decay_rate": 1.5}, "decay_rate must be a number above 0 and of at most 1, got 1.5"),
-        ({"schedule": "step", "every_n_timesteps": 0}, "every_n_timesteps must be a whole number of at least 1, got 0"),
-        ({"schedule": "linear", "decay_rate": 0.5}, "decay_rate means nothing to the schedule 'linear': leave it out"),
-        ({"schedule": abs, "initial_lr": 1.0}, "initial_lr means nothing to a function, which gives the rate itself"),
+        ({"schedule": "linear", "initial_lr": 0}, "initial_lr must be a finite number above 0, got 0"),
+        ({"schedule": "linear", "final_lr": -1e-4}, "final_lr must be a finite number at least 0, got -0.0001"),
+        ({"schedule": "linear", "timesteps": 0}, "timesteps must be an integer of at least 1, got 0"),
+        ({"schedule": "step", "decay_rate": 1.5}, "decay_rate must be a finite number above 0 and at most 1, got 1.5"),
+        ({"schedule": "step", "every_n_timesteps": 0}, "every_n_timesteps must be an integer of at least 1, got 0"),
+        ({"schedule": "linear", "decay_rate": 0.5}, "schedule 'linear' does not use decay_rate: remove it"),
+        ({"schedule": abs, "initial_lr": 1.0}, "a function as schedule does not use initial_lr: remove it"),
     ],
 )
 def test_bad_arguments(arguments, said):
@@ -218,15 +218,15 @@ def test_bad_arguments(arguments, said):
 @pytest.mark.parametrize("rate", [-1.0, float("nan"), "fast", None])
 def test_a_function_that_gives_no_rate(rate, tmp_path):
     model = model_for(tmp_path, PPO)
-    with pytest.raises(ValueError, match=re.escape(f"a learning rate of at least 0, got {rate!r} at the remaining")):
+    with pytest.raises(ValueError, match=re.escape(f"a learning rate of at least 0, got {rate!r} at remaining")):
         model.learn(32, callback=LearningRateScheduler(lambda remaining: rate))
 
 
 def test_where_it_cannot_stand(tmp_path):
     model = model_for(tmp_path, PPO)
-    with pytest.raises(ValueError, match="put it in the list of callbacks for learn\\(\\), not in EveryNTimesteps"):
+    with pytest.raises(ValueError, match="must see every step of training: .* not to EveryNTimesteps"):
         model.learn(32, callback=EveryNTimesteps(10, LearningRateScheduler("linear")))
     with pytest.raises(ValueError, match="two callbacks set the learning rate"):
         model.learn(32, callback=[LearningRateScheduler("linear"), LearningRateScheduler("cosine")])
-    with pytest.raises(RuntimeError, match="known once training has started"):
+    with pytest.raises(RuntimeError, match="only known once training has started"):
         LearningRateScheduler("linear").learning_rate(0)

@@ -77,10 +77,10 @@ def test_it_warns_once_at_each_limit(tmp_path):
         model.learn(32, callback=ResourceMonitor(4, limit_mb=1.5, system_limit_percent=0.001))
     first, second = (str(warning.message) for warning in warned)
     assert re.fullmatch(
-        r"ResourceMonitor: training takes [\d,]+ MiB of memory, limit_mb is 2, at 0 timesteps; it warns only once",
+        r"ResourceMonitor: training uses [\d,]+ MiB of memory \(limit_mb=1.5\) at 0 timesteps; there will be no .*",
         first,
     )
-    assert "% of the machine's memory is taken, the limit is 0.001, at 0 timesteps" in second
+    assert "% of the machine's memory is in use (system_limit_percent=0.001) at 0 timesteps" in second
 
 
 def test_it_does_not_warn_below_the_limits(tmp_path):
@@ -117,10 +117,13 @@ def test_in_an_event_it_measures_each_time(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"every_n_timesteps": 0}, "every_n_timesteps must be a whole number of at least 1, got 0"),
-        ({"limit_mb": 0}, "limit_mb must be a number above 0, got 0"),
-        ({"limit_mb": "8 GB"}, "limit_mb must be a number above 0, got '8 GB'"),
-        ({"system_limit_percent": 101}, "system_limit_percent must be a number above 0 and of at most 100, got 101"),
+        ({"every_n_timesteps": 0}, "every_n_timesteps must be an integer of at least 1, got 0"),
+        ({"limit_mb": 0}, "limit_mb must be a finite number above 0, got 0"),
+        ({"limit_mb": "8 GB"}, "limit_mb must be a finite number above 0, got '8 GB'"),
+        (
+            {"system_limit_percent": 101},
+            "system_limit_percent must be a finite number above 0 and at most 100, got 101",
+        ),
     ],
 )
 def test_bad_arguments(arguments, said):

@@ -3,6 +3,7 @@ import pytest
 from gymnasium import spaces
 
 from velora_sb3.plotting import action_histogram
+from velora_sb3.plotting.actions import draw_shares
 
 
 def test_numbers_between_their_bounds():
@@ -33,7 +34,17 @@ def test_choices(space, actions, shares):
 
 
 def test_at_most_twelve_panels():
-    assert len(action_histogram(np.zeros((3, 40)), spaces.Box(-1, 1, (40,))).axes) == 12
+    figure = action_histogram(np.zeros((3, 40)), spaces.Box(-1, 1, (40,)), "many")
+    assert len(figure.axes) == 12
+    assert figure.get_suptitle() == "many (first 12 of 40 dimensions)"
+
+
+@pytest.mark.parametrize(("choices", "labels"), [(["left", "right"], ["left", "right"]), (None, ["0", "1"])])
+def test_shares_of_named_choices(choices, labels):
+    histograms = [("action", np.array([-0.5, 0.5, 1.5]), np.array([0.25, 0.75]))]
+    (axes,) = draw_shares(histograms, continuous=False, choices=choices).axes
+    assert [bar.get_height() for bar in axes.patches] == [25, 75]
+    assert [label.get_text() for label in axes.get_xticklabels()] == labels
 
 
 def test_another_space():

@@ -36,7 +36,7 @@ def test_the_picture(tmp_path, with_lines):
 
 
 def test_units_that_are_not_carried_are_told():
-    assert hidden_state_trace(trace(carried=False)).axes[0].get_ylabel() == "6 units, fresh at each step"
+    assert hidden_state_trace(trace(carried=False)).axes[0].get_ylabel() == "6 units, reset at each step"
 
 
 @pytest.mark.parametrize(("scale", "extend"), [(0.9, "neither"), (1.5, "both")])
@@ -46,13 +46,13 @@ def test_values_beyond_the_colours_are_told(scale, extend):
 
 
 def test_no_units():
-    with pytest.raises(ValueError, match="remembers nothing and has no liquid cell"):
+    with pytest.raises(ValueError, match="is not recurrent and has no liquid cell"):
         hidden_state_trace(trace(units=0))
 
 
 def test_a_missing_matplotlib_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r'pictures need matplotlib: pip install "velora-sb3\[plot\]"'):
+    with pytest.raises(ImportError, match=r'plotting needs matplotlib: pip install "velora-sb3\[plot\]"'):
         hidden_state_trace(trace())
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from velora_sb3.plotting.learning_curves import MOST_POINTS, learning_curves, over_runs
+from velora_sb3.plotting.learning_curves import MAX_POINTS, learning_curves, over_runs
 
 BLUE, ORANGE, GREEN = (0, 114, 178), (213, 94, 0), (0, 158, 115)
 COLUMNS = ["run", "run_id", "algorithm", "env", "seed", "status", "episode", "return", "timesteps", "seconds"]
@@ -68,7 +68,7 @@ def test_a_group_is_a_mean_and_a_band(tmp_path, texts):
     assert BLUE in colours
     assert ORANGE not in colours
     (panel,) = texts
-    assert panel["legend"] == ["PPO (3 runs)", "band: 95 % bootstrap interval"]
+    assert panel["legend"] == ["PPO (3 runs)", "95 % bootstrap interval"]
     steps = 20.0 * np.arange(1, 41)
     np.testing.assert_allclose(panel["lines"]["PPO (3 runs)"], np.stack([steps, steps / 2 + 40], axis=1))
     (band,) = panel["bands"]
@@ -83,7 +83,7 @@ def test_one_line_for_each_group_and_one_panel_for_each_env(tmp_path, texts):
     assert {BLUE, ORANGE, GREEN} <= colours
     assert size == (540, 1440)
     assert [(panel["title"], panel["legend"]) for panel in texts] == [
-        ("CartPole-v1", ["DQN (2 runs)", "PPO (1 run)", "band: 95 % bootstrap interval"]),
+        ("CartPole-v1", ["DQN (2 runs)", "PPO (1 run)", "95 % bootstrap interval"]),
         ("Pendulum-v1", ["DDPG (1 run)", "PPO (1 run)"]),
     ]
 
@@ -93,8 +93,8 @@ def test_one_line_for_each_group_and_one_panel_for_each_env(tmp_path, texts):
     [
         (["run"], ["run 1 (1 run)", "run 2 (1 run)"]),
         (["algorithm", "seed"], ["PPO, seed 1 (1 run)", "PPO, seed none (1 run)"]),
-        (["env"], ["all (2 runs)", "band: 95 % bootstrap interval"]),
-        ([], ["all (2 runs)", "band: 95 % bootstrap interval"]),
+        (["env"], ["all (2 runs)", "95 % bootstrap interval"]),
+        ([], ["all (2 runs)", "95 % bootstrap interval"]),
     ],
 )
 def test_groups(group_by, legend, tmp_path, texts):
@@ -102,9 +102,7 @@ def test_groups(group_by, legend, tmp_path, texts):
     assert texts[0]["legend"] == legend
 
 
-@pytest.mark.parametrize(
-    ("x", "first", "label"), [("episodes", 1, "episodes"), ("seconds", 0.1, "training time in seconds")]
-)
+@pytest.mark.parametrize(("x", "first", "label"), [("episodes", 1, "episodes"), ("seconds", 0.1, "training time (s)")])
 def test_to_the_right(x, first, label, tmp_path, texts):
     drawn(tmp_path / "x.png", run(1), x=x)
     assert texts[0]["x"] == label
@@ -114,7 +112,7 @@ def test_to_the_right(x, first, label, tmp_path, texts):
 def test_smoothing(tmp_path, texts):
     drawn(tmp_path / "x.png", run(1), smooth=5)
     drawn(tmp_path / "x.png", run(1))  # a tenth of 40
-    assert [panel["y"] for panel in texts] == [f"episode return, mean of the last {n}" for n in (5, 4)]
+    assert [panel["y"] for panel in texts] == [f"episode return (mean of last {n})" for n in (5, 4)]
     line = texts[0]["lines"]["PPO (1 run)"]
     assert line[-1].tolist() == [800, np.mean([360, 370, 380, 390, 400])]
     assert line[1].tolist() == [40, 15]
@@ -128,7 +126,7 @@ def test_a_single_run_shows_its_episodes(tmp_path, texts):
 
 def test_where_a_run_has_ended_the_line_is_dotted(tmp_path, texts):
     drawn(tmp_path / "x.png", run(1), run(2, n=10, offset=100.0), smooth=1)
-    assert texts[0]["legend"] == ["PPO (2 runs)", "band: 95 % bootstrap interval", "dotted: not all of the runs"]
+    assert texts[0]["legend"] == ["PPO (2 runs)", "95 % bootstrap interval", "dotted: some runs have ended"]
     both = texts[0]["lines"]["PPO (2 runs)"]
     assert both[9].tolist() == [200, 150]
     assert both[~np.isnan(both[:, 1])][-1, 0] < 240  # held for a twentieth of the way
@@ -170,7 +168,7 @@ def test_ends_that_are_close_are_held():
 
 def test_long_runs_are_thinned_from_end_to_end():
     places, values, _ = over_runs([(np.arange(1e5), np.arange(1e5))])
-    assert values.shape == (1, MOST_POINTS)
+    assert values.shape == (1, MAX_POINTS)
     assert (places[0], places[-1]) == (0, 1e5 - 1)
     np.testing.assert_allclose(values[0], places)
 

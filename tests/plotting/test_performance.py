@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from velora_sb3.plotting.figures import new_figure, save_whole
+from velora_sb3.plotting.figures import new_figure, save_figure
 from velora_sb3.plotting.performance import plot_performance
 
 COLUMNS = ["timesteps", "return", "length", "value"]
@@ -31,11 +31,11 @@ def test_the_window_changes_the_average_and_nothing_draws_too():
 
 def test_a_picture_that_fails_leaves_the_old_one(tmp_path):
     path = tmp_path / "picture.png"
-    save_whole(new_figure(1, 1), path)
+    save_figure(new_figure(1, 1), path)
     before = path.read_bytes()
     broken = new_figure(1, 1)
     broken.text(0.5, 0.5, "$\\nonsense{$")
     with pytest.raises(ValueError, match="nonsense"):
-        save_whole(broken, path)
+        save_figure(broken, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["picture.png"]

@@ -19,13 +19,13 @@ def test_units_are_sorted_by_their_median():
     np.testing.assert_allclose(medians.get_ydata(), [0.5, 2, 5], rtol=0.01)
     middle90 = left.collections[0].get_segments()
     np.testing.assert_allclose(middle90[0][:, 1], 0.5 * np.array([0.91, 1.09]), rtol=0.01)
-    assert left.get_ylabel() == "time constant in steps"
+    assert left.get_ylabel() == "time constant (steps)"
     assert left.get_yscale() == "log"
     assert sum(bar.get_width() for bar in right.patches) == pytest.approx(100)  # per cent
 
 
 def test_the_environments_unit():
-    assert of(np.ones((4, 2)), timed=True).axes[0].get_ylabel() == "time constant in the environment's time unit"
+    assert of(np.ones((4, 2)), timed=True).axes[0].get_ylabel() == "time constant (environment time)"
 
 
 def test_a_gate_that_never_opens_does_not_stretch_the_axis():

@@ -132,9 +132,9 @@ def test_names_of_inputs():
 @pytest.mark.parametrize(
     ("what", "error", "said"),
     [
-        (lambda: make_cell(3, "cfc", units=8), ValueError, "this CfC is dense: .* wiring='ncp'"),
+        (lambda: make_cell(3, "cfc", units=8), ValueError, "this CfC is dense, .* wiring='ncp'"),
         (lambda: PPO("MlpPolicy", "CartPole-v1", device="cpu"), ValueError, "ActorCriticPolicy has no liquid cell"),
-        (lambda: AutoNCP(8, 2), ValueError, "has no inputs yet: call wiring.build"),
+        (lambda: AutoNCP(8, 2), ValueError, "is not built yet: call wiring.build"),
         (lambda: gym.spaces.Discrete(2), TypeError, "got Discrete"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Sums over actions: what was done how often, in memory that does not grow."""
+"""Running sums over actions, in constant memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from velora_sb3.plotting.actions import bar_edges, choices_of
+
 BINS = 40
-MOST_NAMED = 32  # dimensions or choices with numbers of their own; a log of hundreds is read by nobody
-AT_BOUND = 1e-3  # of the range: nearer to a bound counts as being there
+MAX_NAMED = 32  # dimensions or choices that are logged one by one; nobody reads hundreds
+AT_BOUND = 1e-3  # of the range: closer to a bound counts as at the bound
 
 
 class ActionStatistics:
@@ -18,6 +20,7 @@ class ActionStatistics:
 
     Attributes:
         count: Number of actions.
+        choice_names: Names of the choices of a ``Discrete`` space; None for other spaces.
     """
 
     def __init__(self, space: spaces.Space[Any], names: Sequence[str] | None) -> None:
@@ -27,33 +30,30 @@ class ActionStatistics:
             self._low, self._high = (np.ravel(bound).astype(np.float64) for bound in (space.low, space.high))
             sizes = [BINS] * len(self._low)
         else:
-            sizes, self._first = _choices(space)
+            self._choices = choices_of(space)
+            sizes = [len(choices) for choices in self._choices]
         expected = sizes[0] if isinstance(space, spaces.Discrete) else len(sizes)
         if names is not None and len(names) != expected:
-            raise ValueError(f"names must be {expected} for {space}, got {len(names)}: {list(names)!r}")
+            raise ValueError(f"names must have {expected} entries for {space}, got {len(names)}: {list(names)!r}")
         self.names = [str(number) for number in range(expected)] if names is None else list(names)
-        self._discrete = isinstance(space, spaces.Discrete)
+        self.choice_names = self.names if isinstance(space, spaces.Discrete) else None
         self._counts = [np.zeros(size, dtype=np.int64) for size in sizes]  # by dimension
         # One row each for sum, sum of squares, minimum, maximum, steps at a bound, steps at 0, sum of magnitudes.
         self._sums = np.zeros((7, len(sizes)))
         self._sums[2], self._sums[3] = np.inf, -np.inf
 
-    def take(self, actions: np.ndarray) -> None:
-        """Take in the actions of one step.
-
-        Args:
-            actions: One for each environment ``(n_envs, ...)``.
-        """
+    def add(self, actions: np.ndarray) -> None:
+        """Add the actions of one step ``(n_envs, ...)``."""
         rows = np.asarray(actions).reshape(len(actions), -1)  # (n_envs, D)
         self.count += len(rows)
         if self.continuous:
-            self._take_continuous(rows.astype(np.float64))
+            self._add_continuous(rows.astype(np.float64))
             return
         for dimension, counts in enumerate(self._counts):
-            np.add.at(counts, rows[:, dimension].astype(np.int64) - self._first[dimension], 1)
+            np.add.at(counts, rows[:, dimension].astype(np.int64) - self._choices[dimension].start, 1)
 
-    def add(self, other: ActionStatistics) -> None:
-        """Take in what another one of the same space has."""
+    def merge(self, other: ActionStatistics) -> None:
+        """Add the sums of another one of the same space."""
         self.count += other.count
         for counts, more in zip(self._counts, other._counts, strict=True):
             counts += more
@@ -68,18 +68,14 @@ class ActionStatistics:
         return self._summary_continuous() if self.continuous else self._summary_discrete()
 
     def histograms(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        """How often each dimension had which values.
-
-        Returns:
-            For each dimension its name, where its bars begin and end ``(bars + 1,)``, the share of each ``(bars,)``.
-        """
+        """For each dimension its name, the edges of its bars ``(bars + 1,)`` and the share of each ``(bars,)``."""
         found = []
         for dimension, counts in enumerate(self._counts):
             if self.continuous:
                 edges = np.linspace(self._low[dimension], self._high[dimension], len(counts) + 1)
             else:
-                edges = np.arange(len(counts) + 1) + self._first[dimension] - 0.5
-            name = "action" if self._discrete else self.names[dimension]
+                edges = bar_edges(self._choices[dimension])
+            name = "action" if self.choice_names else self.names[dimension]
             found.append((name, edges, counts / max(self.count, 1)))
         return found
 
@@ -89,15 +85,15 @@ class ActionStatistics:
         return {"count": self.count, "counts": [counts.tolist() for counts in self._counts], "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from sums."""
+        """Restore sums."""
         self.count = int(state["count"])
         self._counts = [np.array(counts, dtype=np.int64) for counts in state["counts"]]
-        nothing = {2: np.inf, 3: -np.inf}
+        empty = {2: np.inf, 3: -np.inf}
         for row, values in enumerate(state["sums"]):
-            self._sums[row] = [nothing.get(row, 0.0) if value is None else value for value in values]
+            self._sums[row] = [empty.get(row, 0.0) if value is None else value for value in values]
 
-    def _take_continuous(self, rows: np.ndarray) -> None:
-        # Around the middle of the range: squares of large numbers would eat the deviation.
+    def _add_continuous(self, rows: np.ndarray) -> None:
+        # Centered in the range, as squares of large numbers would lose the deviation's digits.
         centered, width = rows - (self._low + self._high) / 2, self._high - self._low
         self._sums[0] += centered.sum(axis=0)
         self._sums[1] += (centered**2).sum(axis=0)
@@ -126,7 +122,7 @@ class ActionStatistics:
             "zeros": float(zeros.mean() / self.count),
             "at_bounds": float(at_bounds.mean() / self.count),
         }
-        if len(mean) <= MOST_NAMED:
+        if len(mean) <= MAX_NAMED:
             for column, values in columns.items():
                 found |= {f"{name}_{column}": float(value) for name, value in zip(self.names, values, strict=True)}
         return found
@@ -137,24 +133,10 @@ class ActionStatistics:
         for dimension, counts in enumerate(self._counts):
             shares = counts / self.count
             entropies.append(float(-np.sum(shares[shares > 0] * np.log(shares[shares > 0]))))
-            if sum(map(len, self._counts)) <= MOST_NAMED:
-                if self._discrete:
-                    found |= {f"{name}_share": float(share) for name, share in zip(self.names, shares, strict=True)}
-                else:
-                    name, first = self.names[dimension], self._first[dimension]
-                    found |= {f"{name}_is_{first + choice}_share": float(share) for choice, share in enumerate(shares)}
-        if not self._discrete and len(entropies) <= MOST_NAMED:
+            if sum(map(len, self._counts)) <= MAX_NAMED:
+                name = self.names[dimension]
+                keys = self.choice_names or [f"{name}_is_{choice}" for choice in self._choices[dimension]]
+                found |= {f"{key}_share": float(share) for key, share in zip(keys, shares, strict=True)}
+        if not self.choice_names and len(entropies) <= MAX_NAMED:
             found |= {f"{name}_entropy": value + 0.0 for name, value in zip(self.names, entropies, strict=True)}
         return {**found, "entropy": float(np.mean(entropies)) + 0.0}
-
-
-def _choices(space: spaces.Space[Any]) -> tuple[list[int], list[int]]:
-    """The number of choices in each dimension, and the number of the first one."""
-    if isinstance(space, spaces.Discrete):
-        return [int(space.n)], [int(space.start)]
-    if isinstance(space, spaces.MultiDiscrete):
-        return np.ravel(space.nvec).astype(int).tolist(), np.ravel(space.start).astype(int).tolist()
-    if isinstance(space, spaces.MultiBinary):
-        size = int(np.prod(space.shape))
-        return [2] * size, [0] * size
-    raise ValueError(f"actions of {space} cannot be analyzed: Box, Discrete, MultiDiscrete and MultiBinary can")

@@ -1,4 +1,4 @@
-"""The learning rates that the optimizers really have."""
+"""The learning rates of the optimizers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from velora_sb3.callbacks.base.optimizers import optimizers_of
 
 
 class LearningRateMonitor(VeloraCallback):
-    """Logs the learning rate of every optimizer and parameter group, as ``learning_rate/<optimizer>``.
+    """Logs the learning rate of every optimizer as ``learning_rate/<optimizer>``.
 
-    Optimizers are called ``policy``, or ``actor``, ``critic`` and ``ent_coef``; of several groups each has its name or
-    number behind that. SB3's own ``train/learning_rate`` is what the schedule says; this is what the optimizer was
-    last used with. Rates are taken at the start and end of each rollout, as SB3 sets them before updates.
+    Optimizers are called ``policy``, or ``actor``, ``critic`` and ``ent_coef``; several parameter groups of one add
+    their names or numbers. SB3's ``train/learning_rate`` is the schedule's value; this one is the rate of the latest
+    update. It is read at the start and at the end of each rollout.
 
     Args:
-        log_momentum: Whether to log the momentum, too, as ``momentum/<optimizer>``: ``momentum`` of SGD and RMSprop,
-            the first of Adam's betas.
-        verbose: 0 for silence, 1 to print what it does.
+        log_momentum: Whether to log ``momentum/<optimizer>`` as well: ``momentum`` of SGD and RMSprop, the first beta
+            of Adam.
+        verbose: 0 for no output, 1 to print the settings.
 
     Attributes:
-        latest: The numbers that were logged last, by key.
+        latest: The values that were logged last, by key.
     """
 
     def __init__(self, log_momentum: bool = False, *, verbose: int = 0) -> None:
@@ -38,7 +38,7 @@ class LearningRateMonitor(VeloraCallback):
     def _on_rollout_start(self) -> None:
         self._record()
 
-    def _on_rollout_end(self) -> None:  # an evaluation in between has emptied the logger
+    def _on_rollout_end(self) -> None:  # an evaluation in between has flushed the logger
         self._record()
 
     def _record(self) -> None:

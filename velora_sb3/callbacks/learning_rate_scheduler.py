@@ -1,4 +1,4 @@
-"""A learning rate that changes while a model learns."""
+"""A learning rate that changes during training."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from stable_baselines3.common.callbacks import EventCallback
-
 from velora_sb3._validation import check_integer, check_number
 from velora_sb3.callbacks.base.callback import VeloraCallback
 
-# What each schedule can be told, beside initial_lr.
-SETTINGS = {
+# The settings of each schedule, besides initial_lr.
+SCHEDULES = {
     "linear": {"final_lr", "timesteps"},
     "cosine": {"final_lr", "timesteps"},
     "exponential": {"final_lr", "decay_rate", "every_n_timesteps"},
@@ -21,37 +19,39 @@ SETTINGS = {
 
 
 class LearningRateScheduler(VeloraCallback):
-    r"""Sets the learning rate of every optimizer that SB3 steps: of actor, critic and entropy coefficient alike.
+    r"""Sets the learning rate of every optimizer: of the actor, the critic and the entropy coefficient alike.
 
-    With the timesteps :math:`t`, from :math:`\eta_0` = ``initial_lr`` to :math:`\eta_1` = ``final_lr``:
+    At timestep :math:`t`, with :math:`\eta_0` = ``initial_lr`` and :math:`\eta_1` = ``final_lr``:
 
     - ``"linear"``: :math:`\eta_0 + (\eta_1 - \eta_0)\, t / T`, and :math:`\eta_1` after :math:`T`;
     - ``"cosine"``: :math:`\eta_1 + \tfrac{1}{2} (\eta_0 - \eta_1) (1 + \cos(\pi t / T))`, likewise;
     - ``"exponential"``: :math:`\eta_0\, d^{t / n}`, but never below :math:`\eta_1`;
     - ``"step"``: :math:`\eta_0\, d^{\lfloor t / n \rfloor}`, likewise;
-    - a function: of SB3's remaining progress, which goes from 1 to 0 during ``learn()``.
+    - a function of SB3's remaining progress, which goes from 1 to 0 during ``learn()``.
 
-    :math:`T` is ``timesteps``, :math:`d` ``decay_rate``, :math:`n` ``every_n_timesteps``. The rate is a function of
-    ``num_timesteps`` alone, so a resumed run has the rates of one that was never stopped. SB3 asks for it before each
-    update and logs it as ``train/learning_rate``.
+    :math:`T` is ``timesteps``, :math:`d` ``decay_rate``, :math:`n` ``every_n_timesteps``. The rate depends on
+    ``num_timesteps`` only, so a resumed run has the same rates as an uninterrupted one. SB3 reads it before each update
+    and logs it as ``train/learning_rate``.
 
-    While ``learn()`` runs, the callback stands in for ``model.lr_schedule``: SB3 sets the optimizers' rates from there
-    at every update, so nothing else would last. Afterwards the model has its own schedule again.
+    During ``learn()``, the schedule replaces ``model.lr_schedule``, as SB3 sets the optimizers' rates from it at every
+    update. Afterwards the model's own schedule is restored.
 
     Args:
         schedule: ``"linear"``, ``"cosine"``, ``"exponential"``, ``"step"``, or a function such as SB3's
             ``LinearSchedule``.
         initial_lr: The rate at timestep 0; None for the model's own.
-        final_lr: The rate at the end of ``"linear"`` and ``"cosine"``, the lowest of the others; 0 if not given.
-        timesteps: How long ``"linear"`` and ``"cosine"`` take; None for as long as ``learn()``.
-        decay_rate: What ``"exponential"`` and ``"step"`` multiply the rate by; 0.95 if not given.
-        every_n_timesteps: How often they do; 10,000 if not given.
-        verbose: 0 for silence, 1 to print what it does.
+        final_lr: The final rate of ``"linear"`` and ``"cosine"``, the lower bound of the others; None for 0.
+        timesteps: Duration of ``"linear"`` and ``"cosine"``; None for that of ``learn()``.
+        decay_rate: Factor of ``"exponential"`` and ``"step"``; None for 0.95.
+        every_n_timesteps: Timesteps over which the rate decays by that factor; None for 10,000.
+        verbose: 0 for no output, 1 to print the settings.
 
     Raises:
-        ValueError: If an argument is out of its range, or has no meaning for the schedule; when training starts, if
-            it is the child of an event, or not the only one; in training, if a function gives no rate.
+        ValueError: If an argument is out of range, or the schedule does not use it; when training starts, if the
+            callback is the child of an event, or there is another one; in training, if a function returns no rate.
     """
+
+    _needs_every_step = True
 
     def __init__(
         self,
@@ -65,25 +65,24 @@ class LearningRateScheduler(VeloraCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        if not callable(schedule) and (not isinstance(schedule, str) or schedule not in SETTINGS):
-            raise ValueError(f"schedule must be one of {', '.join(SETTINGS)}, or a function, got {schedule!r}")
+        if not callable(schedule) and (not isinstance(schedule, str) or schedule not in SCHEDULES):
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, or a function, got {schedule!r}")
         self.schedule = schedule
-        given = {
-            "initial_lr": None if initial_lr is None else check_number("initial_lr", initial_lr, above=0),
-            "final_lr": None if final_lr is None else check_number("final_lr", final_lr, least=0),
-            "timesteps": None if timesteps is None else check_integer("timesteps", timesteps),
-            "decay_rate": None if decay_rate is None else check_number("decay_rate", decay_rate, above=0, most=1),
-            "every_n_timesteps": None
-            if every_n_timesteps is None
-            else check_integer("every_n_timesteps", every_n_timesteps),
-        }
-        self._settings = {name: value for name, value in given.items() if value is not None}
-        understood = {"initial_lr"} | SETTINGS[schedule] if isinstance(schedule, str) else set()
-        if useless := sorted(set(self._settings) - understood):
-            what = (
-                f"the schedule {schedule!r}" if isinstance(schedule, str) else "a function, which gives the rate itself"
-            )
-            raise ValueError(f"{', '.join(useless)} means nothing to {what}: leave it out")
+        self._settings: dict[str, Any] = {}
+        if initial_lr is not None:
+            self._settings["initial_lr"] = check_number("initial_lr", initial_lr, above=0)
+        if final_lr is not None:
+            self._settings["final_lr"] = check_number("final_lr", final_lr, least=0)
+        if timesteps is not None:
+            self._settings["timesteps"] = check_integer("timesteps", timesteps)
+        if decay_rate is not None:
+            self._settings["decay_rate"] = check_number("decay_rate", decay_rate, above=0, most=1)
+        if every_n_timesteps is not None:
+            self._settings["every_n_timesteps"] = check_integer("every_n_timesteps", every_n_timesteps)
+        used = {"initial_lr"} | SCHEDULES[schedule] if isinstance(schedule, str) else set()
+        if unused := sorted(set(self._settings) - used):
+            what = f"schedule {schedule!r}" if isinstance(schedule, str) else "a function as schedule"
+            raise ValueError(f"{what} does not use {', '.join(unused)}: remove it")
         self._acting: _ActingSchedule | None = None
 
     def config(self) -> tuple[str, dict[str, Any]]:
@@ -92,37 +91,30 @@ class LearningRateScheduler(VeloraCallback):
         return type(self).__name__, {"schedule": schedule, **self._settings}
 
     def learning_rate(self, timestep: int) -> float:
-        """The rate that the running ``learn()`` has at a timestep.
+        """The learning rate at a timestep of the running ``learn()``.
 
         Args:
-            timestep: ``num_timesteps``.
+            timestep: A value of ``num_timesteps``.
 
         Returns:
             The rate.
 
         Raises:
-            RuntimeError: Outside of ``learn()``.
+            RuntimeError: Before training has started.
         """
         if self._acting is None:
-            raise RuntimeError("the rate is known once training has started")
+            raise RuntimeError("the learning rate is only known once training has started")
         return self._acting.at(timestep)
-
-    def _init_callback(self) -> None:
-        if isinstance(self.parent, EventCallback):
-            raise ValueError(
-                "LearningRateScheduler holds for the whole of learn(): put it in the list of callbacks for learn(), "
-                f"not in {type(self.parent).__name__}"
-            )
 
     def _on_start(self) -> None:
         if any(isinstance(other, LearningRateScheduler) and other is not self for other in self.siblings()):
-            raise ValueError("two callbacks set the learning rate: leave one LearningRateScheduler in the list")
+            raise ValueError("two callbacks set the learning rate: pass only one LearningRateScheduler")
         own: Any = self.model.lr_schedule
-        if isinstance(own, _ActingSchedule):  # of a run that was cut short
+        if isinstance(own, _ActingSchedule):  # of an interrupted run
             own = own.own
         settings = {"initial_lr": own(1.0), **self._settings}
         self._acting = _ActingSchedule(self.schedule, settings, self.model._total_timesteps, own)
-        self._acting.at(self.model.num_timesteps)  # a function that gives no rate should not wait for the first update
+        self._acting.at(self.model.num_timesteps)  # a function that returns no rate fails now, not at the first update
         self.model.lr_schedule = self._acting
 
     def _on_end(self) -> None:
@@ -131,7 +123,7 @@ class LearningRateScheduler(VeloraCallback):
 
 
 class _ActingSchedule:
-    """What SB3 calls. It knows neither model nor callback, so that a model can be saved with it."""
+    """The schedule that SB3 calls; it has no reference to model or callback, so a model can be saved with it."""
 
     def __init__(self, schedule: Any, settings: dict[str, Any], total: int, own: Any) -> None:
         self.schedule, self.settings, self.total, self.own = schedule, settings, max(total, 1), own
@@ -143,7 +135,7 @@ class _ActingSchedule:
         """The rate at a timestep."""
         if isinstance(self.schedule, str):
             return _named(self.schedule, timestep, self.total, **self.settings)
-        # The last rollout of PPO may end behind the total: SB3's progress is negative then.
+        # PPO's last rollout may end beyond the total, where SB3's progress is negative.
         remaining = min(max(1.0 - timestep / self.total, 0.0), 1.0)
         rate: object = self.schedule(remaining)
         try:
@@ -152,8 +144,7 @@ class _ActingSchedule:
             plain = math.nan
         if not (math.isfinite(plain) and plain >= 0):
             raise ValueError(
-                f"schedule must give a learning rate of at least 0, got {rate!r} at the remaining progress "
-                f"{remaining:g}"
+                f"schedule must return a learning rate of at least 0, got {rate!r} at remaining progress {remaining:g}"
             )
         return plain
 

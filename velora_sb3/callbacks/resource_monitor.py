@@ -1,4 +1,4 @@
-"""Memory and processor time that training takes."""
+"""Memory and CPU usage of training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
-from velora_sb3._optional import install_line, missing_modules
+from velora_sb3._optional import require
 from velora_sb3._validation import check_number
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
@@ -16,30 +16,30 @@ MB = 2**20
 
 
 class ResourceMonitor(VeloraCallback):
-    """Logs how much memory and processor training takes, and warns once at a limit.
+    """Logs the memory and CPU usage of training, and warns once if a limit is reached.
 
-    SB3's logger gets
+    SB3's logger receives
 
-    - ``resources/memory_mb``: the process, resident memory;
-    - ``resources/children_mb``: the processes that it has started, such as the environments of ``SubprocVecEnv``;
-      memory they share is counted in each;
-    - ``resources/cpu_percent``: the process since the last time, 100 for one core;
+    - ``resources/memory_mb``: resident memory of the process, in MiB;
+    - ``resources/children_mb``: that of its child processes, such as the environments of ``SubprocVecEnv``; shared
+      memory counts in each;
+    - ``resources/cpu_percent``: CPU usage of the process since the last measurement, 100 for one core;
     - ``resources/system_memory_percent``, ``resources/system_cpu_percent``: the whole machine.
 
-    Before it warns it collects garbage and measures again. A child of an event measures each time it is called.
+    Before it warns, it collects garbage and measures again. As the child of an event it measures at each event.
 
     Args:
-        every_n_timesteps: Timesteps between two measurements. There is one at the start and at the end, too.
-        limit_mb: Memory of the process and its children, in MiB, at which to warn; None for no limit.
-        system_limit_percent: Memory of the machine at which to warn; None for no limit.
-        verbose: 0 for silence, 1 to print each measurement.
+        every_n_timesteps: Period in timesteps, over all environments; it also measures at the start and at the end.
+        limit_mb: Memory of the process and its children at which to warn, in MiB; None for no limit.
+        system_limit_percent: Memory usage of the machine at which to warn, in percent; None for no limit.
+        verbose: 0 for no output, 1 to print each measurement.
 
     Attributes:
-        peak_mb: The most memory of process and children that was measured, in MiB.
+        peak_mb: The highest measured memory of the process and its children, in MiB.
 
     Raises:
         ImportError: If psutil is missing.
-        ValueError: If the period is below 1, or a limit is no number above 0 (and at most 100 percent).
+        ValueError: If an argument is out of range.
     """
 
     def __init__(
@@ -58,8 +58,7 @@ class ResourceMonitor(VeloraCallback):
             if system_limit_percent is None
             else check_number("system_limit_percent", system_limit_percent, above=0, most=100)
         )
-        if missing := missing_modules("monitor"):
-            raise ImportError(f"ResourceMonitor needs {', '.join(missing)}: {install_line('monitor')}")
+        require("monitor", "ResourceMonitor")
         self.peak_mb = 0.0
 
     def config(self) -> tuple[str, dict[str, Any]]:
@@ -74,7 +73,7 @@ class ResourceMonitor(VeloraCallback):
         import psutil
 
         self._process, self._warned = psutil.Process(), set[str]()
-        self._process.cpu_percent()  # counts from its last call
+        self._process.cpu_percent()  # measures since its last call
         psutil.cpu_percent()
         self._every.start(self.num_timesteps)
         self._measure()
@@ -96,8 +95,8 @@ class ResourceMonitor(VeloraCallback):
             self.logger.record(f"resources/{name}", round(value, 1))
         self.peak_mb = max(self.peak_mb, _used(measured))
         if self.verbose >= 1:
-            told = ", ".join(f"{name} {value:,.0f}" for name, value in measured.items())
-            print(f"ResourceMonitor: {told} at {self.num_timesteps} timesteps")
+            values = ", ".join(f"{name} {value:,.0f}" for name, value in measured.items())
+            print(f"ResourceMonitor: {values} at {self.num_timesteps} timesteps")
         self._warn(measured)
 
     def _measurement(self) -> dict[str, float]:
@@ -111,7 +110,7 @@ class ResourceMonitor(VeloraCallback):
 
         children = 0
         for child in self._process.children(recursive=True):
-            with suppress(psutil.Error):  # it has ended meanwhile, or is not ours to ask
+            with suppress(psutil.Error):  # it has ended, or access is denied
                 children += child.memory_info().rss
         return {
             "memory_mb": self._process.memory_info().rss / MB,
@@ -120,7 +119,7 @@ class ResourceMonitor(VeloraCallback):
         }
 
     def _over(self, measured: dict[str, float]) -> set[str]:
-        """The limits that are reached."""
+        """The limits that have been reached."""
         limits = {"limit_mb": _used(measured), "system_limit_percent": measured["system_memory_percent"]}
         return {name for name, value in limits.items() if (limit := getattr(self, name)) is not None and value >= limit}
 
@@ -129,11 +128,11 @@ class ResourceMonitor(VeloraCallback):
             self._warned.add(name)
             limit = getattr(self, name)
             if name == "limit_mb":
-                said = f"training takes {_used(measured):,.0f} MiB of memory, limit_mb is {limit:,.0f}"
+                usage = f"training uses {_used(measured):,.0f} MiB of memory (limit_mb={limit:g})"
             else:
                 percent = measured["system_memory_percent"]
-                said = f"{percent:.0f} % of the machine's memory is taken, the limit is {limit:g}"
-            text = f"ResourceMonitor: {said}, at {self.num_timesteps} timesteps; it warns only once"
+                usage = f"{percent:.0f} % of the machine's memory is in use (system_limit_percent={limit:g})"
+            text = f"ResourceMonitor: {usage} at {self.num_timesteps} timesteps; there will be no further warning"
             warnings.warn(text, RuntimeWarning, stacklevel=2)  # Python hides a ResourceWarning
 
 

@@ -1,6 +1,6 @@
-"""Pictures of networks and runs, and videos. What they need is imported when they are made.
+"""Plots of networks and runs. Matplotlib is imported when the first one is made.
 
-Every picture is a matplotlib ``Figure``: ``figure.savefig(path)`` writes it, a notebook shows it.
+Every plot is a matplotlib ``Figure``: ``figure.savefig(path)`` writes it, a notebook shows it.
 """
 
 from velora_sb3.plotting.actions import action_histogram

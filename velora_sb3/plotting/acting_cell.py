@@ -1,4 +1,4 @@
-"""The liquid cell with which a model acts, and what goes through it."""
+"""The liquid cell with which a model acts, and its steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from velora_sb3.cells import LiquidCell
 from velora_sb3.cells.sequence_module import SequenceModule
 
-# Where SB3's and sb3-contrib's policies keep the network that chooses actions; the whole policy if in none of them.
+# Attributes in which SB3's and sb3-contrib's policies keep the network that chooses actions.
 ACTING_NETWORKS = ("lstm_actor", "actor", "q_net", "quantile_net", "pi_features_extractor")
 
 
@@ -23,10 +23,10 @@ class CellStep:
     """One step of a cell, of one environment.
 
     Attributes:
-        inputs: What the cell saw ``(1, F)``.
-        before: Its state before ``(1, S)``; None for the zero state.
-        after: Its state after ``(1, S)``.
-        timespans: Time since the last step ``(1,)``; None if the cell is not told.
+        inputs: The cell's inputs ``(1, F)``.
+        before: The state before the step ``(1, S)``; None for the zero state.
+        after: The state after the step ``(1, S)``.
+        timespans: Time since the last observation ``(1,)``; None if the cell does not receive it.
     """
 
     inputs: torch.Tensor
@@ -51,29 +51,29 @@ def find_cell(model: BaseAlgorithm | nn.Module) -> LiquidCell | None:
 
 @contextmanager
 def recorded_steps(cell: LiquidCell | None) -> Iterator[list[CellStep]]:
-    """Note every step that a cell takes; of a history, which a windowed policy unrolls, the last one."""
+    """Record every step of a cell; of a window of observations, which a policy unrolls, the last one."""
     steps: list[CellStep] = []
     if cell is None:
         yield steps
         return
     step, sequence = cell.step, cell.sequence
 
-    def noted_step(prepared: Any, inputs: Any, state: Any, timespans: Any) -> Any:
+    def recorded_step(prepared: Any, inputs: Any, state: Any, timespans: Any) -> Any:
         outputs, after = step(prepared, inputs, state, timespans)
         before = None if state is None else state[:1]
         steps.append(CellStep(inputs[:1], before, after[:1], None if timespans is None else timespans[:1, 0]))
         return outputs, after
 
-    def noted_sequence(inputs: Any, state: Any, keep: Any, timespans: Any) -> Any:
+    def recorded_sequence(inputs: Any, state: Any, keep: Any, timespans: Any) -> Any:
         already = len(steps)
         outputs, states = sequence(inputs, state, keep, timespans)
-        del steps[already:]  # a cell without a kernel of its own goes step by step
+        del steps[already:]  # a cell without a sequence kernel calls step()
         before = None if len(states) < 2 else states[-2, :1] * (1 if keep is None else keep[-1, :1])
         last_timespans = None if timespans is None else timespans[-1, :1, 0]
         steps.append(CellStep(inputs[-1, :1], before, states[-1, :1], last_timespans))
         return outputs, states
 
-    cell.__dict__.update(step=noted_step, sequence=noted_sequence)
+    cell.__dict__.update(step=recorded_step, sequence=recorded_sequence)
     try:
         yield steps
     finally:

@@ -1,4 +1,4 @@
-"""One episode of a model, with what goes on in its network."""
+"""One episode of a model, with the activity of its network."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class EpisodeTrace:
     """One episode.
 
     Attributes:
-        states: The units after each observation ``(T, S)``: the memory of a model that remembers, else the liquid
-            cell's; ``(T, 0)`` if there is neither.
-        observations: What the agent saw ``(T, ...)``.
-        actions: What it did ``(T, ...)``.
-        rewards: What it got ``(T,)``.
-        hidden: What the environment knew and the agent was not shown ``(T, ...)``; empty if nobody asked.
-        frames: Pictures of the environment by the step, ``(height, width, 3)`` each.
-        time_constants: How fast the units moved ``(T, U)``; ``(T, 0)`` without a liquid cell.
-        timed: Whether the cell is told the time: its time constants are in the environment's unit then, else in steps.
-        carried: Whether the units are carried from one step to the next: the model remembers.
-        ended: Whether the episode ended, and was not cut.
+        states: The units after each observation ``(T, S)``: the state of a recurrent model, else of its liquid cell;
+            ``(T, 0)`` without either.
+        observations: The observations ``(T, ...)``.
+        actions: The actions ``(T, ...)``.
+        rewards: The rewards ``(T,)``.
+        hidden: What ``look`` returned, such as variables that are not observed ``(T, ...)``; empty without ``look``.
+        frames: Rendered frames ``(height, width, 3)`` by step.
+        time_constants: Time constants of the units ``(T, U)``; ``(T, 0)`` without a liquid cell.
+        timed: Whether time constants are in the environment's time unit, as the cell receives timespans; else in steps.
+        carried: Whether the model is recurrent: its units carry over from one step to the next.
+        ended: Whether the episode ended before ``max_steps``.
     """
 
     states: np.ndarray
@@ -55,15 +55,16 @@ def trace_episode(
     look: Any = None,
     every_n_frames: int = 0,
 ) -> EpisodeTrace:
-    """Let a model act deterministically for one episode and note its units at each step.
+    """Record the units of a model at each step of one episode, with deterministic actions.
 
     Args:
-        model: Any model; a maskable one gets its masks.
+        model: Any model; a maskable one gets its action masks.
         env: The environment, not vectorized.
         seed: Seed of the episode.
-        max_steps: Where to cut an episode that does not end.
-        look: Called with the environment at each step, before the action, to note what the agent is not shown.
-        every_n_frames: Render each so many steps; 0 for never. The environment needs ``render_mode="rgb_array"``.
+        max_steps: Truncate the episode after this many steps.
+        look: Called with the environment before each action; returns numbers to record, such as a hidden position.
+        every_n_frames: Steps from one rendered frame to the next; 0 to render none. The environment needs
+            ``render_mode="rgb_array"``.
 
     Returns:
         The episode.
@@ -81,17 +82,17 @@ def trace_episode(
         if look is not None:
             hidden.append(np.array(look(env), dtype=float))
         masks = {"action_masks": get_action_masks(env)} if takes_masks else {}
-        with recorded_steps(cell) as taken:
+        with recorded_steps(cell) as steps:
             action, state = model.predict(observation, state, starts, deterministic=True, **masks)
         starts = np.zeros(1, dtype=bool)
-        if cell is not None and taken:
-            last = taken[0]  # of the acting network; whoever else shares the cell comes later
+        if cell is not None and steps:
+            last = steps[0]  # the acting network's; others that share the cell come later
             timed = last.timespans is not None
             speeds.append(time_constants(cell, last.inputs, last.before, last.timespans)[0].cpu().numpy())
-        states.append(_units(state, taken))
+        states.append(_units(state, steps))
         observations.append(observation)
         actions.append(action)
-        action = action[()] if np.ndim(action) == 0 else action  # a number: an array is no key of a table
+        action = action[()] if np.ndim(action) == 0 else action  # a scalar, as tabular environments index by it
         observation, reward, terminated, truncated, _ = env.step(action)
         rewards.append(float(reward))
         if terminated or truncated:
@@ -111,9 +112,9 @@ def trace_episode(
     )
 
 
-def _units(state: tuple[np.ndarray, ...] | None, taken: list[CellStep]) -> np.ndarray:
-    """The units ``(S,)``. RecurrentPPO's memory comes in two parts, ours in one with the last action."""
+def _units(state: tuple[np.ndarray, ...] | None, steps: list[CellStep]) -> np.ndarray:
+    """The units ``(S,)``: both parts of an LSTM's state, and the first of ours, whose second is the last action."""
     if state is None:
-        return taken[0].after[0].cpu().numpy() if taken else np.zeros(0)
+        return steps[0].after[0].cpu().numpy() if steps else np.zeros(0)
     parts = state if state[0].ndim == 3 else state[:1]
     return np.concatenate([part.reshape(-1) for part in parts])

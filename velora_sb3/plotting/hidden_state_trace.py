@@ -1,4 +1,4 @@
-"""What a network holds over an episode: its units, under what the environment showed."""
+"""The units of a network over an episode, with frames and curves of the environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from velora_sb3.plotting.episode_trace import EpisodeTrace
-from velora_sb3.plotting.figures import new_figure, tidy
+from velora_sb3.plotting.figures import new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,25 +19,25 @@ def hidden_state_trace(
     title: str = "",
     y_label: str = "",
 ) -> Figure:
-    """Draw frames, the units as a heat map with similar ones side by side, and curves below.
+    """Plot frames, the units as a heat map with similar units next to each other, and curves.
 
     Args:
-        trace: What :func:`velora_sb3.plotting.trace_episode` returned.
-        lines: Curves over the episode ``(T,)`` by their label, each with its matplotlib style.
-        title: Stands above the picture.
-        y_label: What the curves show, with its unit.
+        trace: The episode, from :func:`velora_sb3.plotting.trace_episode`.
+        lines: Curves over the episode by label: values ``(T,)`` and a matplotlib style.
+        title: Title of the figure.
+        y_label: Y-axis label of the curves, with the unit.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: If the model has no units to show: it neither remembers nor has a liquid cell.
+        ValueError: If the model is neither recurrent nor has a liquid cell.
         ImportError: If matplotlib is not installed.
     """
     if trace.states.shape[1] == 0:
-        raise ValueError("the model remembers nothing and has no liquid cell: there are no units to show")
+        raise ValueError("the model is not recurrent and has no liquid cell, so there are no units to plot")
     heights = [1.0] * bool(trace.frames) + [2.0] + [1.4] * bool(lines)
-    figure = new_figure(8, 1.6 * sum(heights))
+    figure = new_figure(8, 1.6 * sum(heights), title)
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     row = 0
     if trace.frames:
@@ -58,25 +58,23 @@ def hidden_state_trace(
         interpolation="nearest",
         extent=(0, len(trace.states), trace.states.shape[1], 0),
     )
-    units.set_ylabel(f"{trace.states.shape[1]} units" + ("" if trace.carried else ", fresh at each step"))
+    units.set_ylabel(f"{trace.states.shape[1]} units" + ("" if trace.carried else ", reset at each step"))
     units.set_yticks([])
-    figure.colorbar(picture, ax=units, label="activation", fraction=0.03, pad=0.01, extend=_beyond(trace.states))
+    figure.colorbar(picture, ax=units, label="activation", fraction=0.03, pad=0.01, extend=_extend(trace.states))
     if lines:
         below = figure.add_subplot(grid[row + 1], sharex=units)
-        for label, (values, style) in lines.items():
-            below.plot(np.arange(len(values)) + 0.5, values, style, label=label, linewidth=1.5)
-        tidy(below, "step", y_label)
+        for label, (values, line_style) in lines.items():
+            below.plot(np.arange(len(values)) + 0.5, values, line_style, label=label, linewidth=1.5)
+        style(below, "step", y_label)
         below.legend(frameon=False, ncols=len(lines), loc="upper right")
         units.tick_params(labelbottom=False)
     else:
         units.set_xlabel("step")
-    if title:
-        figure.suptitle(title)
     return figure
 
 
 def order_of_units(states: np.ndarray) -> np.ndarray:
-    """An order in which units that move alike stand side by side: by their first two principal components' angle.
+    """Order units by the angle of their first two principal components, so that similar ones are neighbors.
 
     Args:
         states: The units over time ``(T, S)``.
@@ -91,7 +89,7 @@ def order_of_units(states: np.ndarray) -> np.ndarray:
     return np.argsort(np.arctan2(second, first), kind="stable")
 
 
-def _beyond(states: np.ndarray) -> str:
-    """Whether the colours end before the values do: an LTC's potentials have no bounds."""
+def _extend(states: np.ndarray) -> str:
+    """At which ends of the color bar values lie outside: an LTC's potentials are unbounded."""
     below, above = bool(states.min() < -1), bool(states.max() > 1)
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]

@@ -1,36 +1,32 @@
-"""How the return grew while one model learned."""
+"""The learning curve of one run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from velora_sb3._optional import install_line, missing_modules
-from velora_sb3.plotting.figures import BLUE, GREY, ORANGE, new_figure, tidy_returns
+from velora_sb3.plotting.figures import BLUE, GREY, ORANGE, new_figure, style_training
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_POINTS = 1_000  # more are one picture in a vector graphic
+MAX_POINTS = 1_000  # more are rasterized in vector graphics
 
 
 def why_no_curves() -> str | None:
-    """What learning curves lack here.
-
-    Returns:
-        A line that says how to mend it; None if they can be drawn.
-    """
+    """Why learning curves cannot be plotted here, and how to fix it; None if they can."""
     return f"no learning curve: {install_line('plot')}" if missing_modules("plot") else None
 
 
 def learning_curve(episodes: pd.DataFrame, evaluations: pd.DataFrame | None = None, title: str = "") -> Figure:
-    """Draw the returns of training episodes, their moving average, and the evaluations with their spread.
+    """Plot the returns of training episodes, their moving average, and evaluations with their standard deviation.
 
     Args:
-        episodes: One row for each training episode: ``timesteps`` at its end, ``return``.
-        evaluations: One row for each evaluation: ``timesteps``, ``mean_return``, ``std_return``.
-        title: Stands above the picture.
+        episodes: One row per training episode: ``timesteps`` at its end, ``return``.
+        evaluations: One row per evaluation: ``timesteps``, ``mean_return``, ``std_return``.
+        title: Title of the figure.
 
     Returns:
         The figure.
@@ -44,41 +40,27 @@ def learning_curve(episodes: pd.DataFrame, evaluations: pd.DataFrame | None = No
     if evaluations is not None and len(evaluations):
         steps, mean, std = (evaluations[name] for name in ("timesteps", "mean_return", "std_return"))
         axes.fill_between(steps, mean - std, mean + std, color=ORANGE, alpha=0.2, linewidth=0)
-        axes.plot(steps, mean, "o-", color=ORANGE, markersize=3.5, label="evaluations, ± std over episodes")
+        axes.plot(steps, mean, "o-", color=ORANGE, markersize=3.5, label="evaluations (mean ± std)")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="best")
-    tidy_returns(axes, "timesteps", "episode return", title)
+    style_training(axes, "timesteps", "episode return", title)
     return figure
 
 
 def draw_episodes(axes: Axes, episodes: pd.DataFrame, column: str = "return", window: int | None = None) -> None:
-    """Draw a number of each training episode, and its moving average.
-
-    Args:
-        axes: Where.
-        episodes: One row for each training episode: ``timesteps`` at its end, and the number.
-        column: The number's.
-        window: Number of the latest episodes over which it is averaged; None for a tenth of all, at most 100.
-    """
+    """Draw a column of training episodes and its moving average over ``window`` episodes."""
     if len(episodes) == 0:
         return
     steps, values = episodes["timesteps"], episodes[column]
-    many = len(episodes) > MOST_POINTS
+    many = len(episodes) > MAX_POINTS
     axes.plot(steps, values, ".", color=GREY, alpha=0.7, markersize=3, label="training episodes", rasterized=many)
     window = window or moving_average_window(len(episodes))
     if window > 1:
-        # Of episodes that end at the same time the last: it has the others in its average.
+        # Of episodes that end at the same timestep, the last: its average includes the others.
         average = values.rolling(window, min_periods=1).mean().groupby(steps).last()
-        axes.plot(average.index, average, color=BLUE, linewidth=1.5, label=f"mean of the last {window}")
+        axes.plot(average.index, average, color=BLUE, linewidth=1.5, label=f"mean of last {window}")
 
 
 def moving_average_window(n_episodes: int) -> int:
-    """Episodes to average over: a tenth of all, at most 100.
-
-    Args:
-        n_episodes: Number of all episodes.
-
-    Returns:
-        The window, at least 1.
-    """
+    """Episodes to average over: a tenth of all, from 1 to 100."""
     return max(1, min(100, n_episodes // 10))

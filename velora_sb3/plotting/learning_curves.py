@@ -1,4 +1,4 @@
-"""Learning curves of many runs: one line for each group, with a band over its runs."""
+"""Learning curves of many runs: one line per group, with a confidence band."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from velora_sb3._statistics import bootstrap_band, interquartile_means
-from velora_sb3.plotting.figures import COLORS, GREY, LINE_STYLES, new_figure, tidy_returns
+from velora_sb3.plotting.figures import COLORS, GREY, LINE_STYLES, new_figure, style_training
 from velora_sb3.plotting.learning_curve import moving_average_window
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
-X_AXES = {"timesteps": "timesteps", "episodes": "episodes", "seconds": "training time in seconds"}
+X_AXES = {"timesteps": "timesteps", "episodes": "episodes", "seconds": "training time (s)"}
 X_COLUMNS = {"timesteps": "timesteps", "episodes": "episode", "seconds": "seconds"}
-HOLD = 0.05  # of the way: runs of one length do not end their first and last episodes at the same step
-MOST_POINTS = 2_000  # on a line; more than a picture is wide
-BAND_POINTS = 200  # every one of them is a bootstrap
-BAND = "band: 95 % bootstrap interval"
+EXTEND = 0.05  # of the x-axis, as runs of equal length do not start and end at the same step
+MAX_POINTS = 2_000  # per line; more than a figure has pixels
+BAND_POINTS = 200  # one bootstrap each
+BAND = "95 % bootstrap interval"
 
 
 def learning_curves(
@@ -33,18 +33,18 @@ def learning_curves(
     smooth: int | None = None,
     group_by: Sequence[str] = ("algorithm", "env"),
 ) -> Figure:
-    """Draw the smoothed returns of runs, one panel for each environment and in it one line for each group.
+    """Plot the smoothed returns of runs, with one panel per environment and one line per group.
 
-    A group's line is the interquartile mean over its runs, the band its 95 % bootstrap interval. Of two or three runs
-    they are the mean, and all from the lowest to the highest run. Where some of a group's runs have ended, both are
-    over those that go on, and the line is dotted.
+    A group's line is the interquartile mean over its runs, and the band its 95 % bootstrap interval. For two or three
+    runs, these are the mean and the range. Where some of a group's runs have ended, the remaining runs continue as a
+    dotted line.
 
     Args:
         episodes: What ``load_metrics`` or :func:`velora_sb3.plotting.read_runs` returns.
-        x: What runs to the right: ``timesteps``, ``episodes`` or ``seconds`` of training.
-        smooth: Number of the latest episodes over which each run's return is averaged; None for a tenth of a run's
-            episodes, the median run's in the environment, at most 100.
-        group_by: Columns that runs of one group share. The environment always is one.
+        x: The x-axis: ``timesteps``, ``episodes`` or ``seconds`` of training.
+        smooth: Window of the moving average, in episodes; None for a tenth of the episodes of the environment's median
+            run, at most 100.
+        group_by: Columns whose values the runs of a group share; the environment is always one of them.
 
     Returns:
         The figure.
@@ -81,33 +81,33 @@ def learning_curves(
         handles, texts = axes.get_legend_handles_labels()
         if handles:
             axes.legend([*handles, *notes.values()], [*texts, *notes], frameon=False, loc="best", fontsize="small")
-        y_label = "episode return" if window == 1 else f"episode return, mean of the last {window}"
-        tidy_returns(axes, X_AXES[x], y_label, env)
+        y_label = "episode return" if window == 1 else f"episode return (mean of last {window})"
+        style_training(axes, X_AXES[x], y_label, env)
     return figure
 
 
 def over_runs(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array]:
-    """Bring the curves of several runs to the same places.
+    """Interpolate the curves of several runs at the same points.
 
     Args:
-        curves: For each run where its curve is known, at least one place, ascending, and its values there.
+        curves: The points of each run, ascending and at least one, and its values there.
 
     Returns:
-        The places ``(P,)``, ascending; the values ``(R, P)``, straight between known ones, held for a twentieth of the
-        way before a run's first and after its last, NaN beyond; the number of runs known at each place ``(P,)``.
+        The points ``(P,)``, ascending; the values ``(R, P)``, interpolated linearly, extended by a twentieth of the
+        x-axis before a run's first and after its last point, NaN beyond; the number of runs at each point ``(P,)``.
     """
     places = np.unique(np.concatenate([where for where, _ in curves]))
-    if len(places) > MOST_POINTS:
-        places = places[np.linspace(0, len(places) - 1, MOST_POINTS).astype(int)]
+    if len(places) > MAX_POINTS:
+        places = places[np.linspace(0, len(places) - 1, MAX_POINTS).astype(int)]
     values = np.stack([np.interp(places, *curve) for curve in curves])
-    hold = HOLD * (places[-1] - places[0])
+    extension = EXTEND * (places[-1] - places[0])
     for value, (where, _) in zip(values, curves, strict=True):
-        value[(places < where[0] - hold) | (places > where[-1] + hold)] = np.nan
+        value[(places < where[0] - extension) | (places > where[-1] + extension)] = np.nan
     return places, values, (~np.isnan(values)).sum(axis=0)
 
 
 def _window(episodes: pd.DataFrame) -> int:
-    """The moving average's window if none is asked for."""
+    """The default window of the moving average."""
     return moving_average_window(int(episodes.groupby("run_id").size().median()) if len(episodes) else 0)
 
 
@@ -115,24 +115,24 @@ def _labels(episodes: pd.DataFrame, columns: list[str]) -> pd.Series[str]:
     """The name of each episode's group within its environment."""
     label = episodes["env"].map(lambda _: "")
     for column in columns:
-        said = "" if column in ("algorithm", "run") else f"{column} "
-        label = label + ", " + said + episodes[column].astype("string").fillna("none")
+        prefix = "" if column in ("algorithm", "run") else f"{column} "
+        label = label + ", " + prefix + episodes[column].astype("string").fillna("none")
     return label.str.removeprefix(", ").replace("", "all")
 
 
 def _draw(axes: Axes, name: str, group: pd.DataFrame, x: str, window: int, look: tuple[str, str]) -> dict[str, Artist]:
-    """Draw a group's line and band; what has to be explained beside them, by its explanation."""
+    """Draw a group's line and band; return the legend's further entries."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     curves = [curve for _, run in group.groupby("run_id") if len((curve := _curve(run, x, window))[0])]
-    if not curves:  # no return was a number
+    if not curves:  # all returns are NaN
         return {}
     color, style = look
     places, values, known = over_runs(curves)
     label = f"{name} ({len(curves)} run{'s' if len(curves) > 1 else ''})"
     middle, low, high = _middle_and_band(values)
-    if max(len(where) for where, _ in curves) == 1:  # there is no line yet
+    if max(len(where) for where, _ in curves) == 1:  # a line needs two points
         axes.plot(places, middle, "o", color=color, label=label)
         return {}
     whole = np.where(known == len(curves), middle, np.nan)
@@ -143,12 +143,12 @@ def _draw(axes: Axes, name: str, group: pd.DataFrame, x: str, window: int, look:
         notes[BAND] = Patch(color="0.5", alpha=0.3, linewidth=0)
     if (known < len(curves)).any():
         axes.plot(places, middle, ":", color=color, linewidth=1.2, zorder=2.5)
-        notes["dotted: not all of the runs"] = Line2D([], [], color=GREY, linestyle=":")
+        notes["dotted: some runs have ended"] = Line2D([], [], color=GREY, linestyle=":")
     return notes
 
 
 def _middle_and_band(values: Array) -> tuple[Array, Array, Array]:
-    """Interquartile mean over the runs ``(R, P)`` known at each place, and its bootstrap interval, each ``(P,)``."""
+    """Interquartile mean over the runs ``(R, P)`` known at each point, and its bootstrap interval, each ``(P,)``."""
     middle, low, high = np.full((3, values.shape[1]), np.nan)
     known = ~np.isnan(values)
     for pattern in np.unique(known.T, axis=0):
@@ -163,7 +163,7 @@ def _middle_and_band(values: Array) -> tuple[Array, Array, Array]:
 
 
 def _curve(run: pd.DataFrame, x: str, window: int) -> tuple[Array, Array]:
-    """Where a run's smoothed return is known, and the return there; the last of several at one place."""
+    """The points and values of a run's smoothed return; of several values at one point, the last."""
     smoothed = run["return"].rolling(window, min_periods=1).mean()
     known = smoothed.groupby(run[x]).last().dropna()
     return known.index.to_numpy(dtype=float), known.to_numpy(dtype=float)

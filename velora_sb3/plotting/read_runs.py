@@ -1,4 +1,4 @@
-"""The episodes of several training runs in one table."""
+"""The episodes of several runs in one table."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pandas as pd
 
 
 def read_runs(directories: Sequence[Path | str]) -> pd.DataFrame:
-    """Read what ``velora-sb3 train`` left in its run directories, for :func:`velora_sb3.plotting.learning_curves`.
+    """Read the run directories of ``velora-sb3 train``, for :func:`velora_sb3.plotting.learning_curves`.
 
     Args:
-        directories: The run directories, such as those of several seeds.
+        directories: The run directories, for example of several seeds.
 
     Returns:
-        One row for each episode: ``run``, ``run_id``, ``algorithm``, ``env``, ``seed``, ``episode``, ``return``,
+        One row per episode: ``run``, ``run_id``, ``algorithm``, ``env``, ``seed``, ``episode``, ``return``,
         ``timesteps``, ``seconds``.
 
     Raises:
-        FileNotFoundError: If a directory holds no ``config.json`` or no ``episodes.csv``.
+        FileNotFoundError: If a directory has no ``config.json`` or ``episodes.csv``.
     """
     tables = []
     for number, path in enumerate(map(Path, directories), start=1):

@@ -1,4 +1,4 @@
-"""The neurons and synapses of a wired cell, as they are to be drawn."""
+"""The neurons and synapses of a wired cell."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Network:
     """A wired network.
 
     Attributes:
-        layers: Name and neurons of each layer in the order of the signal; inputs are ``-1, -2, ...``.
+        layers: Name and neurons of each layer, from inputs to outputs; inputs are ``-1, -2, ...``.
         synapses: Source and target of each synapse ``(E, 2)``.
-        strengths: How strong each is ``(E,)``: above 0 excitatory, below 0 inhibitory.
-        note: What the picture leaves out or means; nothing if there is nothing to say.
+        strengths: Strength of each synapse ``(E,)``: positive is excitatory, negative inhibitory.
+        note: What the plot leaves out; may be empty.
     """
 
     layers: list[tuple[str, list[int]]]
@@ -33,16 +33,16 @@ class Network:
 
 
 def read_network(cell: Any) -> Network:
-    """Neurons and synapses of a wired cell, or of a wiring that is built.
+    """Neurons and synapses of a wired cell, or of a built wiring.
 
-    An LTC's synapse excites if its learned reversal potential is above 0; its strength is its conductance. A wired CfC
-    has two weights for a synapse, of its heads f and g; what counts is how the unit's next state depends on the source
-    with the gate half open: :math:`(f + g) / 2`, or :math:`f + g / 2` in ``no_gate`` mode; in ``pure`` mode
-    :math:`-A f`. The wiring's own polarities play no part there.
+    A synapse of an LTC is excitatory if its learned reversal potential is positive; its strength is its conductance. A
+    wired CfC has two weights per synapse, of its heads f and g; the strength is how the unit's next state depends on
+    the source while the gate is half open: :math:`(f + g) / 2`, or :math:`f + g / 2` in ``no_gate`` mode; in ``pure``
+    mode :math:`-A f`. The wiring's own polarities do not matter there.
     """
     if isinstance(cell, MixedMemoryCell):
         network = read_network(cell.cell)
-        network.note = "; ".join(filter(None, [network.note, "the LSTM memory before it is not drawn"]))
+        network.note = "; ".join(filter(None, [network.note, "its LSTM is not drawn"]))
         return network
     if isinstance(cell, LTCCell):
         adjacency = (cell.wiring.sensory_adjacency_matrix, cell.wiring.adjacency_matrix)
@@ -53,19 +53,19 @@ def read_network(cell: Any) -> Network:
         return _of_wired_cfc(cell)
     if isinstance(cell, CfCCell):
         raise ValueError(
-            "this CfC is dense: every unit sees every other, so there is no wiring to draw; build it with "
-            "wiring='ncp', or look at hidden_state_trace"
+            "this CfC is dense, so there is no wiring to plot: build it with wiring='ncp', or plot its units with "
+            "hidden_state_trace"
         )
     if isinstance(cell, Wiring):
         if not cell.is_built():
-            raise ValueError("the wiring has no inputs yet: call wiring.build(input_size) before")
+            raise ValueError("the wiring is not built yet: call wiring.build(input_size) first")
         signs = [matrix[matrix != 0] for matrix in (cell.sensory_adjacency_matrix, cell.adjacency_matrix)]
         return _network(cell, cell.sensory_adjacency_matrix, cell.adjacency_matrix, np.concatenate(signs))
-    raise TypeError(f"expected a model with a wired liquid cell, the cell or its wiring, got {type(cell).__name__}")
+    raise TypeError(f"expected a model with a wired liquid cell, a cell or a wiring, got {type(cell).__name__}")
 
 
 def _network(wiring: Wiring, sensory: Array, recurrent: Array, strengths: Array, note: str = "") -> Network:
-    """A network whose strengths are those of the sensory synapses, then of the others, each source by source."""
+    """A network; ``strengths`` has the sensory synapses first, each part ordered by source."""
     inputs, reached = np.nonzero(sensory)
     sources, targets = np.nonzero(recurrent)
     synapses = np.stack([np.concatenate([-1 - inputs, sources]), np.concatenate([reached, targets])], axis=1)
@@ -87,21 +87,23 @@ def _of_wired_cfc(cell: WiredCfCCell) -> Network:
         weights = layer.prepare(False)
         strength = _influence(layer, weights.inputs)
         exists = layer.mask[: layer.hidden_size, : layer.input_size].cpu().numpy() != 0
-        strength = np.where(exists & (strength == 0), np.finfo(float).tiny, strength)  # a synapse of no strength yet
+        strength = np.where(
+            exists & (strength == 0), np.finfo(float).tiny, strength
+        )  # a synapse whose strength is still 0
         if number == 0:
             sensory[:, neurons[0]] = strength.T
         else:
             recurrent[np.ix_(neurons[number - 1], neurons[number])] = strength.T
-        if len(neurons) == 1:  # the picture is a matrix then, with room for all
+        if len(neurons) == 1:  # plotted as a matrix, which has room for all of them
             recurrent[:] = _influence(layer, weights.recurrent).T
     values = np.concatenate([sensory[sensory != 0], recurrent[recurrent != 0]])
-    note = "within a layer of a CfC every neuron sees every other" + ("" if len(neurons) == 1 else ": not drawn")
-    # A matrix of strengths is its own adjacency: what is not 0 exists.
+    note = "a CfC layer is fully connected" + ("" if len(neurons) == 1 else "; synapses within layers are not drawn")
+    # Nonzero strengths are the adjacency.
     return _network(wiring, sensory, recurrent, values, note)
 
 
 def _influence(layer: CfCCell, weights: torch.Tensor) -> Array:
-    """How each unit's next state depends on each source ``(H, sources)``, with the gate half open."""
+    """How each unit's next state depends on each source, with the gate half open ``(H, sources)``."""
     f, g = (part.detach().cpu().numpy() for part in (weights[: layer.hidden_size], weights[layer.hidden_size :]))
     if layer.amplitude is not None:
         return np.asarray(-layer.amplitude.detach().cpu().numpy()[:, None] * f)

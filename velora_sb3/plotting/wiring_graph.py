@@ -1,4 +1,4 @@
-"""The wiring of a network as a picture."""
+"""The wiring of a network."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SWEEPS = 4
-MOST_NAMES = 40  # neurons of a layer that have their number beside them
+MAX_NAMES = 40  # neurons of a layer that are labeled
 FILL = {"sensory": "#ffffff", "inter": SKY, "command": GREY, "motor": PURPLE}
 
 
 def wiring_graph(
     model_or_cell: BaseAlgorithm | nn.Module | Wiring, inputs: Sequence[str] | None = None, title: str = ""
 ) -> Figure:
-    """Draw the neurons of a wired network from left to right and its synapses, exciting ones blue, inhibiting orange.
+    """Plot the neurons of a wired network, layer by layer, and its synapses: excitatory in blue, inhibitory in orange.
 
-    Of a model it is the network that chooses the actions. The stronger a synapse, the thicker its line. What excites
-    and how strong it is, is what the network has learned: see :func:`velora_sb3.plotting.synapses.read_network`; a
-    bare wiring shows its own polarities. Neurons are ordered within their layers so that few lines cross. A wiring of
-    a single layer (``fully_connected``, ``random``) is drawn as a matrix, one row for each source.
+    For a model, this is the network that chooses the actions. Stronger synapses have thicker lines. Signs and strengths
+    are those that the network has learned (see :func:`velora_sb3.plotting.synapses.read_network`); a bare wiring shows
+    its own polarities. Neurons are ordered within their layers to reduce crossings. A wiring with a single layer
+    (``fully_connected``, ``random``) is plotted as a matrix with one row per source.
 
     Args:
         model_or_cell: A model, a policy, a cell, or a built ncps wiring.
-        inputs: Names of the inputs, one each.
-        title: Stands above the picture.
+        inputs: Names of the inputs; None for numbers.
+        title: Title of the figure.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: If the cell is dense, there is none, or the names are not as many as the inputs.
-        TypeError: If it is none of these things.
+        ValueError: If the cell is dense or missing, or the number of names is not that of the inputs.
+        TypeError: For any other object.
         ImportError: If matplotlib is not installed.
     """
     cell: Any = model_or_cell
@@ -51,11 +51,11 @@ def wiring_graph(
         cell = find_cell(model_or_cell) if isinstance(model_or_cell, BaseAlgorithm | nn.Module) else model_or_cell
         if cell is None:
             policy = getattr(model_or_cell, "policy", model_or_cell)
-            raise ValueError(f"{type(policy).__name__} has no liquid cell: there is no wiring to draw")
+            raise ValueError(f"{type(policy).__name__} has no liquid cell, so there is no wiring to plot")
     network = read_network(cell)
     n_inputs = len(network.layers[0][1])
     if inputs is not None and len(inputs) != n_inputs:
-        raise ValueError(f"the network has {n_inputs} inputs, got {len(inputs)} names for them")
+        raise ValueError(f"the network has {n_inputs} inputs, got {len(inputs)} names")
     names = list(inputs) if inputs is not None else [str(number) for number in range(n_inputs)]
     figure = _draw_matrix(network, names) if len(network.layers) == 2 else _draw_layers(network, names)
     figure.supxlabel(network.note, fontsize="small", color=GREY)
@@ -74,7 +74,7 @@ def _draw_layers(network: Network, names: list[str]) -> Figure:
         for column, order in enumerate(orders)
         for row, neuron in enumerate(order)
     }
-    # Short layers are stretched: lines that run far apart are easier to follow.
+    # Short layers are stretched, as lines that are far apart are easier to follow.
     stretch = [min(3.0, (largest - 1) / max(len(order) - 1, 1) * 0.8) if len(order) > 1 else 1.0 for order in orders]
     places = {neuron: (x, y * max(1.0, stretch[int(x)])) for neuron, (x, y) in places.items()}
     _draw_synapses(axes, network, places)
@@ -84,7 +84,7 @@ def _draw_layers(network: Network, names: list[str]) -> Figure:
         fill = FILL.get(kind, SKY)
         axes.scatter(where[:, 0], where[:, 1], s=size, color=fill, edgecolors="0.4", linewidths=0.8, zorder=3)
         axes.text(column, largest / 2 + 0.3, f"{kind}\n{len(neurons)}", ha="center", va="bottom")
-        if column in (0, len(network.layers) - 1) and len(neurons) <= MOST_NAMES:
+        if column in (0, len(network.layers) - 1) and len(neurons) <= MAX_NAMES:
             side = -1 if column == 0 else 1
             for number, neuron in enumerate(neurons):
                 name = names[number] if column == 0 else str(neuron)
@@ -109,7 +109,7 @@ def _draw_synapses(axes: Axes, network: Network, places: dict[int, tuple[float, 
         (x, y), (to_x, to_y) = places[source], places[target]
         if source == target:
             corners = [(x, y), (x + 0.14, y + 1.4), (x + 0.14, y - 1.4), (x, y)]
-        elif x == to_x:  # within a layer: a bow to the right
+        elif x == to_x:  # within a layer: an arc to the right
             bow = 0.12 + 0.02 * abs(y - to_y)
             corners = [(x, y), (x + bow, y), (x + bow, to_y), (x, to_y)]
         else:
@@ -142,21 +142,21 @@ def _draw_matrix(network: Network, names: list[str]) -> Figure:
     cmap = LinearSegmentedColormap.from_list("synapses", [ORANGE, "#ffffff", BLUE])
     picture = axes.imshow(matrix, cmap=cmap, vmin=-bound, vmax=bound, interpolation="nearest", aspect="auto")
     axes.axhline(len(inputs) - 0.5, color="0.4", linewidth=1)
-    axes.set_xlabel(f"to unit ({kind})")
-    axes.set_ylabel("from input (above the line) or unit")
-    if len(rows) <= MOST_NAMES:
+    axes.set_xlabel(f"target unit ({kind})")
+    axes.set_ylabel("source: inputs above the line, units below")
+    if len(rows) <= MAX_NAMES:
         axes.set_yticks(range(len(rows)), [*names, *map(str, neurons)], fontsize=7)
     figure.colorbar(picture, ax=axes, label="inhibitory     strength     excitatory", fraction=0.03, pad=0.01)
     return figure
 
 
 def _order(network: Network) -> list[list[int]]:
-    """Neurons of each layer, each beside those that it is joined to (Sugiyama's barycentres); inputs stay in order."""
+    """Neurons of each layer, each near those it is connected to (Sugiyama's barycenters); inputs keep their order."""
     orders = [list(neurons) for _, neurons in network.layers]
-    joined: dict[int, list[int]] = {neuron: [] for order in orders for neuron in order}
+    connected: dict[int, list[int]] = {neuron: [] for order in orders for neuron in order}
     for source, target in network.synapses.tolist():
-        joined[source].append(target)
-        joined[target].append(source)
+        connected[source].append(target)
+        connected[target].append(source)
     for _ in range(SWEEPS):
         for column in [*range(1, len(orders)), *range(len(orders) - 2, 0, -1)]:
             places = {
@@ -165,7 +165,7 @@ def _order(network: Network) -> list[list[int]]:
                 if other != column
                 for row, neuron in enumerate(order)
             }
-            orders[column].sort(key=lambda neuron: _mean([places[n] for n in joined[neuron] if n in places]))
+            orders[column].sort(key=lambda neuron: _mean([places[n] for n in connected[neuron] if n in places]))
     return orders
 
 
