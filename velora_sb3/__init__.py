@@ -23,7 +23,7 @@ LiquidPolicy = LiquidTD3Policy
 
 register()
 register_envs()
-checkpoints.register(algorithms, policies, memory, memory.encoder)
+checkpoints.register(algorithms, policies, memory, memory.encoder, plain=[algorithms.collection_state.CollectionState])
 
 __version__ = "0.1.0"
 

@@ -23,8 +23,11 @@ from velora_sb3.memory import SequenceReplayBuffer
         ({"optimize_memory_usage": True}, "leave out optimize_memory_usage"),
         ({"replay_buffer_class": HerReplayBuffer}, "cannot use HerReplayBuffer .hindsight replay"),
         ({"replay_buffer_class": NStepReplayBuffer}, "cannot use NStepReplayBuffer"),
-        ({"replay_buffer_kwargs": {"sequence_length": 9}}, "takes sequence_length itself: not in replay_buffer_kwargs"),
-        ({"replay_buffer_kwargs": {"n_steps": 3, "gamma": 0.9}}, "takes gamma and n_steps itself"),
+        (
+            {"replay_buffer_kwargs": {"sequence_length": 9}},
+            "sequence_length: pass to Recurrent.*, not in replay_buffer_kwargs",
+        ),
+        ({"replay_buffer_kwargs": {"n_steps": 3, "gamma": 0.9}}, "gamma and n_steps: pass to Recurrent"),
         ({"n_steps": 0}, "n_steps must be an integer of at least 1, got 0"),
         ({"n_steps": None}, "n_steps must be an integer of at least 1, got None"),
         ({"sequence_length": 0}, "sequence_length must be an integer of at least 1"),
@@ -37,7 +40,9 @@ def test_what_cannot_work_is_refused_with_the_reason(algorithm, arguments, messa
 
 
 def test_a_policy_that_does_not_remember_is_refused():
-    with pytest.raises(ValueError, match="needs a policy that remembers, SACPolicy does not: use 'LiquidPolicy'"):
+    with pytest.raises(
+        TypeError, match="SACPolicy is not a policy for RecurrentSAC: use .*LiquidSACPolicy, or the alias"
+    ):
         RecurrentSAC("MlpPolicy", "Pendulum-v1")
 
 
@@ -95,7 +100,7 @@ def test_a_buffer_class_with_its_own_arguments_has_n_step_returns_too():
 
 
 def test_an_unknown_argument_is_named():
-    with pytest.raises(TypeError, match="RecurrentSAC has no argument seqence_length; it takes .*buffer_size"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'seqence_length'"):
         RecurrentSAC("LiquidPolicy", "Pendulum-v1", seqence_length=3)
 
 

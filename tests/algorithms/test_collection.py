@@ -12,8 +12,8 @@ STEPS = 51  # episodes have 7 steps: the last is in mid-episode
 
 def assert_memory_is_right(model):
     memory, previous = memory_by_hand(model)
-    np.testing.assert_allclose(model._acting_state[0], memory, atol=1e-5)
-    np.testing.assert_allclose(model._acting_state[1], previous, atol=1e-6)
+    np.testing.assert_allclose(model._collection.acting[0], memory, atol=1e-5)
+    np.testing.assert_allclose(model._collection.acting[1], previous, atol=1e-6)
     assert np.abs(memory).max() > 1e-3
 
 
@@ -90,7 +90,7 @@ def test_a_model_loaded_with_another_number_of_environments_goes_on(tmp_path):
     model.save(tmp_path / "model")
     loaded = algorithm.load(tmp_path / "model", env=DummyVecEnv([lambda: make_env(algorithm)]))
     loaded.learn(20)
-    assert loaded._acting_state[0].shape[0] == 1
+    assert loaded._collection.acting[0].shape[0] == 1
 
 
 def test_a_callback_that_fails_at_the_start_leaves_the_memory_s_place():

@@ -138,7 +138,7 @@ class Remember(BaseCallback):
         self.memories = []
 
     def _on_step(self):
-        self.memories.append(self.model._acting_state[0])
+        self.memories.append(self.model._collection.acting[0])
         return True
 
 
@@ -178,10 +178,10 @@ def test_off_nothing_is_stored_and_no_memory_steps_but_the_acting_one(monkeypatc
 def test_a_buffer_without_states_or_with_others_is_refused(tmp_path):
     make_model(RecurrentSAC).learn(12).save_replay_buffer(tmp_path / "without")
     make_model(RecurrentSAC, stored_state=True).learn(12).save_replay_buffer(tmp_path / "with")
-    with pytest.raises(ValueError, match="needs 16 numbers of memory with each transition, the replay buffer holds 0"):
+    with pytest.raises(ValueError, match="needs a state of width 16 with each transition, the replay buffer has 0"):
         make_model(RecurrentSAC, stored_state=True).load_replay_buffer(tmp_path / "without")
     larger = make_model(RecurrentSAC, stored_state=True, policy_kwargs={"units": 9})
-    with pytest.raises(ValueError, match="needs 18 numbers .* holds 16: load one saved with stored_state=True"):
+    with pytest.raises(ValueError, match="needs a state of width 18 .* has 16: load one saved with stored_state=True"):
         larger.load_replay_buffer(tmp_path / "with")
     assert larger.replay_buffer.states.shape[-1] == 18  # its own is still there
     plain = make_model(RecurrentSAC)

@@ -291,8 +291,8 @@ def everything(model) -> dict[str, Any]:
         "numpy": np.random.get_state(legacy=False),
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
-        "memory": getattr(model, "_last_lstm_states", getattr(model, "_acting_state", None)),
-        "stored memory": getattr(model, "_memories", None),
+        "memory": getattr(model, "_last_lstm_states", None),
+        "collection": vars(model._collection) if hasattr(model, "_collection") else None,
         "returns": [(info["r"], info["l"]) for info in model.ep_info_buffer],
     }
     buffer = getattr(model, "replay_buffer", None)

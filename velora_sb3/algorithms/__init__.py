@@ -1,4 +1,4 @@
-"""Recurrent algorithms: SB3's and sb3-contrib's own, with a memory carried through collection and learning."""
+"""Recurrent algorithms: SB3's and sb3-contrib's, with a memory in collection and in learning."""
 
 from velora_sb3.algorithms.ddpg import RecurrentDDPG
 from velora_sb3.algorithms.dqn import RecurrentDQN

@@ -1,8 +1,7 @@
-"""What makes one of SB3's off-policy algorithms recurrent: its data collection carries a memory."""
+"""What makes one of SB3's off-policy algorithms recurrent: collection with a memory, and replay of windows."""
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from typing import Any
 
@@ -12,86 +11,65 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv
 
-from velora_sb3._validation import check_integer
+from velora_sb3._validation import check_bool, check_integer
+from velora_sb3.algorithms.collection_state import CollectionState
 from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
 from velora_sb3.memory.actions import action_size, encode_actions
-from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, State
+from velora_sb3.policies.algorithm_check import check_algorithm
+from velora_sb3.policies.recurrent_off_policy import State
 
-# What the replay buffer samples by.
+# The model's settings by which the replay buffer samples.
 SAMPLING = ("sequence_length", "burn_in_length", "n_steps", "gamma")
 
 
 class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
-    """Put in front of an SB3 off-policy algorithm, it replaces the replay buffer and carries the memory along.
+    """A mixin that makes one of SB3's off-policy algorithms recurrent: it replaces the replay buffer and collection.
 
-    ``train()`` stays SB3's own. The memory advances on every observation, also where the action is random (warm-up,
-    epsilon-greedy), sees the executed action of the step before, noise included, and starts afresh where an episode
-    does.
+    ``train()`` stays SB3's. In collection the memory advances with every observation, also where the action is random
+    (warm-up, epsilon-greedy), sees the executed action of the step before, noise included, and is reset where an
+    episode starts.
 
     Args:
         policy: ``"LiquidPolicy"`` or a liquid policy class.
         env: The environment, or its id.
-        learning_rate: As SB3's.
         sequence_length: Steps of a window from the replay buffer to learn from.
         burn_in_length: Steps before them that only warm up the memory.
-        stored_state: Whether windows start from the memory of when they were collected, instead of from zero.
+        stored_state: Whether windows start from the memory that was stored in collection, instead of from zero.
         batch_size: Windows in a batch.
-        learning_starts: Random steps before learning.
-        **kwargs: Everything else is SB3's. With ``n_steps`` returns have so many steps, fewer where the episode or the
-            window ends sooner.
+        policy_kwargs: Arguments of the policy.
+        **kwargs: The algorithm's. A return of ``n_steps`` has fewer where the episode or the window ends sooner.
 
     Raises:
-        ValueError: For what cannot work: hindsight replay, ``optimize_memory_usage``, a policy that does not
-            remember.
-        TypeError: For an unknown argument.
+        TypeError: If the policy class is another algorithm's, or not recurrent.
+        ValueError: For hindsight replay, ``optimize_memory_usage``, and a replay buffer smaller than a window.
     """
 
-    policy: Any  # a RecurrentPolicyMixin, whichever family's
+    policy: Any  # a RecurrentPolicyMixin, of any family
     replay_buffer: SequenceReplayBuffer
     carries_memory = True
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let ``inspect.signature`` show SB3's arguments where ``**kwargs`` stands."""
-        super().__init_subclass__(**kwargs)
-        ours = [base for base in cls.__mro__ if issubclass(base, RecurrentOffPolicyMixin) and "__init__" in vars(base)]
-        theirs = next(base for base in cls.__mro__ if not issubclass(base, RecurrentOffPolicyMixin))
-        shown: dict[str, inspect.Parameter] = {}
-        known = inspect.signature(theirs.__init__).parameters
-        for base in [*ours, theirs]:  # the first default counts, with SB3's type
-            for name, parameter in list(inspect.signature(base.__init__).parameters.items())[1:]:
-                if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                    typed = parameter.replace(annotation=known.get(name, parameter).annotation)
-                    keyword = typed if base in ours else typed.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-                    shown.setdefault(name, keyword)
-        cls.__signature__ = inspect.Signature(list(shown.values()))  # type: ignore[attr-defined]
-
     def __init__(
         self,
-        policy: Any,
-        env: Any,
-        learning_rate: Any = 1e-3,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str,
         *,
         sequence_length: int = 32,
         burn_in_length: int = 0,
         stored_state: bool = False,
         batch_size: int = 16,
-        learning_starts: int = 100,
+        policy_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self._check_arguments(kwargs)
         check_integer("batch_size", batch_size)
-        if not isinstance(stored_state, bool):
-            raise ValueError(f"stored_state must be True or False, got {stored_state!r}")
-        self._in_flight = False
         self.sequence_length, self.burn_in_length = sequence_length, burn_in_length
-        self.stored_state = stored_state
-        self._acting_state: State | None = None
-        self._memories: np.ndarray | None = None  # of every network (N, S), kept if they are to be stored
-        self._advanced: State | None = None
-        self._collecting = False
-        kwargs["policy_kwargs"] = {**(kwargs.get("policy_kwargs") or {}), "recurrent": True}
-        super().__init__(policy, env, learning_rate, batch_size=batch_size, learning_starts=learning_starts, **kwargs)
+        self.stored_state = check_bool("stored_state", stored_state)
+        self._collection = CollectionState()
+        kwargs["policy_kwargs"] = {**(policy_kwargs or {}), "recurrent": True}
+        super().__init__(policy, env, batch_size=batch_size, **kwargs)
         if kwargs.get("_init_setup_model", True):
             self._check_buffer()
 
@@ -100,147 +78,140 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         if stored < window:
             raise ValueError(
                 f"buffer_size={self.buffer_size} holds {stored} steps of each of {self.n_envs} environment(s), "
-                f"fewer than a window of {window}: enlarge one or shorten the other"
+                f"fewer than a window of {window}: increase buffer_size, or shorten sequence_length or burn_in_length"
             )
         states = self.replay_buffer.states
-        held, needed = 0 if states is None else states.shape[-1], self.policy.stored_state_size
-        if self.stored_state and held != needed:
+        width, expected = 0 if states is None else states.shape[-1], self.policy.stored_state_size
+        if self.stored_state and width != expected:
             raise ValueError(
-                f"stored_state=True needs {needed} numbers of memory with each transition, the replay buffer holds "
-                f"{held}: load one saved with stored_state=True and networks of these sizes, or leave stored_state out"
+                f"stored_state=True needs a state of width {expected} with each transition, the replay buffer has "
+                f"{width}: load one saved with stored_state=True and networks of these sizes, or leave stored_state out"
             )
 
     def _check_arguments(self, kwargs: dict[str, Any]) -> None:
         name = type(self).__name__
-        known = set(inspect.signature(super().__init__).parameters)
-        unknown = sorted(set(kwargs) - known)
-        if unknown:
-            raise TypeError(f"{name} has no argument {', '.join(unknown)}; it takes {', '.join(sorted(known))}")
         if kwargs.get("optimize_memory_usage"):
             raise ValueError(f"{name} needs the last observation of an episode: leave out optimize_memory_usage")
-        taken = sorted(set(SAMPLING) & set(kwargs.get("replay_buffer_kwargs") or {}))
-        if taken:
-            raise ValueError(f"{name} takes {' and '.join(taken)} itself: not in replay_buffer_kwargs")
+        misplaced = sorted(set(SAMPLING) & set(kwargs.get("replay_buffer_kwargs") or {}))
+        if misplaced:
+            raise ValueError(f"{' and '.join(misplaced)}: pass to {name}, not in replay_buffer_kwargs")
         buffer_class = kwargs.get("replay_buffer_class")
         if buffer_class is not None and not issubclass(buffer_class, SequenceReplayBuffer):
             raise ValueError(
-                f"{name} samples windows and cannot use {buffer_class.__name__} (hindsight replay, for one, changes "
-                "goals in single transitions): leave out replay_buffer_class, or derive it from SequenceReplayBuffer"
+                f"{name} samples windows and cannot use {buffer_class.__name__} (hindsight replay relabels single "
+                "transitions): leave out replay_buffer_class, or derive it from SequenceReplayBuffer"
             )
 
     def _setup_model(self) -> None:
+        check_algorithm(self)
         if self.replay_buffer_class in (None, ReplayBuffer):
             with_dict = isinstance(self.observation_space, spaces.Dict)
             self.replay_buffer_class = SequenceDictReplayBuffer if with_dict else SequenceReplayBuffer
-        if not issubclass(self.policy_class, RecurrentPolicyMixin):
-            raise ValueError(
-                f"{type(self).__name__} needs a policy that remembers, {self.policy_class.__name__} does not: "
-                "use 'LiquidPolicy'"
-            )
         lengths = {"sequence_length": self.sequence_length, "burn_in_length": self.burn_in_length}
         self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, **lengths}
         check_integer("n_steps", self.n_steps)
-        with warnings.catch_warnings():  # SB3 knows no other replay buffer than its own that has n-step returns
+        with warnings.catch_warnings():  # SB3 expects n-step returns of no replay buffer but its own
             warnings.filterwarnings("ignore", message="`n_steps=.*` is ignored")
             super()._setup_model()
-        self._hand_on_settings()
+        self._configure_sampling()
         if self.stored_state:
             self.replay_buffer.store_states(self.policy.stored_state_size)
 
-    def _hand_on_settings(self) -> None:
+    def _configure_sampling(self) -> None:
         for name in SAMPLING:
             setattr(self.replay_buffer, name, getattr(self, name))
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
-        """As SB3's; windows are as long and start as this model's, whatever the buffer was saved with.
+        """SB3's; windows have this model's settings, whatever the buffer was saved with.
 
         Args:
             path: The file.
-            truncate_last_traj: Whether the last episodes in the file have ended: what is collected next does not go on
-                with them.
+            truncate_last_traj: Whether to truncate the last episodes in the file, because what is collected next does
+                not continue them.
 
         Raises:
-            ValueError: If the buffer is none of sequences, or does not fit the model.
+            ValueError: If it is no ``SequenceReplayBuffer``, or does not fit the model.
         """
         before = self.replay_buffer
         try:
             super().load_replay_buffer(path, truncate_last_traj)
-            self._adopt_buffer(path, truncate_last_traj)
-        except Exception:  # SB3 too checks what it has put in place already
+            self._fit_buffer(path, truncate_last_traj)
+        except Exception:  # SB3 also checks the buffer only after it has replaced the model's
             self.replay_buffer = before
             raise
 
-    def _adopt_buffer(self, path: Any, truncate_last_traj: bool) -> None:
+    def _fit_buffer(self, path: Any, truncate_last_traj: bool) -> None:
         buffer: Any = self.replay_buffer
         if not isinstance(buffer, SequenceReplayBuffer):
             raise ValueError(
-                f"{type(self).__name__} samples windows, {path} holds a {type(buffer).__name__}: load one that a "
-                "recurrent algorithm has saved"
+                f"{type(self).__name__} samples windows, and {path} holds a {type(buffer).__name__}: load one "
+                "that a recurrent algorithm saved"
             )
         if truncate_last_traj:
             buffer.cut_episodes()
-        self._hand_on_settings()
+        self._configure_sampling()
         if not self.stored_state:
             buffer.states = None
         self._check_buffer()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        """As SB3's; where it resets the environments, the episodes in flight end in the replay buffer too."""
-        self._hand_on_settings()  # a loaded model may have been given another buffer, or a setting
+        """SB3's; where it resets the environments, memories are reset and the running episodes truncated."""
+        self._configure_sampling()  # a loaded model may have been given another buffer, or a setting
         self._check_buffer()
-        if self._in_flight:  # stopped between step and storage: that transition is lost, so its episode cannot go on
-            self._last_obs, self._in_flight = None, False
-        going_on, self._last_episode_starts = self._last_episode_starts, None
+        if self._collection.in_flight:  # the transition was lost between step and storage: its episode cannot continue
+            self._last_obs = None
+        starts, self._last_episode_starts = self._last_episode_starts, None
         try:
-            prepared = super()._setup_learn(*args, **kwargs)
+            return super()._setup_learn(*args, **kwargs)
         finally:
-            was_reset = self._last_episode_starts is not None
+            was_reset = self._last_episode_starts is not None  # SB3 sets it then
             if was_reset:
-                self._acting_state = self._memories = None
+                self._collection = CollectionState()
                 self.replay_buffer.cut_episodes()
             else:
-                self._last_episode_starts = going_on
-        return prepared
+                self._last_episode_starts = starts
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As SB3's, with the memory: advanced once for each observation, whatever chooses the action."""
-        assert self._last_obs is not None  # learn() has reset the environments
-        self._advanced, self._collecting = None, True
+        """SB3's, and one step of the memory, whatever selects the action."""
+        collection = self._collection
+        collection.selecting, collection.selected = True, None
         try:
-            action, stored = super()._sample_action(learning_starts, action_noise, n_envs)
+            action, scaled = super()._sample_action(learning_starts, action_noise, n_envs)
         finally:
-            self._collecting = False
-        if self._advanced is None:  # a random action did not ask the policy
-            _, self._advanced = self.policy.predict(
-                self._last_obs, self._acting_state, self._last_episode_starts, deterministic=True
+            collection.selecting = False
+        if collection.selected is None:  # a random action, without a call of the policy
+            observation: Any = self._last_obs
+            _, collection.selected = self.policy.predict(
+                observation, collection.acting, self._last_episode_starts, deterministic=True
             )
-        assert self._advanced is not None
+        assert collection.selected is not None  # a recurrent policy returns its state
         if self.stored_state:
-            self._step_memories(self._advanced[0])
-        executed = encode_actions(torch.as_tensor(stored), self.action_space).numpy()
-        self._acting_state, self._in_flight = (self._advanced[0], executed), True
-        return action, stored
+            self._step_memories(collection.selected[0])
+        executed = encode_actions(torch.as_tensor(scaled), self.action_space).numpy()
+        collection.acting, collection.in_flight = (collection.selected[0], executed), True
+        return action, scaled
 
     def _step_memories(self, acting_memory: np.ndarray) -> None:
-        """Take every network's memory over the observation; the one before it is what will be stored."""
+        """Advance the memories of all networks by the last observation, and keep those before it for storage."""
+        collection = self._collection
         keep = 1 - np.asarray(self._last_episode_starts, dtype=np.float32)[:, None]
-        if self._memories is None or self._acting_state is None:
-            self._memories = np.zeros((len(keep), self.policy.stored_state_size), dtype=np.float32)
+        if collection.memories is None or collection.acting is None:
+            before = np.zeros((len(keep), self.policy.stored_state_size), dtype=np.float32)
             previous = np.zeros((len(keep), action_size(self.action_space)), dtype=np.float32)
         else:
-            previous = self._acting_state[1] * keep
-        self._memories_before = self._memories * keep
-        self._memories = self.policy.step_memories(self._last_obs, self._memories_before, previous, acting_memory)
+            before, previous = collection.memories * keep, collection.acting[1] * keep
+        collection.stored = before
+        collection.memories = self.policy.step_memories(self._last_obs, before, previous, acting_memory)
 
     def _store_transition(self, replay_buffer: Any, *args: Any, **kwargs: Any) -> None:
-        stored_before = replay_buffer.pos
+        position = replay_buffer.pos
         if self.stored_state:
-            replay_buffer.states[stored_before] = self._memories_before
+            replay_buffer.states[position] = self._collection.stored
         super()._store_transition(replay_buffer, *args, **kwargs)
-        dones = replay_buffer.dones[stored_before].astype(bool)
-        self._last_episode_starts, self._in_flight = dones, False
+        self._last_episode_starts = replay_buffer.dones[position].astype(bool)
+        self._collection.in_flight = False
 
     def predict(
         self,
@@ -249,22 +220,23 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State | None]:
-        """As SB3's; takes and returns the state of the memory.
+        """Act.
 
         Args:
             observation: One observation or a batch.
-            state: What the last call returned; None is the zero state.
-            episode_start: ``(N,)``, true where an episode starts.
+            state: The state that the last call returned; None is the zero state.
+            episode_start: ``(N,)``, true where an episode starts: the state is reset there.
             deterministic: Whether to act deterministically.
 
         Returns:
             The action and the state for the next call.
         """
-        if self._collecting:
-            state, episode_start = self._acting_state, self._last_episode_starts
+        collection = self._collection
+        if collection.selecting:  # SB3 passes no state
+            state, episode_start = collection.acting, self._last_episode_starts
         action, next_state = self._choose(observation, state, episode_start, deterministic)
-        if self._collecting:
-            self._advanced = next_state
+        if collection.selecting:
+            collection.selected = next_state
         return action, next_state
 
     def _choose(
@@ -274,7 +246,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         return chosen
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
-        """SB3's own, once a whole window is stored.
+        """SB3's, as soon as one window is stored.
 
         Args:
             gradient_steps: Number of updates.

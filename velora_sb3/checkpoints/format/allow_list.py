@@ -89,6 +89,7 @@ PLAIN_OBJECTS: tuple[type, ...] = (
 PLAIN_KINDS: tuple[type, ...] = (ActionNoise, ncps.wirings.Wiring)
 
 _registered: dict[str, type] = {}
+_plain: set[type] = set()
 
 
 def name_of(named: type) -> str:
@@ -96,14 +97,18 @@ def name_of(named: type) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def register(*modules: ModuleType) -> None:
+def register(*modules: ModuleType, plain: Iterable[type] = ()) -> None:
     """Let checkpoints name the algorithms, policies, buffers and features extractors of modules.
 
     This package registers its own when it is imported.
 
     Args:
         *modules: The modules.
+        plain: Classes whose objects are nothing but their attributes, such as dataclasses of arrays.
     """
+    for named in plain:
+        _registered[name_of(named)] = named
+        _plain.add(named)
     for module in modules:
         for _, named in inspect.getmembers(module, inspect.isclass):
             if issubclass(named, BaseAlgorithm | BasePolicy | BaseBuffer | BaseFeaturesExtractor):
@@ -145,4 +150,6 @@ class AllowList:
 def is_plain_object(value: Any) -> bool:
     """Whether an object is on the list of those that are nothing but their attributes."""
     kind = type(value)
+    if kind in _plain:
+        return True
     return _known().get(name_of(kind)) is kind and (kind in PLAIN_OBJECTS or issubclass(kind, PLAIN_KINDS))
