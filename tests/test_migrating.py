@@ -1,4 +1,4 @@
-"""The page that says where other systems' callbacks are: every row is whole, and its tests exist."""
+"""The migration tables: every row is complete, and the tests that it names exist."""
 
 import ast
 import re
@@ -36,7 +36,7 @@ def test_every_guide_has_its_table():
 @pytest.mark.parametrize("guide", sorted(GUIDES))
 def test_no_cell_is_empty(guide):
     wrong = [row[0] for of, row in ROWS if of == guide and (len(row) != len(HEAD) or {"", "?"} & set(row))]
-    assert not wrong, f"rows that are not whole: {wrong}"
+    assert not wrong, f"incomplete rows: {wrong}"
 
 
 def test_every_row_names_a_test():
