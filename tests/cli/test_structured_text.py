@@ -33,9 +33,9 @@ def test_nothing_is_an_empty_mapping(text):
     ("text", "said"),
     [
         ('{"units": 3', "malformed JSON or YAML in line 1"),
-        ("[1, 2]", "expected names and values"),
-        ("units", "expected names and values"),
-        ("{1: 2}", "1 is not a name"),
+        ("[1, 2]", "expected a mapping"),
+        ("units", "expected a mapping"),
+        ("{1: 2}", "names must be strings, got 1"),
         ("!!python/object/apply:os.getcwd []", "malformed"),
         ("missing.yml", "cannot read missing.yml: No such file"),
     ],

@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 
 from tests.finrl.markets import market
-from velora_sb3.cli.experiment.algorithms import algorithms
+from velora_sb3.cli.algorithms import algorithms
 from velora_sb3.finrl import MODELS, DRLAgent
 from velora_sb3.policies import LiquidTD3Policy
 

@@ -1,9 +1,12 @@
-"""JSON and YAML, as a file or as text on the command line."""
+"""JSON and YAML, as a file or as text on the command line, and the types of their values."""
 
 from __future__ import annotations
 
 import json
 import re
+import types
+import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ SUFFIXES = (".json", ".yaml", ".yml")
 
 
 def read_mapping(argument: str, option: str) -> dict[str, Any]:
-    """Read a mapping of names to values."""
+    """Read a mapping of names to values, from text or from a file."""
     text, where = argument, option
     if _is_path(argument):
         where = f"{option} {argument}"
@@ -26,12 +29,53 @@ def read_mapping(argument: str, option: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise UserError(
-            f"{where}: expected names and values such as '{{\"units\": 32}}' or a .json or .yaml file, got {value!r}"
+            f"{where}: expected a mapping such as '{{\"units\": 32}}', or a .json or .yaml file, got {value!r}"
         )
     for name in value:
         if not isinstance(name, str):
-            raise UserError(f"{where}: {name!r} is not a name")
+            raise UserError(f"{where}: names must be strings, got {name!r}")
     return value
+
+
+def union_members(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union, or the annotation alone."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return tuple(kind for member in typing.get_args(annotation) for kind in union_members(member))
+    return (annotation,)
+
+
+def has_type(value: Any, kind: Any) -> bool:
+    """Whether a value of a JSON or YAML file has a type; integers are numbers, and lists are tuples too."""
+    if kind is Any:
+        return True
+    if kind is float or kind is int:
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    origin, members = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin is tuple:
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == len(members)
+            and all(has_type(item, member) for item, member in zip(value, members, strict=True))
+        )
+    if origin is list and members:
+        return isinstance(value, list) and all(has_type(item, members[0]) for item in value)
+    return origin in (bool, str, dict, list, type(None)) and isinstance(value, origin)
+
+
+def type_names(kinds: Iterable[Any]) -> str:
+    """Types in words, joined by "or"; those that no file can hold are left out."""
+    return " or ".join(name for name in map(_type_name, kinds) if name)
+
+
+def _type_name(kind: Any) -> str:
+    origin, members = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin is tuple:
+        return "[" + ", ".join(_type_name(member) for member in members) + "]"
+    names = {
+        int: "an integer", float: "a number", bool: "true or false", str: "a string", dict: "a mapping",
+        list: "a list", type(None): "null",
+    }  # fmt: skip
+    return names.get(origin, "")
 
 
 def _is_path(argument: str) -> bool:
@@ -42,7 +86,7 @@ def _is_path(argument: str) -> bool:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return json.loads(text)  # first, as YAML 1.1 reads JSON's 1e-3 as a string
+        return json.loads(text)  # first: YAML 1.1 reads JSON's 1e-3 as a string
     except json.JSONDecodeError as error:
         if where.endswith(".json"):
             raise UserError(f"{where}: malformed JSON: {error}") from error
@@ -50,7 +94,7 @@ def _parse(text: str, where: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """PyYAML's safe loader, with 1e-3 a number."""
+        """PyYAML's safe loader, but 1e-3 is a number."""
 
     Loader.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")

@@ -85,10 +85,10 @@ def test_a_state_goes_on_with_what_is_there_and_what_is_being_written(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"keep_last": 0}, "keep_last must be a whole number of at least 1, got 0"),
+        ({"keep_last": 0}, "keep_last must be an integer of at least 1, got 0"),
         ({"keep_last": True}, "keep_last must be"),
-        ({"save_top_k": -1}, "save_top_k must be a whole number of at least 1, got -1"),
-        ({"mode": "best"}, "mode must be one of max, min, got 'best'"),
+        ({"save_top_k": -1}, "save_top_k must be an integer of at least 1, got -1"),
+        ({"mode": "best"}, "mode must be one of 'max', 'min', got 'best'"),
     ],
 )
 def test_arguments_out_of_range(settings, told):

@@ -10,7 +10,7 @@ def test_before_the_first_episode():
 def test_numbers():
     statistics = ReturnStatistics()
     for value in range(-12, 0):
-        statistics.take(float(value))
+        statistics.add(float(value))
     assert statistics.summary() == {
         "best_return": -1.0,
         "average_return": -6.5,
@@ -21,12 +21,12 @@ def test_numbers():
 def test_state_round_trip():
     whole, halves = ReturnStatistics(), ReturnStatistics()
     for value in (3.0, 1.0, 2.0):
-        whole.take(value)
-    halves.take(3.0)
+        whole.add(value)
+    halves.add(3.0)
     state = json.loads(json.dumps(halves.state_dict()))
     halves = ReturnStatistics()
     halves.load_state_dict(state)
-    halves.take(1.0)
-    halves.take(2.0)
+    halves.add(1.0)
+    halves.add(2.0)
     assert halves.summary() == whole.summary()
     assert state == {"best": 3.0, "recent": [3.0], "sum": 3.0, "count": 1}

@@ -22,7 +22,7 @@ def test_the_latest_losses_stay_known_when_training_has_ended():
 def test_a_state_goes_on():
     record = RunRecord()
     record.start(Logger(None, []))
-    record.returns.take(3.0)
+    record.returns.add(3.0)
     record.logged.values["train/loss"] = 0.5
     record.stop()
     other = RunRecord()

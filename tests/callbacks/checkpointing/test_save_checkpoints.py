@@ -220,11 +220,11 @@ def test_from_yaml(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dirname", ["", ".", "..", "../run", "a/../../b", "/run", 3, None])
 def test_bad_names(dirname, tmp_path):
-    with pytest.raises(ValueError, match="dirname must name a directory below root="):
+    with pytest.raises(ValueError, match="dirname must be a relative path below root="):
         SaveCheckpoints(dirname, root=tmp_path)
 
 
 @pytest.mark.parametrize("frequency", [0, -1, 1.5, "10", True])
 def test_bad_frequencies(frequency, tmp_path):
-    with pytest.raises(ValueError, match="frequency must be a whole number of episodes, at least 1, got"):
+    with pytest.raises(ValueError, match="frequency must be an integer of at least 1, got"):
         saver(tmp_path, frequency=frequency)

@@ -80,7 +80,7 @@ def test_a_checkpoint_that_fails_later_warns_once_and_training_goes_on(tmp_path)
             return True
 
     model = make_model(DDPG, make_env(tmp_path, DDPG, length=4))
-    with pytest.warns(RuntimeWarning, match="training goes on and later ones are tried again") as warned:
+    with pytest.warns(RuntimeWarning, match="training continues and later ones are tried") as warned:
         model.learn(96, callback=[save, Trouble()])
     assert len(warned) == 1
     assert "Steps_6 (" in str(warned[0].message)

@@ -84,7 +84,7 @@ def test_a_lambda_does_not_stop_training(tmp_path):
     model = make_model(PPO, make_env(tmp_path), learning_rate=lambda remaining: 1e-3 * remaining)
     save = saver(tmp_path, frequency=2)
     with pytest.warns(
-        RuntimeWarning, match=r"hold model.zip alone.*learning_rate is the function .*LinearSchedule"
+        RuntimeWarning, match=r"contain model.zip only.*learning_rate is the function .*LinearSchedule"
     ) as told:
         model.learn(64, callback=save)
     assert len(told) == 1 and len(names(save)) > 2

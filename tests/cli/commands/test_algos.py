@@ -1,4 +1,4 @@
-from velora_sb3.cli.experiment.algorithms import algorithms
+from velora_sb3.cli.algorithms import algorithms
 from velora_sb3.policies import ALIAS
 
 

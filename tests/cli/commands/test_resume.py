@@ -20,7 +20,7 @@ from tests.cli import dying_env
 from velora_sb3 import RecurrentDQN
 from velora_sb3.checkpoints.format.files import POLICY
 from velora_sb3.cli import main
-from velora_sb3.cli.experiment.directory import only_one_at_a_time
+from velora_sb3.cli.experiment.directory import lock_run
 
 ROOT = Path(__file__).parents[3]
 RUNS = {
@@ -28,7 +28,7 @@ RUNS = {
     "ppo": (PPO, {"n_steps": 32, "batch_size": 32, "n_epochs": 2}, 158),
     "recurrent_dqn": (RecurrentDQN, {"learning_starts": 50, "batch_size": 2, "sequence_length": 4}, 230),
 }
-OTHERS = ("--metrics", "all.db", "--checkpoint-every", "3", "--target", "1e9")
+OTHERS = ("--metrics", "all.db", "--target", "1e9")
 
 
 def command(algo, directory, *more):
@@ -36,7 +36,7 @@ def command(algo, directory, *more):
     return [
         *("train", "--algo", algo, "--env", "DyingCartPole-v0", "--gym-packages", "tests.cli.dying_env"),
         *("--policy-kwargs", "units: 4", "--hyperparams", json.dumps(settings), "--seed", "1", "--steps", str(steps)),
-        *("--n-envs", "2" if algo == "ppo" else "1", "--eval-freq", "100", "--save-every", "50", "--no-video"),
+        *("--n-envs", "2" if algo == "ppo" else "1", "--eval-freq", "100", "--checkpoint-every", "50", "--no-video"),
         *("--run-dir", str(directory), *more),
     ]
 
@@ -67,12 +67,12 @@ def test_killed_and_resumed_it_is_the_run_in_one_piece_to_the_last_bit(algo, run
     assert forked(*command(algo, "killed", *OTHERS), die_at=die_at) == -signal.SIGKILL
     directory = tmp_path / "killed"
     assert not (directory / "result.json").exists()
-    assert len(list((directory / "progress").glob("step_*"))) == 2
+    assert len(list((directory / "checkpoints" / "saves").glob("*_steps"))) == 2
     written = rows(directory, "episodes.csv")
     disturb()
     code, out, err = run("resume", directory, "--no-video")
     assert (code, err) == (0, "")
-    start = int(out.partition("goes on at step ")[2].partition(" ")[0])
+    start = int(out.partition(" at step ")[2].partition(" ")[0])
     assert 0 < start < written["timesteps"].max()  # there are rows to cut
 
     (tmp_path / "all.db").rename(tmp_path / "killed.db")
@@ -104,28 +104,32 @@ def killed(tmp_path_factory):
     return directory
 
 
+def steps_of(checkpoint):
+    return int(checkpoint.name.split("_")[1])
+
+
 @pytest.fixture
 def copy(killed, tmp_path):
     return Path(shutil.copytree(killed, tmp_path / "run"))
 
 
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(copy, run):
-    before, newest = sorted((copy / "progress").iterdir(), key=lambda path: int(path.name.partition("_")[2]))
+    before, newest = sorted((copy / "checkpoints" / "saves").iterdir(), key=steps_of)
     (newest / POLICY).write_bytes(b"damaged")
     code, out, err = run("resume", copy, "--no-video")
     assert (code, err) == (0, "")
-    assert f"a damaged checkpoint is passed over: {newest / POLICY} has 7 bytes" in out
-    assert f"goes on at step {before.name.partition('_')[2]} of 320" in out
+    assert f"skipped a damaged checkpoint: {newest / POLICY} has 7 bytes" in out
+    assert f" at step {steps_of(before)} of 320" in out
 
 
 def test_a_finished_run_is_not_resumed_but_made_longer(copy, run):
     assert run("resume", copy, "--no-video")[0] == 0
     code, _, err = run("resume", copy)
     assert code == 2
-    assert err.endswith("is finished (320 steps): --steps with a larger number makes it longer\n")
+    assert err.endswith("is finished (320 steps): pass a larger --steps to extend it\n")
     code, out, err = run("resume", copy, "--no-video", "--steps", 384)
     assert (code, err) == (0, "")
-    assert "goes on at step 320 of 384" in out
+    assert " at step 320 of 384" in out
     assert PPO.load(copy / "model.zip").num_timesteps == 384
     assert json.loads((copy / "config.json").read_text())["steps"] == 384
     assert rows(copy, "episodes.csv")["timesteps"].is_monotonic_increasing
@@ -152,11 +156,11 @@ def no_config(directory):
 
 
 def no_checkpoint(directory):
-    shutil.rmtree(directory / "progress")
+    shutil.rmtree(directory / "checkpoints")
 
 
 def all_damaged(directory):
-    for path in (directory / "progress").glob(f"*/{POLICY}"):
+    for path in (directory / "checkpoints").glob(f"*/*/{POLICY}"):
         path.write_bytes(b"")
 
 
@@ -173,13 +177,13 @@ def unknown_env(directory):
 @pytest.mark.parametrize(
     ("spoil", "options", "told"),
     [
-        (no_directory, [], "there is no run directory"),
+        (no_directory, [], "no run directory"),
         (no_config, [], "config.json: No such file"),
-        (no_checkpoint, [], "has no checkpoint yet, it ended before its first one, due after 50 steps: start it again"),
-        (all_damaged, [], "cannot go on: there is no checkpoint in"),
-        (other_env, [], "is DyingCartPole-v0, that of"),
+        (no_checkpoint, [], "has no intact checkpoint (one was due every 50 steps; 0: never): start it again"),
+        (all_damaged, [], "has no intact checkpoint"),
+        (other_env, [], "was saved with environment DyingCartPole-v0, but"),
         (unknown_env, [], "unknown env 'DyingCartPole-v7'"),
-        (lambda _: None, ["--steps", "100"], "--steps 100: the run is at step"),
+        (lambda _: None, ["--steps", "100"], "--steps 100: the run has already reached step"),
     ],
 )
 def test_what_cannot_go_on_is_one_line_and_changes_nothing(spoil, options, told, copy, run):
@@ -192,12 +196,12 @@ def test_what_cannot_go_on_is_one_line_and_changes_nothing(spoil, options, told,
 
 
 def test_a_run_may_save_nothing(run, tmp_path):
-    code, _, _ = run(*command("ppo", "run"), "--save-every", "0", "--steps", "64")
+    code, _, _ = run(*command("ppo", "run"), "--checkpoint-every", "0", "--steps", "64")
     assert code == 0
-    assert not (tmp_path / "run" / "progress").exists()
+    assert not (tmp_path / "run" / "checkpoints").exists()
     (tmp_path / "run" / "result.json").unlink()
     code, _, err = run("resume", "run")
-    assert code == 2 and "it ended without any" in err
+    assert code == 2 and "has no intact checkpoint" in err
 
 
 def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):
@@ -212,13 +216,33 @@ def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):
     monkeypatch.setattr(dying_env.Dying, "step", interrupted)
     code, out, _ = run(*command("ppo", "run"))
     assert code == 130
-    assert "stopping when this rollout is learned from; Ctrl-C again stops at once" in out
+    assert "stopping at the end of this rollout; press Ctrl-C again to stop at once" in out
     assert "go on:       velora-sb3 resume run" in out
     monkeypatch.setattr(dying_env.Dying, "step", step)
     code, out, err = run("resume", "run", "--no-video")
     assert (code, err) == (0, "")
-    assert "goes on at step 192 of 320" in out  # the rollout of 64 steps in which it came
+    assert " at step 192 of 320" in out  # the rollout of 64 steps in which it came
     code, _, _ = run(*command("ppo", "whole"))
+    assert_equal(*(PPO.load(tmp_path / name / "model.zip").get_parameters() for name in ("run", "whole")))
+
+
+def test_after_an_error_it_resumes_from_a_rollout_s_start_not_from_the_final_checkpoint(run, tmp_path, monkeypatch):
+    step, once = dying_env.Dying.step, []
+
+    def failing(self, action):
+        if self.steps == 70 and not once:
+            once.append(True)
+            raise RuntimeError("once")
+        return step(self, action)
+
+    monkeypatch.setattr(dying_env.Dying, "step", failing)
+    with pytest.raises(RuntimeError, match="once"):
+        run(*command("ppo", "run"))
+    assert (tmp_path / "run" / "checkpoints" / "saves" / "DyingCartPole_final").is_dir()
+    code, out, err = run("resume", "run", "--no-video")
+    assert (code, err) == (0, "")
+    assert " at step 128 of 320" in out
+    run(*command("ppo", "whole"))
     assert_equal(*(PPO.load(tmp_path / name / "model.zip").get_parameters() for name in ("run", "whole")))
 
 
@@ -232,7 +256,7 @@ def test_an_environment_whose_wrapper_shows_another_spec_goes_on(run, tmp_path):
         "CartPoleNoVel-v1",
         "--n-envs",
         "1",
-        "--save-every",
+        "--checkpoint-every",
         "32",
         "--steps",
         "64",
@@ -240,14 +264,14 @@ def test_an_environment_whose_wrapper_shows_another_spec_goes_on(run, tmp_path):
     assert run(*start, "--run-dir", tmp_path / "r", *settings)[0] == 0
     code, out, err = run("resume", tmp_path / "r", "--steps", "96", "--no-video")
     assert (code, err) == (0, "")
-    assert "goes on at step 64 of 96" in out
+    assert " at step 64 of 96" in out
 
 
 def test_a_run_that_goes_on_in_another_process_is_left_alone(run, tmp_path):
     assert forked(*command("ppo", tmp_path / "r"), die_at=158) == -signal.SIGKILL
     before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
-    with only_one_at_a_time(tmp_path / "r"):
+    with lock_run(tmp_path / "r"):
         code, _, err = run("resume", tmp_path / "r", "--no-video")
     assert code == 2
-    assert "is going on in another process" in err
+    assert "another process is training the run" in err
     assert before == {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}

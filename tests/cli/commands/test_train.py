@@ -12,18 +12,18 @@ import torch
 from stable_baselines3 import DDPG
 
 from velora_sb3.cli import main
-from velora_sb3.cli.commands.train import default_period
-from velora_sb3.cli.experiment.algorithms import algorithms
+from velora_sb3.cli.algorithms import algorithms
+from velora_sb3.cli.experiment.defaults import default_period
 from velora_sb3.policies import LiquidTD3Policy
 
 FILES = [
+    "checkpoints",
     "config.json",
     "episodes.csv",
     "evaluations.csv",
     "evaluations.npz",
     "learning_curve.png",
     "model.zip",
-    "progress",
     "result.json",
     "video.mp4",
 ]
@@ -126,7 +126,7 @@ def test_an_existing_directory_is_not_touched(trained, run):
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     code, _, err = run("train", "--algo", "ddpg", "--env", "Pendulum-v1", "--run-dir", trained)
     assert code == 2
-    assert "exists already and is not written over" in err
+    assert "already exists: choose another with --run-dir" in err
     assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
 
 
@@ -229,4 +229,4 @@ def test_what_cannot_be_built_is_one_line_and_leaves_nothing(run, tmp_path, opti
 def test_another_algorithm_cannot_take_a_run_s_settings(run, trained):
     code, _, err = run("train", "--config", trained / "config.json", "--algo", "ppo")
     assert code == 2
-    assert "is a run of ddpg, whose settings are not those of ppo: leave out --algo" in err
+    assert "is a run of ddpg, whose settings do not fit ppo: omit --algo" in err

@@ -13,17 +13,19 @@ SMALL = (
 
 
 def test_checkpoints_and_metrics(run):
-    code, out, err = run(*SMALL, "--steps", "400", "--checkpoint-every", "5", "--metrics", "all.db", "--eval-freq", "0")
+    code, out, err = run(
+        *SMALL, "--steps", "400", "--checkpoint-every", "96", "--metrics", "all.db", "--eval-freq", "0"
+    )
     assert (code, err) == (0, ""), out
     saves = {path.name for path in Path("run/checkpoints/saves").iterdir()}
-    assert {"CartPole_5", "CartPole_final"} <= saves
+    assert saves == {"CartPole_384_steps", "CartPole_final"}  # the newest two
     completed = json.loads(Path("run/checkpoints/completed.json").read_text())
     assert completed["steps"] == 400
     assert not completed["interrupted"]
     (episodes,) = sqlite3.connect("all.db").execute("SELECT COUNT(*) FROM episodes").fetchone()
     assert episodes == completed["episodes"]
     config = json.loads(Path("run/config.json").read_text())
-    assert (config["checkpoint_every"], config["metrics"], config["target"]) == (5, "all.db", None)
+    assert (config["checkpoint_every"], config["metrics"], config["target"]) == (96, "all.db", None)
 
 
 @pytest.mark.parametrize("evaluations", ["0", "100"])
@@ -32,7 +34,7 @@ def test_the_target_stops_training(run, evaluations):
     assert code == 0
     assert "stopped early: the return reached 8 2 times in a row" in " ".join(out.split())
     assert ("at the evaluation" in " ".join(out.split())) == (evaluations == "100")
-    assert not Path("run/checkpoints").exists()
+    assert not Path("run/checkpoints/videos").exists()
 
 
 def test_videos_of_training(run):

@@ -17,9 +17,9 @@ def test_what_is_saved_is_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"algo": None}, "algo must be of type str"),
-        ({"steps": "many"}, "steps must be of type int"),
-        ({"steps": True}, "steps must be of type int"),
+        ({"algo": None}, "algo must be a string, got None"),
+        ({"steps": "many"}, "steps must be an integer"),
+        ({"steps": True}, "steps must be an integer"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"sed": 1}, "unknown entry 'sed': did you mean 'seed'"),
     ],
@@ -32,7 +32,7 @@ def test_mistakes(change, said, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("{", "malformed JSON"), ("[]", "is no run's config.json"), ("{}", "it has no 'algo'")]
+    ("text", "said"), [("{", "malformed JSON"), ("[]", "expected a JSON object, got list"), ("{}", "'algo' is missing")]
 )
 def test_other_files(text, said, tmp_path):
     (tmp_path / "config.json").write_text(text)

@@ -20,7 +20,7 @@ def test_a_named_one_is_made_with_its_parents(tmp_path):
 
 
 def test_an_existing_one_is_refused(tmp_path):
-    with pytest.raises(UserError, match="exists already and is not written over"):
+    with pytest.raises(UserError, match="already exists: choose another with --run-dir"):
         create_run_directory(str(tmp_path), "ddpg", "Pendulum-v1")
 
 

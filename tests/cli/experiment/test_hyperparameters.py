@@ -3,8 +3,8 @@ import pytest
 from stable_baselines3 import DDPG, DQN, PPO, SAC
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 
+from velora_sb3.cli.algorithms import algorithms
 from velora_sb3.cli.errors import UserError
-from velora_sb3.cli.experiment.algorithms import algorithms
 from velora_sb3.cli.experiment.hyperparameters import constructor_arguments
 
 
@@ -41,21 +41,21 @@ def test_action_noise(kind, noise):
         (PPO, {"gama": 1}, "unknown hyperparameter of PPO 'gama': did you mean 'gamma'"),
         (PPO, {"gamma": 1.5}, "gamma must be between 0 and 1, got 1.5"),
         (PPO, {"gamma": True}, "gamma must be a number, got True"),
-        (PPO, {"n_steps": 1.5}, "n_steps must be a whole number, got 1.5"),
+        (PPO, {"n_steps": 1.5}, "n_steps must be an integer, got 1.5"),
         (PPO, {"n_steps": 0}, "n_steps must be above 0"),
         (PPO, {"learning_rate": "fast"}, "learning_rate must be a number or a schedule such as 'lin_0.001'"),
-        (PPO, {"learning_rate": "lin_"}, "'lin_' is followed by a number"),
+        (PPO, {"learning_rate": "lin_"}, "expected a number after 'lin_'"),
         (PPO, {"learning_rate": "lin_-1"}, "learning_rate must be above 0"),
         (PPO, {"use_sde": "yes"}, "use_sde must be true or false"),
-        (PPO, {"n_envs": 4}, "n_envs has an option of its own, --n-envs"),
+        (PPO, {"n_envs": 4}, "set n_envs with --n-envs"),
         (PPO, {"n_timesteps": 4}, "--steps"),
         (PPO, {"_init_setup_model": False}, "unknown hyperparameter"),
         (DQN, {"noise_type": "normal", "noise_std": 1}, "unknown hyperparameter of DQN 'noise_type'"),
         (DDPG, {"action_noise": 1}, "unknown hyperparameter of DDPG 'action_noise'"),
-        (DDPG, {"noise_type": "normal"}, "belong together"),
+        (DDPG, {"noise_type": "normal"}, "must be given together"),
         (DDPG, {"noise_type": "uniform", "noise_std": 1}, "choose from normal, ornstein-uhlenbeck"),
-        (DDPG, {"noise_type": "normal", "noise_std": -1}, "noise_std must be a number of at least 0"),
-        (DDPG, {"train_freq": [1]}, r"train_freq must be a whole number or \[a whole number, text\]"),
+        (DDPG, {"noise_type": "normal", "noise_std": -1}, "noise_std must be at least 0"),
+        (DDPG, {"train_freq": [1]}, r"train_freq must be an integer or \[an integer, a string\]"),
     ],
 )
 def test_mistakes(algorithm, given, said):

@@ -1,4 +1,4 @@
-"""The files of one checkpoint: SB3's own, and those from which training goes on."""
+"""The files of a checkpoint: SB3's own, and those that ``resume_training`` needs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from velora_sb3.checkpoints.save import write_checkpoint
 
 
 def write_sb3_files(model: BaseAlgorithm, directory: Path, buffer: bool) -> None:
-    """Write what SB3 itself loads: ``model.zip``, ``vecnormalize.pkl``, ``replay_buffer.pkl``."""
-    archive = io.BytesIO()  # SB3 leaves a file open if the disk is full
+    """Write the files that SB3 itself loads: ``model.zip``, ``vecnormalize.pkl``, ``replay_buffer.pkl``."""
+    archive = io.BytesIO()  # SB3 leaves the file open if the disk is full
     model.save(archive)
     (directory / "model.zip").write_bytes(archive.getbuffer())
     normalizer = model.get_vec_normalize_env()
@@ -36,7 +36,7 @@ def write_whole_run(
     custom_objects: Iterable[str],
     metrics: Mapping[str, float],
 ) -> str | None:
-    """Write the files from which ``resume_training`` goes on; none if the run holds what is not plain data."""
+    """Write the files for ``resume_training``; why there are none, if something is not plain data."""
     try:
         write_checkpoint(
             model,
@@ -49,7 +49,7 @@ def write_whole_run(
         )
     except OSError:
         raise
-    except Exception as error:  # whatever a model or a callback of somebody's own raises when it is asked for its state
+    except Exception as error:  # state_dict() of a user's callback may raise anything
         for name in (*KNOWN, MANIFEST):
             (directory / name).unlink(missing_ok=True)
         return str(error) or type(error).__name__

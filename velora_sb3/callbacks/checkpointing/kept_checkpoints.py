@@ -1,4 +1,4 @@
-"""Which of a run's checkpoints stay."""
+"""Which of a run's checkpoints to keep."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from velora_sb3._validation import check_integer
+from velora_sb3._validation import check_choice, check_integer
 from velora_sb3.checkpoints.directories import remove_directory
 from velora_sb3.checkpoints.retention import MODES
 
 
 class KeptCheckpoints:
-    """The checkpoints that one callback has written and that stand. It never removes any other.
+    """The checkpoints on disk that one callback has written. It never removes any other.
 
     Attributes:
         paths: Their directories, oldest first.
@@ -20,27 +20,24 @@ class KeptCheckpoints:
 
     def __init__(self, keep_last: int | None, ranked: bool, mode: str, save_top_k: int, save_last: bool) -> None:
         if keep_last is not None:
-            check_integer("keep_last", keep_last)
-        check_integer("save_top_k", save_top_k)
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-        self.keep_last, self.ranked, self.mode = keep_last, ranked, mode
-        self.save_top_k, self.save_last = save_top_k, save_last
+            keep_last = check_integer("keep_last", keep_last)
+        self.keep_last, self.ranked, self.mode = keep_last, ranked, check_choice("mode", mode, MODES)
+        self.save_top_k, self.save_last = check_integer("save_top_k", save_top_k), save_last
         self.paths: list[Path] = []
         self._scores: dict[Path, float | None] = {}
 
     def add(self, path: Path, score: float | None) -> None:
-        """Take in a checkpoint that stands now, perhaps in the place of one of the same name."""
+        """Add a checkpoint that is complete, perhaps in place of one of the same name."""
         if path in self._scores:
             self.paths.remove(path)
         self.paths.append(path)
         self._scores[path] = score
 
     def remove_others(self, spare: Path | None) -> list[Path]:
-        """Remove the checkpoints that need not stay."""
-        removed = [path for path in self.paths if path not in {*self._staying(), spare}]
+        """Remove the checkpoints that are not to be kept."""
+        removed = [path for path in self.paths if path not in {*self._to_keep(), spare}]
         for path in removed:
-            if path.exists():  # the user may have been quicker
+            if path.exists():  # the user may have removed it
                 remove_directory(path)
             self.paths.remove(path)
             del self._scores[path]
@@ -54,18 +51,18 @@ class KeptCheckpoints:
         return [[name, value] for name, value in scores.items()]
 
     def load(self, state: list[list[Any]], directory: Path) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.paths.clear()
         self._scores.clear()
         for name, score in state:
             if (directory / name).is_dir():
                 self.add(directory / name, score)
 
-    def _staying(self) -> list[Path]:
+    def _to_keep(self) -> list[Path]:
         newest = self.paths[::-1]
         if not self.ranked:
             return newest[: self.keep_last]
-        best = sorted(newest, key=self._rank, reverse=True)[: self.save_top_k]  # of equals the newer
+        best = sorted(newest, key=self._rank, reverse=True)[: self.save_top_k]  # the newer of two equals
         return [*best, *newest[: self.keep_last or int(self.save_last)]]
 
     def _rank(self, path: Path) -> float:

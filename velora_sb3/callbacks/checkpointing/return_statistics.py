@@ -1,4 +1,4 @@
-"""How the episodes of a run went, in a few numbers."""
+"""Statistics of a run's returns."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ReturnStatistics:
         self.recent: list[float] = []
         self._sum, self._count = 0.0, 0
 
-    def take(self, episode_return: float) -> None:
-        """Take in an episode."""
+    def add(self, episode_return: float) -> None:
+        """Add an episode."""
         self.best = episode_return if self.best is None else max(self.best, episode_return)
         self.recent = [*self.recent, episode_return][-RECENT:]
         self._sum, self._count = self._sum + episode_return, self._count + 1
@@ -41,10 +41,10 @@ class ReturnStatistics:
         return {"best_return": self.best, "average_return": self.average, "recent_returns": self.recent}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that it takes to go on, as plain data."""
+        """The state, as plain data."""
         return {"best": self.best, "recent": self.recent, "sum": self._sum, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.best, self.recent = state["best"], list(state["recent"])
         self._sum, self._count = float(state["sum"]), int(state["count"])

@@ -1,4 +1,4 @@
-"""What a run is remembered by: its time, its returns and what was logged last."""
+"""The duration, the returns and the latest logged values of a run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LOSS_PREFIX = "train/"
 
 
 class RunRecord:
-    """The numbers of a run, over all calls of ``learn()``.
+    """The statistics of a run, over all calls of ``learn()``.
 
     Attributes:
-        returns: Those of its episodes.
+        returns: The returns of its episodes.
         logged: The latest values of SB3's logger.
     """
 
     def __init__(self) -> None:
         self.returns, self.logged = ReturnStatistics(), LoggedValues()
         self._seconds_before = 0.0  # of earlier calls of learn()
-        self._since: float | None = None  # when the running one started
+        self._since: float | None = None  # when the current one started
 
     def start(self, logger: Logger) -> None:
         """Training starts."""
@@ -33,7 +33,7 @@ class RunRecord:
         self.logged.follow(logger)
 
     def stop(self) -> None:
-        """Training has ended. More than one call does no harm."""
+        """Training has ended. May be called more than once."""
         self._seconds_before, self._since = self.seconds(), None
         self.logged.values = self.logged.latest()
         self.logged.leave()
@@ -44,21 +44,21 @@ class RunRecord:
         return round(self._seconds_before + running, 3)
 
     def losses(self) -> dict[str, float]:
-        """The losses that ``train()`` has logged last, without their prefix."""
+        """The latest losses that ``train()`` logged, without their prefix."""
         logged = self.logged.latest().items()
         return {n.removeprefix(LOSS_PREFIX): value for n, value in logged if n.startswith(LOSS_PREFIX) and "loss" in n}
 
     def summary(self) -> dict[str, Any]:
-        """Seconds, the present time, returns and losses, by name."""
+        """Seconds, the current time, returns and losses, by name."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         return {"seconds": self.seconds(), "time": now, **self.returns.summary(), "losses": self.losses()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that it takes to go on, as plain data."""
+        """The state, as plain data."""
         return {"seconds": self.seconds(), "returns": self.returns.state_dict(), "logged": self.logged.latest()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self._seconds_before = float(state["seconds"])
         self.returns.load_state_dict(state["returns"])
         self.logged.values = dict(state["logged"])

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from velora_sb3.cli.experiment.algorithms import ALIASES, action_spaces, algorithms, memory_kinds
+    from velora_sb3.cli.algorithms import ALIASES, action_spaces, algorithms, memory_kinds
     from velora_sb3.cli.tables import plain_table, print_line
     from velora_sb3.policies import ALIAS
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.cli.argument_types import positive
+from velora_sb3.cli.options import positive
 
 DESCRIPTION = """\
 Do the recurrent algorithms remember? Trains every candidate of every task over seeds and prints a Markdown table of

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from velora_sb3.cli.argument_types import positive, seed
+from velora_sb3.cli.options import positive, seed
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from stable_baselines3.common.utils import check_for_correct_spaces, set_random_seed
 
+    from velora_sb3.cli.algorithms import check_masks
     from velora_sb3.cli.errors import UserError, reason
-    from velora_sb3.cli.experiment.algorithms import check_masks
     from velora_sb3.cli.experiment.build_model import check_device
     from velora_sb3.cli.experiment.config import CONFIG_FILE, load_config
     from velora_sb3.cli.experiment.environments import import_packages, open_env, open_vec_env
@@ -90,8 +90,8 @@ def load_model(path: Path, algo: str, device: str = "auto") -> BaseAlgorithm:
 
     from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+    from velora_sb3.cli.algorithms import find_algorithm
     from velora_sb3.cli.errors import UserError, reason
-    from velora_sb3.cli.experiment.algorithms import find_algorithm
 
     name, algorithm = find_algorithm(algo)
     if not zipfile.is_zipfile(path):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from velora_sb3.cli.argument_types import positive
+from velora_sb3.cli.options import positive
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.cli.argument_types import positive
+from velora_sb3.cli.options import positive
 
 DESCRIPTION = """\
 Write one HTML page about a run directory of `velora-sb3 train`: curves, evaluations, actions, wiring or hidden state,

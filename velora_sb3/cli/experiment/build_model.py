@@ -11,8 +11,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from velora_sb3.cli.algorithms import check_action_space, check_masks, find_algorithm
 from velora_sb3.cli.errors import UserError, reason, unknown
-from velora_sb3.cli.experiment.algorithms import check_action_space, check_masks, find_algorithm
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.environments import open_env, open_vec_env
 from velora_sb3.cli.experiment.hyperparameters import constructor_arguments

@@ -1,4 +1,4 @@
-"""The callbacks that a training run on the command line asks for."""
+"""The callbacks of a run, from its configuration."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.experiment.config import RunConfig
 
 PROJECT = "velora-sb3"
-CHECKPOINTS = "checkpoints"  # below the run directory; checkpoints and videos each have a directory in it
+CHECKPOINTS = "checkpoints"  # below the run directory, with a directory for checkpoints and one for videos
+KEPT = 2  # checkpoints; the older one in case the newer is damaged
 
 
 def make_early_stopping(config: RunConfig) -> EarlyStopping | None:
-    """What stops the run at its target."""
+    """The callback that stops the run at its target."""
     if config.target is None:
         return None
     try:
@@ -32,7 +33,7 @@ def make_early_stopping(config: RunConfig) -> EarlyStopping | None:
 
 
 def make_trackers(config: RunConfig) -> list[VeloraCallback]:
-    """What reports the run elsewhere. Nothing is sent or written before training starts."""
+    """The callback that logs the run to a tracker. It sends and writes nothing before training starts."""
     try:
         if config.track == "comet":
             return [CometAnalytics(PROJECT)]
@@ -43,14 +44,17 @@ def make_trackers(config: RunConfig) -> list[VeloraCallback]:
     return []
 
 
-def make_recorders(config: RunConfig, directory: Path, going_on: bool = False) -> list[VeloraCallback]:
-    """What writes checkpoints, videos and episodes to disk."""
-    places: dict[str, Any] = {"root": directory, "force": going_on}
+def make_recorders(config: RunConfig, directory: Path, resumed: bool = False) -> list[VeloraCallback]:
+    """The callbacks that write videos, episodes and checkpoints to disk."""
+    location: dict[str, Any] = {"root": directory, "force": resumed}
     recorders: list[VeloraCallback] = []
-    if config.checkpoint_every:
-        recorders.append(SaveCheckpoints(CHECKPOINTS, frequency=config.checkpoint_every, **places))
     if config.record_every:
-        recorders.append(RecordVideos(CHECKPOINTS, frequency=config.record_every, **places))
+        recorders.append(RecordVideos(CHECKPOINTS, frequency=config.record_every, **location))
     if config.metrics is not None:
         recorders.append(RecordMetrics(config.metrics))
+    if config.checkpoint_every:
+        period = config.checkpoint_every
+        recorders.append(
+            SaveCheckpoints(CHECKPOINTS, every_n_timesteps=period, buffer="resume", keep_last=KEPT, **location)
+        )
     return recorders

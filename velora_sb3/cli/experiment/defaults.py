@@ -1,13 +1,12 @@
-"""Settings by algorithm and environment.
+"""Default settings by algorithm and environment.
 
-They are RL Zoo's published ones (https://github.com/DLR-RM/rl-baselines3-zoo, folder ``hyperparams``) with two
-differences: the sizes of the networks are left to the policy, and nothing is normalized, so where RL Zoo uses
-``normalize: true`` (PPO on Acrobot and the two MountainCars) the rest of its settings stands alone; PPO does not learn
-MountainCarContinuous then. DDPG and TD3 learn Pendulum from 100 steps on, not 10,000. The recurrent algorithms' own
-defaults are left alone, but for a falling learning rate on CartPoleNoVel. Whatever has no entry runs with the
-algorithm's defaults.
+They are RL Zoo's (https://github.com/DLR-RM/rl-baselines3-zoo, folder ``hyperparams``) with two differences: network
+sizes are left to the policy, and nothing is normalized. Where RL Zoo sets ``normalize: true`` (PPO on Acrobot and both
+MountainCars), only its other settings are used; PPO does not learn MountainCarContinuous then. DDPG and TD3 start to
+learn Pendulum after 100 steps instead of 10,000. The recurrent algorithms keep their own defaults, except for a
+decaying learning rate on CartPoleNoVel. Pairs without an entry use the algorithm's defaults.
 
-An entry holds ``steps``, ``n_envs``, ``hyperparams`` and ``policy_kwargs``; each may be missing.
+An entry has ``steps``, ``n_envs``, ``hyperparams`` and ``policy_kwargs``, all optional.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from copy import deepcopy
 from typing import Any
 
 STEPS = 50_000
+PERIODS_PER_RUN, SHORTEST_PERIOD = 20, 1_000
 
 _PENDULUM_TD3: dict[str, Any] = {
     "steps": 20_000,
@@ -109,6 +109,11 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def defaults_for(algo: str, env: str) -> dict[str, Any]:
-    """The settings of an algorithm on an environment."""
+    """The default settings of an algorithm on an environment, as a copy."""
     empty: dict[str, Any] = {"steps": STEPS, "n_envs": 1, "hyperparams": {}, "policy_kwargs": {}}
     return {**empty, **deepcopy(DEFAULTS.get((algo, env), {}))}
+
+
+def default_period(steps: int) -> int:
+    """Timesteps between evaluations, and between checkpoints: a twentieth of the run, but at least 1,000."""
+    return max(steps // PERIODS_PER_RUN, min(steps, SHORTEST_PERIOD))

@@ -1,4 +1,4 @@
-"""Where a run's files go. Nothing that exists is ever written over."""
+"""The directory of a run. An existing one is never overwritten."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from velora_sb3._atomic import write_text
 from velora_sb3.cli.errors import UserError
 
 RESULT_FILE = "result.json"
@@ -24,9 +25,7 @@ def create_run_directory(wanted: str | None, algo: str, env: str, parent: Path =
         else:
             directory = _next_free(parent, f"{algo}-{re.sub(r'[^A-Za-z0-9._-]+', '_', env)}")
     except FileExistsError as error:
-        raise UserError(
-            f"the run directory {error.filename} exists already and is not written over: name another with --run-dir"
-        ) from error
+        raise UserError(f"the run directory {error.filename} already exists: choose another with --run-dir") from error
     except OSError as error:
         raise UserError(f"cannot create the run directory {error.filename}: {error.strerror}") from error
     return directory
@@ -41,15 +40,15 @@ def _next_free(parent: Path, stem: str) -> Path:
         directory = parent / f"{stem}-{number}"
         try:
             directory.mkdir()
-        except FileExistsError:  # another run was quicker
+        except FileExistsError:  # another run has just taken it
             number += 1
         else:
             return directory
 
 
 @contextmanager
-def only_one_at_a_time(directory: Path) -> Iterator[None]:
-    """Keep other processes from writing into a run while this one does."""
+def lock_run(directory: Path) -> Iterator[None]:
+    """Lock a run against other processes."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -62,7 +61,7 @@ def only_one_at_a_time(directory: Path) -> Iterator[None]:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError(
-                    f"the run in {directory} is going on in another process: wait for its end, or stop it"
+                    f"another process is training the run in {directory}: wait until it ends, or stop it"
                 ) from error
         yield
     finally:
@@ -70,16 +69,14 @@ def only_one_at_a_time(directory: Path) -> Iterator[None]:
 
 
 def write_result(directory: Path, result: dict[str, Any]) -> None:
-    """Say that a run is finished, and how it went."""
-    partial = directory / f".{RESULT_FILE}.partial"
-    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    partial.replace(directory / RESULT_FILE)
+    """Write ``result.json``, which marks a run as finished."""
+    write_text(directory / RESULT_FILE, json.dumps(result, indent=2) + "\n")
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:
-    """How a run went."""
+    """The result of a finished run; None if it is not finished."""
     try:
         result = json.loads((directory / RESULT_FILE).read_text(encoding="utf-8"))
         return {**result, "steps": int(result["steps"]), "planned_steps": int(result["planned_steps"])}
-    except (OSError, ValueError, KeyError, TypeError):  # none, or somebody's own
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not ours
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.episodes import Episode
-from velora_sb3.cli.rows import append_rows, start_rows
+from velora_sb3.cli.experiment.csv_rows import append_rows, start_rows
 
 COLUMNS = ("timesteps", "env", "return", "length", "seconds")
 

@@ -13,8 +13,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.callbacks import EvalCallback, MaskableEvalCallback
-from velora_sb3.cli.experiment.algorithms import takes_masks
-from velora_sb3.cli.rows import append_rows, start_rows
+from velora_sb3.cli.algorithms import takes_masks
+from velora_sb3.cli.experiment.csv_rows import append_rows, start_rows
 
 COLUMNS = ("timesteps", "mean_return", "std_return", "min_return", "max_return", "mean_length")
 

@@ -1,11 +1,10 @@
-"""From numbers and strings of a JSON or YAML file to an algorithm's constructor arguments."""
+"""From values of a JSON or YAML file to an algorithm's constructor arguments."""
 
 from __future__ import annotations
 
 import collections.abc
 import inspect
 import math
-import types
 import typing
 from typing import Any
 
@@ -15,6 +14,7 @@ from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, Ornst
 from stable_baselines3.common.utils import LinearSchedule
 
 from velora_sb3.cli.errors import UserError, unknown
+from velora_sb3.cli.structured_text import has_type, type_names, union_members
 
 # Constructor arguments and RL Zoo's names that are options of the command line.
 OPTIONS = {
@@ -30,7 +30,7 @@ NOISES: dict[str, type[NormalActionNoise | OrnsteinUhlenbeckActionNoise]] = {
     "normal": NormalActionNoise,
     "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise,
 }
-# Ranges that SB3 does not check, or only once training runs.
+# Ranges that SB3 does not check before training.
 POSITIVE = {
     "learning_rate", "batch_size", "buffer_size", "n_steps", "n_epochs", "n_delta", "n_top", "train_freq", "clip_range",
     "target_update_interval", "policy_delay", "n_eval_episodes", "delta_std", "stats_window_size", "max_grad_norm",
@@ -43,10 +43,10 @@ FRACTIONS = {
 def constructor_arguments(
     algorithm: type[BaseAlgorithm], hyperparams: dict[str, Any], action_shape: tuple[int, ...] | None
 ) -> dict[str, Any]:
-    """Check hyperparameters and turn them into what the constructor takes.
+    """Check hyperparameters and convert them to constructor arguments.
 
-    Beyond the constructor's own arguments two of RL Zoo's forms are understood: ``lin_0.001``, a schedule that falls
-    from there to zero, wherever a schedule is taken; and ``noise_type`` with ``noise_std`` for the action noise.
+    Two of RL Zoo's forms are accepted as well: ``lin_0.001``, a schedule that decays linearly to zero, wherever the
+    algorithm takes a schedule; and ``noise_type`` with ``noise_std`` for the action noise.
     """
     annotations = _annotations(algorithm)
     noisy = "action_noise" in annotations
@@ -55,7 +55,7 @@ def constructor_arguments(
     arguments: dict[str, Any] = {}
     for name, value in hyperparams.items():
         if name in OPTIONS:
-            raise UserError(f"--hyperparams: {name} has an option of its own, {OPTIONS[name]}")
+            raise UserError(f"--hyperparams: set {name} with {OPTIONS[name]}")
         if name not in accepted:
             raise unknown(f"hyperparameter of {algorithm.__name__}", name, accepted)
         if name in names:
@@ -75,62 +75,27 @@ def _annotations(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
 
 
 def _convert(name: str, value: Any, annotation: Any) -> Any:
-    kinds = _flatten(annotation)
+    kinds = union_members(annotation)
     scheduled = any(typing.get_origin(kind) is collections.abc.Callable for kind in kinds)
     if scheduled and isinstance(value, str) and value.startswith("lin_"):
         return LinearSchedule(_range_checked(name, _number(name, value[4:])), 0.0, 1.0)
     if type(value) is float and float not in kinds and int in kinds and value.is_integer():
         value = int(value)  # 1e6 is a float in JSON
     for kind in kinds:
-        if _is_of(value, kind):
+        if has_type(value, kind):
             _range_checked(name, value)
             return tuple(value) if isinstance(value, list) else value
-    plain = [_name(kind) for kind in kinds if _name(kind)] + (["a schedule such as 'lin_0.001'"] if scheduled else [])
-    raise UserError(f"hyperparameter {name} must be {' or '.join(plain)}, got {value!r}")
-
-
-def _flatten(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return tuple(kind for member in typing.get_args(annotation) for kind in _flatten(member))
-    return (annotation,)
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    if kind is Any:
-        return True
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if typing.get_origin(kind) is tuple:
-        members = typing.get_args(kind)
-        return (
-            isinstance(value, list | tuple)
-            and len(value) == len(members)
-            and all(_is_of(item, member) for item, member in zip(value, members, strict=True))
-        )
-    origin = typing.get_origin(kind) or kind
-    return origin in (bool, str, dict, type(None)) and isinstance(value, origin)
-
-
-def _name(kind: Any) -> str:
-    """What to call a type in a message; nothing for types that a file cannot hold."""
-    if typing.get_origin(kind) is tuple:
-        return "[" + ", ".join(_name(member) for member in typing.get_args(kind)) + "]"
-    origin = typing.get_origin(kind) or kind
-    names = {
-        int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a mapping",
-        type(None): "null",
-    }  # fmt: skip
-    return names.get(origin, "")
+    schedule = " or a schedule such as 'lin_0.001'" if scheduled else ""
+    raise UserError(f"hyperparameter {name} must be {type_names(kinds)}{schedule}, got {value!r}")
 
 
 def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise UserError(f"hyperparameter {name}: 'lin_' is followed by a number as in 'lin_0.001'") from error
+        raise UserError(
+            f"hyperparameter {name}: expected a number after 'lin_', as in 'lin_0.001', got {text!r}"
+        ) from error
 
 
 def _range_checked(name: str, value: Any) -> Any:
@@ -148,11 +113,11 @@ def _range_checked(name: str, value: Any) -> Any:
 def _action_noise(hyperparams: dict[str, Any], action_shape: tuple[int, ...] | None) -> ActionNoise:
     kind, std = hyperparams.get("noise_type"), hyperparams.get("noise_std")
     if kind is None or std is None:
-        raise UserError("hyperparameters noise_type and noise_std belong together: give both")
+        raise UserError("hyperparameters noise_type and noise_std must be given together")
     if kind not in NOISES:
         raise unknown("noise_type", str(kind), NOISES)
-    if not _is_of(std, float) or std < 0:
-        raise UserError(f"hyperparameter noise_std must be a number of at least 0, got {std!r}")
+    if not has_type(std, float) or std < 0:
+        raise UserError(f"hyperparameter noise_std must be at least 0, got {std!r}")
     if action_shape is None:
-        raise UserError("noise_type is for continuous actions (a Box action space): leave it out")
+        raise UserError("hyperparameter noise_type needs continuous actions (a Box action space): remove it")
     return NOISES[kind](np.zeros(action_shape), float(std) * np.ones(action_shape))

@@ -9,27 +9,33 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from velora_sb3.callbacks import SaveCheckpoints
+
 
 class StopOnInterrupt(BaseCallback):
-    """Turns the first Ctrl-C into a ``KeyboardInterrupt`` at the next step or rollout, a second one into one at once.
+    """Turns the first Ctrl-C into a ``KeyboardInterrupt`` at the next step or rollout; a second one raises at once.
 
-    So the files that other callbacks write are whole and the weights are those after a finished update. Returning
-    False would be SB3's way to stop, but ARS does not listen to it.
+    So the files that other callbacks write are complete, and the weights are those after a finished update. SB3 stops
+    when a callback returns False, but ARS ignores that.
 
-    Use as a context manager around ``learn``. Outside the main thread, where Python allows no signal handlers,
-    nothing changes.
+    Use it as a context manager around ``learn``. Outside the main thread, where Python allows no signal handlers, it
+    does nothing.
+
+    Args:
+        checkpoints: Saves the run when the next rollout starts, and training stops only then; called before this
+            callback. None to stop at the next step.
 
     Attributes:
-        wanted: Whether there was a Ctrl-C.
+        requested: Whether Ctrl-C was pressed.
     """
 
-    def __init__(self, at_rollout: bool = False) -> None:
+    def __init__(self, checkpoints: SaveCheckpoints | None = None) -> None:
         super().__init__()
-        self.at_rollout, self.wanted, self._told = at_rollout, False, False
+        self.checkpoints, self.requested, self._announced = checkpoints, False, False
         self._previous: Any = None
 
     def __enter__(self) -> StopOnInterrupt:
-        """Take Ctrl-C over."""
+        """Install the signal handler."""
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._on_signal)
         return self
@@ -37,24 +43,26 @@ class StopOnInterrupt(BaseCallback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give Ctrl-C back."""
+        """Restore the previous signal handler."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        if self.wanted:
+        if self.requested:
             raise KeyboardInterrupt
-        self.wanted = True
+        self.requested = True
+        if self.checkpoints is not None:
+            self.checkpoints.save_at_next_rollout()
 
     def _on_step(self) -> bool:
-        if self.wanted and not self.at_rollout:
+        if self.requested and self.checkpoints is None:
             raise KeyboardInterrupt
-        if self.wanted and not self._told:
-            self._told = True
-            print("stopping when this rollout is learned from; Ctrl-C again stops at once", flush=True)
+        if self.requested and not self._announced:
+            self._announced = True
+            print("stopping at the end of this rollout; press Ctrl-C again to stop at once", flush=True)
         return True
 
     def _on_rollout_start(self) -> None:
-        if self.wanted:
+        if self.requested:
             raise KeyboardInterrupt

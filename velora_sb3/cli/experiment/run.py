@@ -1,4 +1,4 @@
-"""Train, save, then everything that only looks at the model."""
+"""Train, save, then evaluate and record the model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from sb3_contrib import ARS
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
-from velora_sb3.callbacks import ProgressBar, VeloraCallback
-from velora_sb3.cli.experiment.algorithms import find_algorithm
+from velora_sb3._atomic import atomic_write
+from velora_sb3.callbacks import ProgressBar, SaveCheckpoints, VeloraCallback
+from velora_sb3.cli.algorithms import find_algorithm
 from velora_sb3.cli.experiment.callbacks import make_early_stopping
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.directory import write_result
@@ -22,29 +23,28 @@ from velora_sb3.cli.experiment.environments import open_env, open_vec_env
 from velora_sb3.cli.experiment.episode_log import EpisodeLog
 from velora_sb3.cli.experiment.evaluation import evaluate_model, evaluation_callback
 from velora_sb3.cli.experiment.interrupt import StopOnInterrupt
-from velora_sb3.cli.experiment.save_progress import PROGRESS, SaveProgress
 from velora_sb3.plotting.learning_curve import learning_curve
 from velora_sb3.video.record_episode import record_episode
 
 FINAL_EPISODES = 20
-# Evaluations and the video see other episodes than training does.
+# Added to the run's seed: evaluations and the video use other episodes than training.
 EVALUATION_SEED = 1_000
 FINAL_SEED = 2_000
 
 
 @dataclass
 class Outcome:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
         steps: Timesteps of the run.
-        first_step: Those before it was resumed.
-        seconds: Time that training took, evaluations on the way included.
-        interrupted: Whether Ctrl-C cut it short.
-        returns: Returns of the final evaluation, none if it was left out.
+        first_step: Timestep at which it was resumed, or 0.
+        seconds: Duration of training, with its evaluations.
+        interrupted: Whether Ctrl-C stopped it.
+        returns: Returns of the final evaluation; empty if it was skipped.
         lengths: Lengths of its episodes.
         files: Names of the files in the run directory.
-        notes: What could not be done, and why.
+        notes: What else to tell the user, such as why there is no video.
     """
 
     steps: int = 0
@@ -63,11 +63,11 @@ def train_model(
     directory: Path,
     curves: bool,
     video: bool,
-    watching: Sequence[VeloraCallback] = (),
+    recorders: Sequence[VeloraCallback] = (),
 ) -> Outcome:
     """Train a model and fill its run directory."""
     outcome = Outcome()
-    model = _learn(learn, config, directory, outcome, watching)
+    model = _learn(learn, config, directory, outcome, recorders)
     try:
         if curves:
             draw_learning_curve(directory, f"{config.algo}, {config.policy}, {config.env}, seed {config.seed}")
@@ -77,7 +77,7 @@ def train_model(
             env.close()
         if video and not outcome.interrupted:
             _record(model, config, directory, outcome)
-    except KeyboardInterrupt:  # everything that took long to compute is on disk
+    except KeyboardInterrupt:  # the model is already on disk
         outcome.interrupted = True
     if not outcome.interrupted:
         result = {"returns": outcome.returns, "lengths": outcome.lengths, "notes": outcome.notes}
@@ -91,13 +91,14 @@ def _learn(
     config: RunConfig,
     directory: Path,
     outcome: Outcome,
-    watching: Sequence[VeloraCallback],
+    recorders: Sequence[VeloraCallback],
 ) -> BaseAlgorithm:
-    """Learn, and save whatever came of it, also after an error."""
+    """Train, and save the model even after an error."""
     algorithm = find_algorithm(config.algo)[1]
     start = time.perf_counter()
-    # ARS tells of no moment within learn() at which all is learned from.
-    with ProgressBar() as bar, StopOnInterrupt(config.save_every > 0 and algorithm is not ARS) as stop:
+    checkpoints = next((one for one in recorders if isinstance(one, SaveCheckpoints)), None)
+    # ARS has no point within learn() between two updates.
+    with ProgressBar() as bar, StopOnInterrupt(None if algorithm is ARS else checkpoints) as stop:
         callbacks: list[BaseCallback] = [bar, EpisodeLog(directory / "episodes.csv")]
         early_stopping = make_early_stopping(config)
         if config.eval_freq:
@@ -105,12 +106,10 @@ def _learn(
             callbacks.append(evaluation_callback(algorithm, env, config.eval_freq, directory, after=early_stopping))
         elif early_stopping is not None:
             callbacks.append(early_stopping)
-        if config.save_every:
-            watching = [*watching, SaveProgress(directory / PROGRESS, config.save_every, stop)]
-        callbacks += watching
+        callbacks += recorders
         try:
             with ExitStack() as ends:  # SB3 does not end callbacks when it is interrupted
-                for callback in watching:
+                for callback in recorders:
                     ends.enter_context(callback)
                 learn(CallbackList([*callbacks, stop]))
         except KeyboardInterrupt:
@@ -119,7 +118,7 @@ def _learn(
             outcome.interrupted = True
         finally:
             bar.close()
-            if getattr(stop, "model", None) is not None:  # else it failed before there was one
+            if getattr(stop, "model", None) is not None:  # else training failed before it had a model
                 save_model(stop.model, directory)
                 outcome.steps, outcome.first_step = stop.model.num_timesteps, stop.model._num_timesteps_at_start
             outcome.seconds = time.perf_counter() - start
@@ -129,10 +128,9 @@ def _learn(
 
 
 def save_model(model: BaseAlgorithm, directory: Path) -> None:
-    """Write ``model.zip``, whole or not at all."""
-    partial = directory / "model.partial.zip"
-    model.save(partial)
-    partial.replace(directory / "model.zip")
+    """Write ``model.zip``."""
+    with atomic_write(directory / "model.zip") as partial:
+        model.save(partial)
 
 
 def draw_learning_curve(directory: Path, title: str) -> None:
@@ -141,7 +139,8 @@ def draw_learning_curve(directory: Path, title: str) -> None:
     figure = learning_curve(
         pd.read_csv(directory / "episodes.csv"), pd.read_csv(evaluations) if evaluations.exists() else None, title
     )
-    figure.savefig(directory / "learning_curve.png")
+    with atomic_write(directory / "learning_curve.png") as partial:
+        figure.savefig(partial)
 
 
 def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome) -> None:
@@ -152,7 +151,7 @@ def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: O
             record_episode(model, env, path, seed=config.seed + FINAL_SEED)
         finally:
             env.close()
-    except BaseException as error:  # whatever a renderer or an encoder does, the run is finished and saved
+    except BaseException as error:  # a renderer or an encoder may raise anything, and the run is already saved
         path.unlink(missing_ok=True)
         if not isinstance(error, Exception):
             raise

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from velora_sb3.cli.experiment.algorithms import check_masks
+from velora_sb3.cli.algorithms import check_masks
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.environments import open_env, renders_frames
 from velora_sb3.cli.experiment.run import FINAL_SEED

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from velora_sb3.callbacks.base.description import versions
 from velora_sb3.cells import CfCCell
 from velora_sb3.cli.commands.evaluate import load_model
 from velora_sb3.cli.errors import UserError, reason
-from velora_sb3.cli.experiment.config import CONFIG_FILE, RunConfig, load_config, versions
+from velora_sb3.cli.experiment.config import CONFIG_FILE, RunConfig, load_config
 from velora_sb3.cli.experiment.environments import import_packages
 from velora_sb3.cli.report.episodes import Played, play
 from velora_sb3.cli.report.page import Page

@@ -1,4 +1,4 @@
-from velora_sb3.cli.rows import append_rows, start_rows
+from velora_sb3.cli.experiment.csv_rows import append_rows, start_rows
 
 COLUMNS = ("timesteps", "return")
 

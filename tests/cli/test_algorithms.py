@@ -5,8 +5,7 @@ from stable_baselines3 import DDPG, DQN, PPO
 
 from velora_sb3 import RecurrentMaskablePPO
 from velora_sb3 import algorithms as recurrent
-from velora_sb3.cli.errors import UserError
-from velora_sb3.cli.experiment.algorithms import (
+from velora_sb3.cli.algorithms import (
     action_spaces,
     algorithms,
     check_action_space,
@@ -16,6 +15,7 @@ from velora_sb3.cli.experiment.algorithms import (
     memory_kinds,
     takes_masks,
 )
+from velora_sb3.cli.errors import UserError
 from velora_sb3.policies import POLICIES
 
 
