@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the page."""
     from rich.console import Console
 
+    from velora_sb3._atomic import write_text
     from velora_sb3.cli.errors import UserError
     from velora_sb3.cli.report.sections import write_page
     from velora_sb3.cli.tables import print_line
@@ -48,12 +49,9 @@ def run(args: argparse.Namespace) -> int:
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no directory {out.parent}")
     page = write_page(directory, args.episodes)
-    partial = out.with_name(f"{out.name}.partial")
     try:
-        partial.write_text(page.html(_footer()), encoding="utf-8")
-        partial.replace(out)
+        write_text(out, page.html(_footer()))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     console = Console()
     print_line(console, f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
