@@ -167,7 +167,7 @@ def test_an_error_is_told_with_its_traceback_and_the_others_go_on():
     texts = [str(warning.message) for warning in warned]
     assert [text.splitlines()[0] for text in texts] == [
         "Broken raised at timestep 1 (error 1):",
-        "Broken raised at timestep 2 (error 2) and is not called any more:",
+        "Broken raised at timestep 2 (error 2) and is disabled:",
     ]
     assert all("in _do" in text and text.rstrip().endswith("ValueError: broken at step") for text in texts)
     assert before.told == behind.told == ["start", *["step"] * 6, "end"]
@@ -179,7 +179,7 @@ def test_an_error_is_told_with_its_traceback_and_the_others_go_on():
 @pytest.mark.parametrize(("where", "calls"), [("init", ["init"]), ("start", ["init", "start"])])
 def test_one_that_cannot_start_is_not_called(where, calls):
     broken, other = Broken(where), Listener()
-    with pytest.warns(RuntimeWarning, match=r"\(error 1\) and is not called any more"):
+    with pytest.warns(RuntimeWarning, match=r"\(error 1\) and is disabled"):
         run_callback(CallbackCollection([broken, other], on_error="warn"), STEPS)
     assert broken.calls == calls
     assert other.told == ["start", *["step"] * 6, "end"]
@@ -211,7 +211,7 @@ def test_none_is_an_error_and_no_stop():
     def forgets(locals_, globals_):
         pass
 
-    with pytest.raises(TypeError, match="ConvertCallback returned None: return True to go on"):
+    with pytest.raises(TypeError, match="ConvertCallback returned None: return True to continue"):
         run_callback(CallbackCollection([ConvertCallback(forgets)]), STEPS)
     with pytest.warns(RuntimeWarning, match="returned None"):
         run = run_callback(CallbackCollection([ConvertCallback(forgets)], on_error="warn"), STEPS)
@@ -249,7 +249,7 @@ def test_one_that_comes_late_still_stands_before_trackers():
 
         def _on_start(self):
             super()._on_start()
-            Analytics._go_last(self)
+            Analytics._move_to_end(self)
 
     tracker, late = Tracker(), Listener()
     callbacks = CallbackCollection([tracker, Listener()])

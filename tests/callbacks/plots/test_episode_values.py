@@ -47,7 +47,7 @@ def values_at_ends(env, values, steps=10):
     for timestep in range(2, 2 * steps + 1, 2):
         _, _, dones, infos = env.step(np.zeros(2, dtype=int))
         values.step(timestep, {"dones": dones, "infos": infos})
-        found += [(timestep, index, values.take(timestep, index)) for index in np.flatnonzero(dones).tolist()]
+        found += [(timestep, index, values.pop(timestep, index)) for index in np.flatnonzero(dones).tolist()]
     env.close()
     return found
 
@@ -81,7 +81,7 @@ def test_environments_without_values(kind):
 
 
 def test_a_key_that_is_not_there():
-    with pytest.raises(ValueError, match="value='wealth' is not in info at the end of an episode, which has .*worth"):
+    with pytest.raises(ValueError, match="value='wealth' is not in info at the end of an episode; info has .*worth"):
         values_at_ends(environments("here"), EpisodeValues("wealth"))
 
 

@@ -61,7 +61,7 @@ def test_elsewhere_it_says_once_that_there_is_nothing_to_refresh(tmp_path, capsy
     model.learn(16, callback=monitor)
     model.learn(16, callback=monitor)
     assert capsys.readouterr().out == (
-        "LiveMonitor: this is no notebook, there is nothing to refresh; PerformancePlots draws into files\n"
+        "LiveMonitor: not in a notebook, so nothing will be shown; use PerformancePlots to write plots to files\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
     assert (monitor.refreshed, in_notebook()) == (0, False)
@@ -69,7 +69,7 @@ def test_elsewhere_it_says_once_that_there_is_nothing_to_refresh(tmp_path, capsy
 
 @pytest.mark.parametrize("arguments", [{"every_n_timesteps": 0}, {"window": 0}])
 def test_bad_arguments(arguments):
-    with pytest.raises(ValueError, match="must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match="must be an integer of at least 1, got 0"):
         LiveMonitor(**arguments)
 
 

@@ -95,14 +95,14 @@ def test_a_resumed_run_draws_the_episodes_of_both(tmp_path):
 
 
 def test_a_state_does_not_grow_without_end(monkeypatch, tmp_path):
-    monkeypatch.setattr("velora_sb3.callbacks.plots.episode_plots.MOST_STORED", 5)
+    monkeypatch.setattr("velora_sb3.callbacks.plots.episode_plots.MAX_STORED", 5)
     plots = PerformancePlots(tmp_path / "plots")
     assert plots.state_dict()["rows"] == []
     make_model(PPO, make_env(tmp_path, length=4)).learn(48, callback=plots)
     assert [row[0] for row in plots.state_dict()["rows"]] == [4, 16, 28, 40]
 
 
-def test_a_run_that_is_cut_short_has_its_picture(tmp_path):
+def test_an_interrupted_run_has_its_picture(tmp_path):
     with pytest.raises(KeyboardInterrupt), PerformancePlots(tmp_path / "plots") as plots:
         make_model(PPO, make_env(tmp_path)).learn(32, callback=[plots, RaiseAt(20)])
     assert [path.name for path in plots.pictures] == ["Steps_final.png"]
@@ -113,7 +113,9 @@ def test_a_picture_that_cannot_be_written_is_one_warning(tmp_path):
     model = make_model(PPO, make_env(tmp_path))
     (tmp_path / "plots" / "Steps_8_steps.png").mkdir(parents=True)
     (tmp_path / "plots" / "Steps_16_steps.png").mkdir()
-    with pytest.warns(RuntimeWarning, match="PerformancePlots could not draw .*training goes on") as warned:
+    with pytest.warns(
+        RuntimeWarning, match="PerformancePlots could not draw a plot and will try again later"
+    ) as warned:
         model.learn(32, callback=plots)
     assert len(warned) == 1
     assert [path.name for path in plots.pictures] == ["Steps_24_steps.png", "Steps_32_steps.png", "Steps_final.png"]
@@ -124,16 +126,16 @@ def test_it_says_what_it_does(tmp_path, capsys):
     plots = PerformancePlots(tmp_path / "plots", verbose=1)
     make_model(PPO, make_env(tmp_path)).learn(16, callback=plots)
     first, second = capsys.readouterr().out.splitlines()
-    assert first == f"PerformancePlots: draws every 10,000 timesteps and at the end into {tmp_path / 'plots'}"
-    assert second == f"PerformancePlots: drew {tmp_path / 'plots' / 'Steps_final.png'}"
+    assert first == f"PerformancePlots: plots every 10,000 timesteps and at the end to {tmp_path / 'plots'}"
+    assert second == f"PerformancePlots: wrote {tmp_path / 'plots' / 'Steps_final.png'}"
     assert plots.config()[1]["value"] is None
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"every_n_timesteps": 0}, "every_n_timesteps must be a whole number of at least 1, got 0"),
-        ({"window": 0}, "window must be a whole number of at least 1, got 0"),
+        ({"every_n_timesteps": 0}, "every_n_timesteps must be an integer of at least 1, got 0"),
+        ({"window": 0}, "window must be an integer of at least 1, got 0"),
         ({"value": 3}, "value must be a key of info, a function of info, or None, got 3"),
     ],
 )

@@ -1,8 +1,9 @@
-"""A list of callbacks that can be changed, also in mid-training."""
+"""A list of callbacks that can change during training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableSequence
+from numbers import Real
 from typing import Any, overload
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
@@ -13,39 +14,38 @@ Which = BaseCallback | type[BaseCallback]
 
 
 class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
-    """SB3's ``CallbackList`` that is also a list, with priorities, and errors that need not end training.
+    """SB3's ``CallbackList`` as a mutable list, with priorities and optional error isolation.
 
-    Callbacks are called in the order of the list. Those that are added are sorted in by their attribute ``priority``
-    (0 if they have none): higher ones come earlier, equal ones in the order in which they came. Moving a callback
-    puts it anywhere.
+    Callbacks run in the order of the list. ``append`` and ``extend`` insert by the attribute ``priority`` (0 if there
+    is none): higher ones first, equal ones in the order of insertion. ``insert`` and the ``move_to_`` methods ignore
+    priorities.
 
-    The list may be changed during training, also by one of its callbacks. The event that is going on still reaches
-    the callbacks that it began with; after it, those that are new are initialised and started, and those that are gone
-    are ended.
+    The list may change during training, even from within a callback. The current event still reaches the callbacks that
+    it began with; after it, new callbacks are initialized and started, and removed ones are ended.
 
-    A callback whose ``_on_step`` returns None gets a ``TypeError``: SB3 would stop training without a word.
+    A callback whose ``_on_step`` returns None raises a ``TypeError``; SB3 would silently stop training.
 
     Args:
-        callbacks: The callbacks; collections and other lists of SB3's too.
-        on_error: ``"raise"`` ends training when a callback raises, as in SB3. ``"warn"`` warns with the traceback
-            instead, and goes on with the other callbacks. Ctrl-C ends training always.
-        max_errors: With ``"warn"``, the number of errors after which a callback is not called any more, except to end
-            it. One that cannot even start is not called at all.
+        callbacks: The callbacks; they may be collections and ``CallbackList`` themselves.
+        on_error: ``"raise"`` stops training when a callback raises, as SB3 does. ``"warn"`` issues a warning with the
+            traceback and continues with the other callbacks. Ctrl-C always stops training.
+        max_errors: With ``"warn"``, the number of errors after which a callback is disabled: only its end is still
+            called. A callback that fails to start is disabled at once.
 
     Attributes:
-        errors: The tracebacks by callback, since training began.
-        disabled: The callbacks that are not called any more.
+        errors: Tracebacks by callback, since training began.
+        disabled: Callbacks that are no longer called.
 
     Raises:
-        TypeError: If something in it is no callback, or its priority no number.
-        ValueError: If a callback is in it twice, or another argument is out of its range.
+        TypeError: If an element is not a callback, or its priority is not a number.
+        ValueError: If a callback is listed twice, or an argument is out of range.
     """
 
     def __init__(self, callbacks: Iterable[BaseCallback] = (), *, on_error: str = "raise", max_errors: int = 3) -> None:
         super().__init__(on_error, max_errors)
         given: object = callbacks
         if isinstance(given, str) or not isinstance(given, Iterable):
-            raise TypeError(f"CallbackCollection takes a list of callbacks, got {given!r}")
+            raise TypeError(f"callbacks must be a list of callbacks, got {given!r}")
         self.extend(callbacks)
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
     def __getitem__(self, index: slice) -> list[BaseCallback]: ...
 
     def __getitem__(self, index: int | slice) -> BaseCallback | list[BaseCallback]:
-        """The callback at an index, or a plain list of some."""
+        """The callback at an index, or a plain list for a slice."""
         return self.callbacks[index]
 
     def __setitem__(self, index: Any, callback: Any) -> None:
@@ -71,20 +71,20 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
         self._change(changed)
 
     def __delitem__(self, index: int | slice) -> None:
-        """Take out the callback at an index, or a slice."""
+        """Remove the callback at an index, or a slice."""
         changed = list(self.callbacks)
         del changed[index]
         self._change(changed)
 
     def __contains__(self, which: object) -> bool:
-        """Whether it holds a callback, or any of a class."""
+        """Whether it contains a callback, or any instance of a class."""
         return bool(self._found(which))
 
     def insert(self, index: int, callback: BaseCallback) -> None:
-        """Add a callback at an index, whatever its priority.
+        """Insert a callback at an index, regardless of its priority.
 
         Args:
-            index: Where it is to stand, as for a list.
+            index: The index, as for a list.
             callback: The callback.
         """
         self._check_new(callback)
@@ -93,7 +93,7 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
         self._change(changed)
 
     def append(self, callback: BaseCallback) -> None:
-        """Add a callback, behind those with its own or a higher priority.
+        """Add a callback after those of the same or a higher priority.
 
         Args:
             callback: The callback.
@@ -103,10 +103,10 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
         self.insert(max(behind, default=0), callback)
 
     def remove(self, which: Which) -> None:
-        """Take out a callback, or all of a class. During training they are ended.
+        """Remove a callback, or all instances of a class. During training they are ended.
 
         Args:
-            which: The callback, or its class.
+            which: The callback, or the class.
 
         Raises:
             ValueError: If there is none.
@@ -115,35 +115,35 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
         self._change([callback for callback in self if callback not in gone])
 
     def move_to_front(self, which: Which) -> None:
-        """Let a callback be the first, whatever its priority.
+        """Move a callback to the front, regardless of its priority.
 
         Args:
-            which: The callback, or its class if there is one of it.
+            which: The callback, or its class if there is one instance.
         """
         self.move_to_position(which, 0)
 
     def move_to_back(self, which: Which) -> None:
-        """Let a callback be the last, whatever its priority.
+        """Move a callback to the back, regardless of its priority.
 
         Args:
-            which: The callback, or its class if there is one of it.
+            which: The callback, or its class if there is one instance.
         """
         self.move_to_position(which, -1)
 
     def move_to_position(self, which: Which, position: int) -> None:
-        """Put a callback somewhere else, whatever its priority.
+        """Move a callback to an index, regardless of its priority.
 
         Args:
-            which: The callback, or its class if there is one of it.
-            position: Its new index; negative ones count from the end.
+            which: The callback, or its class if there is one instance.
+            position: The new index; negative indices count from the end.
 
         Raises:
-            IndexError: If there is no such index.
-            ValueError: If there is no such callback, or more than one of the class.
+            IndexError: If the index is out of range.
+            ValueError: If there is no such callback, or more than one instance of the class.
         """
         found = self._found(which) or self._none(which)
         if len(found) > 1:
-            raise ValueError(f"there are {len(found)} callbacks of {class_name(which)}: pass the one to be moved")
+            raise ValueError(f"the collection has {len(found)} {class_name(which)} callbacks: pass the one to move")
         if not -len(self) <= position < len(self):
             raise IndexError(f"position must be from {-len(self)} to {len(self) - 1}, got {position}")
         changed = [callback for callback in self if callback is not found[0]]
@@ -151,11 +151,11 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
         self._change(changed)
 
     def reverse(self) -> None:
-        """Turn the order round."""
+        """Reverse the order."""
         self._change(self.callbacks[::-1])
 
     def __repr__(self) -> str:
-        """The callbacks by their classes."""
+        """The classes of the callbacks."""
         names = ", ".join(type(callback).__name__ for callback in self)
         return f"CallbackCollection([{names}])"
 
@@ -165,30 +165,32 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
         return [callback for callback in self.callbacks if callback is which]
 
     def _none(self, which: object) -> list[BaseCallback]:
-        raise ValueError(f"there is no {class_name(which)} in {self!r}")
+        raise ValueError(f"{class_name(which)} is not in {self!r}")
 
     def _check_new(self, callback: BaseCallback) -> None:
         self._check(callback)
         if self._found(callback):
-            raise ValueError(f"this {class_name(callback)} is already in the collection: make another one")
+            raise ValueError(f"this {class_name(callback)} is already in the collection: create another one")
 
     def _check(self, callback: object) -> None:
         if not isinstance(callback, BaseCallback):
-            made = f": make one of it, {class_name(callback)}(...)" if isinstance(callback, type) else ""
-            raise TypeError(f"a collection holds SB3 callbacks, got {callback!r}{made}")
-        if self is callback or (isinstance(callback, CallbackList) and _holds(callback, self)):
-            raise ValueError("a collection cannot hold itself, nor a list that holds it")
+            hint = f": create an instance, {class_name(callback)}(...)" if isinstance(callback, type) else ""
+            raise TypeError(f"a collection holds SB3 callbacks, got {callback!r}{hint}")
+        if self is callback or (isinstance(callback, CallbackList) and _contains(callback, self)):
+            raise ValueError("a collection cannot contain itself, nor a list that contains it")
         priority_of(callback)
 
 
-def _holds(outer: CallbackList, callback: BaseCallback) -> bool:
-    """Whether a list holds a callback, at any depth."""
-    return any(one is callback or (isinstance(one, CallbackList) and _holds(one, callback)) for one in outer.callbacks)
+def _contains(outer: CallbackList, callback: BaseCallback) -> bool:
+    """Whether a list contains a callback, at any depth."""
+    return any(
+        one is callback or (isinstance(one, CallbackList) and _contains(one, callback)) for one in outer.callbacks
+    )
 
 
 def priority_of(callback: BaseCallback) -> float:
-    """The priority of any callback."""
+    """The priority of a callback."""
     priority: object = getattr(callback, "priority", 0)
-    if isinstance(priority, bool) or not isinstance(priority, int | float):
+    if isinstance(priority, bool) or not isinstance(priority, Real):
         raise TypeError(f"the priority of {class_name(callback)} must be a number, got {priority!r}")
-    return priority
+    return float(priority)

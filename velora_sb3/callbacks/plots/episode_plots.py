@@ -1,4 +1,4 @@
-"""What callbacks that draw the episodes of training have in common."""
+"""What ``PerformancePlots`` and ``LiveMonitor`` share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from velora_sb3._optional import install_line, missing_modules
+from velora_sb3._optional import require
 from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.episodes import Episode
@@ -18,15 +18,14 @@ from velora_sb3.callbacks.plots.episode_values import EpisodeValues, Value
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_STORED = 10_000  # episodes in a state; a picture shows no more
+MAX_STORED = 10_000  # episodes in a state; a plot shows no more
 COLUMNS = ("timesteps", "return", "length", "value")
 
 
 class EpisodePlots(VeloraCallback):
-    """Collects the episodes of training, and draws them every so many timesteps and at the end.
+    """Collects the episodes of training, and plots them once per period and at the end.
 
-    A subclass overrides ``_draw``. What goes wrong there is a warning: training goes on. As a child of an event it
-    draws each time it is called.
+    Subclasses override ``_draw``; its errors become warnings. As the child of an event it draws at each event.
     """
 
     def __init__(self, every_n_timesteps: int, window: int | None, value: Value, verbose: int) -> None:
@@ -35,9 +34,8 @@ class EpisodePlots(VeloraCallback):
         self.window = None if window is None else check_integer("window", window)
         self.value = value
         self._values = EpisodeValues(value)
-        if missing := missing_modules("plot"):
-            raise ImportError(f"{type(self).__name__} needs {', '.join(missing)}: {install_line('plot')}")
-        self._rows: list[tuple[float, ...]] = []  # one for each episode, as COLUMNS says
+        require("plot", type(self).__name__)
+        self._rows: list[tuple[float, ...]] = []  # COLUMNS of each episode
         self._failing = False
 
     def config(self) -> tuple[str, dict[str, Any]]:
@@ -47,25 +45,25 @@ class EpisodePlots(VeloraCallback):
         return type(self).__name__, settings
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds the episodes so far; of more than ten thousand every second, third and so on."""
-        stored = self._rows[:: -(-len(self._rows) // MOST_STORED) or 1]
+        """Adds the episodes so far; beyond ten thousand only every second, third and so on."""
+        stored = self._rows[:: -(-len(self._rows) // MAX_STORED) or 1]
         rows = [[number if math.isfinite(number) else None for number in row] for row in stored]
         return {**super().state_dict(), "rows": rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         super().load_state_dict(state)
         self._rows = [tuple(math.nan if number is None else number for number in row) for row in state["rows"]]
 
     def frame(self) -> pd.DataFrame:
-        """The episodes so far."""
+        """One row per episode so far: ``timesteps``, ``return``, ``length``, ``value``."""
         import pandas as pd
 
         return pd.DataFrame(self._rows, columns=list(COLUMNS), dtype=float)
 
     @abstractmethod
     def _draw(self, *, final: bool) -> None:
-        """Draw the episodes; ``final`` if training is over."""
+        """Plot the episodes; ``final`` at the end of training."""
 
     def _title(self) -> str:
         return f"{type(self.model).__name__} on {self._env_name}, {self.num_timesteps:,} timesteps"
@@ -83,7 +81,7 @@ class EpisodePlots(VeloraCallback):
         super()._listen()
 
     def _on_episode(self, episode: Episode) -> bool:
-        value = self._values.take(episode.timestep, episode.env_index)
+        value = self._values.pop(episode.timestep, episode.env_index)
         self._rows.append((episode.timestep, episode.episode_return, episode.length, value))
         return True
 
@@ -93,16 +91,16 @@ class EpisodePlots(VeloraCallback):
         return True
 
     def _on_end(self) -> None:
-        self._failing = False  # the last one is worth a warning of its own
+        self._failing = False  # the last plot gets its own warning
         self._try_to_draw(final=True)
 
     def _try_to_draw(self, *, final: bool) -> None:
         try:
             self._draw(final=final)
             self._failing = False
-        except Exception as error:  # hours of training are worth more than a picture
+        except Exception as error:  # hours of training are worth more than a plot
             if not self._failing:
                 self._failing = True
                 reason = f"{type(error).__name__}: {error}"
-                text = f"{type(self).__name__} could not draw ({reason}); training goes on and the next is tried again"
+                text = f"{type(self).__name__} could not draw a plot and will try again later: {reason}"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)

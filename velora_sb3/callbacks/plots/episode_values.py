@@ -1,4 +1,4 @@
-"""What something was worth when an episode ended, such as a portfolio."""
+"""Values at the end of episodes, such as that of a portfolio."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, TypeAlias
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-ATTRIBUTE = "asset_memory"  # of FinRL's environments: the portfolio's value at every step of the episode
+ATTRIBUTE = "asset_memory"  # in FinRL's environments, the portfolio's value at every step of the episode
 Value: TypeAlias = "str | Callable[[dict[str, Any]], float] | None"
 
 
 class EpisodeValues:
     """The value at the end of each episode.
 
-    SB3 resets an environment before callbacks hear of the step that ended its episode, and with it ``asset_memory``.
-    So the list of the step before is kept. An environment in this process has put the last value into that very list;
-    one in another process has sent a copy, which lacks what the last step may have added.
+    SB3 resets an environment, and with it ``asset_memory``, before callbacks see the step that ended its episode, so
+    the list of the previous step is kept. An environment in this process has added the last value to that same list;
+    one in another process has sent a copy without it.
     """
 
     def __init__(self, value: Value) -> None:
         if value is not None and not callable(value) and not (isinstance(value, str) and value):
             raise ValueError(f"value must be a key of info, a function of info, or None, got {value!r}")
         self._value = value
-        self._env: VecEnv | None = None  # to be asked for its lists
+        self._env: VecEnv | None = None  # None if it has no lists
         self._lists: list[Sequence[float]] = []
         self._latest: list[float] = []
         self._ended: dict[tuple[int, int], float] = {}
@@ -34,14 +34,14 @@ class EpisodeValues:
     def start(self, env: VecEnv) -> None:
         """Training starts."""
         self._env, self._ended = None, {}
-        # An environment in another process dies of a question for what it has not, so has_attr comes first.
+        # An environment in another process dies when asked for a missing attribute, so has_attr comes first.
         with suppress(AttributeError, NotImplementedError):
             if self._value is None and env.has_attr(ATTRIBUTE):
                 self._env = env
                 self._keep(env.get_attr(ATTRIBUTE))
 
     def step(self, timestep: int, rollout: dict[str, Any]) -> None:
-        """Take in one step."""
+        """Process one step."""
         dones, infos = rollout.get("dones"), rollout.get("infos")
         if dones is None or infos is None:
             return
@@ -51,23 +51,23 @@ class EpisodeValues:
                 before, emptied = self._lists[index], lists[index] is self._lists[index]
                 self._ended[timestep, index] = self._latest[index] if emptied else _last(before)
             elif self._value is not None:
-                self._ended[timestep, index] = self._ask(infos[index])
+                self._ended[timestep, index] = self._from_info(infos[index])
         if self._env is not None:
             self._keep(lists)
 
-    def take(self, timestep: int, index: int) -> float:
-        """The value at the end of an episode, once."""
+    def pop(self, timestep: int, index: int) -> float:
+        """Remove and return the value at the end of an episode; NaN if there is none."""
         return self._ended.pop((timestep, index), math.nan)
 
     def _keep(self, lists: list[Sequence[float]]) -> None:
         self._lists, self._latest = lists, [_last(values) for values in lists]
 
-    def _ask(self, info: dict[str, Any]) -> float:
+    def _from_info(self, info: dict[str, Any]) -> float:
         if callable(self._value):
             return float(self._value(info))
         if self._value not in info:
-            known = ", ".join(sorted(map(str, info))) or "nothing"
-            raise ValueError(f"value={self._value!r} is not in info at the end of an episode, which has {known}")
+            keys = ", ".join(sorted(map(str, info))) or "no keys"
+            raise ValueError(f"value={self._value!r} is not in info at the end of an episode; info has {keys}")
         return float(info[self._value])
 
 

@@ -1,4 +1,4 @@
-"""A picture in a notebook that follows training."""
+"""A plot in a notebook that updates during training."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from velora_sb3.callbacks.plots.episode_values import Value
 
 
 class LiveMonitor(EpisodePlots):
-    """One picture below a notebook's cell that is drawn anew while training goes on.
+    """Shows the plot of ``PerformancePlots`` below a notebook cell, and updates it during training.
 
-    It shows what ``PerformancePlots`` draws. The rest of the cell's output stays as it is. Outside of a notebook it
-    says once that there is nothing to refresh, and does nothing more.
+    Other output of the cell is kept. Outside a notebook it prints one notice and does nothing.
 
     Args:
-        every_n_timesteps: Timesteps between two pictures; each takes a few tenths of a second.
-        window: Number of the latest episodes over which returns are averaged; None for a tenth of all, at most 100.
-        value: A key of ``info``, or a function of ``info`` at an episode's last step, that gives the value of a
-            portfolio; None for the environments' ``asset_memory``, where they have one.
-        verbose: 0 for silence, 1 to print what it does.
+        every_n_timesteps: Timesteps between updates; each update takes a few tenths of a second.
+        window: Window of the moving average, in episodes; None for a tenth of all episodes, at most 100.
+        value: A key of ``info``, or a function of ``info``, that gives the value at the last step of an episode; None
+            for the environments' ``asset_memory``, if they have one.
+        verbose: 0 for no output, 1 to print the settings.
 
     Attributes:
-        refreshed: How often it has drawn.
+        refreshed: Number of updates so far.
 
     Raises:
         ImportError: If matplotlib is missing.
-        ValueError: If a number is below 1, or value is of the wrong type; in training, if ``info`` lacks the key.
+        ValueError: If an argument is out of range; in training, if ``info`` lacks the key.
     """
 
     def __init__(
@@ -42,14 +41,16 @@ class LiveMonitor(EpisodePlots):
         super().__init__(every_n_timesteps, window, value, verbose)
         self.refreshed = 0
         self._display: Any = None
-        self._said = False
+        self._notified = False
 
     def _on_start(self) -> None:
         super()._on_start()
-        self._display = None  # below the cell that runs now
-        if not in_notebook() and not self._said:
-            self._said = True
-            print("LiveMonitor: this is no notebook, there is nothing to refresh; PerformancePlots draws into files")
+        self._display = None  # a new plot below the current cell
+        if not in_notebook() and not self._notified:
+            self._notified = True
+            print(
+                "LiveMonitor: not in a notebook, so nothing will be shown; use PerformancePlots to write plots to files"
+            )
 
     def _draw(self, *, final: bool) -> None:
         if not in_notebook():
@@ -70,6 +71,6 @@ class LiveMonitor(EpisodePlots):
 
 def in_notebook() -> bool:
     """Whether this program runs in a notebook's kernel."""
-    ipython = sys.modules.get("IPython")  # what has not been imported does not run us
+    ipython = sys.modules.get("IPython")  # None unless IPython runs this program
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and getattr(shell, "kernel", None) is not None

@@ -1,4 +1,4 @@
-"""Pictures of how training goes."""
+"""Plots of training, written to files."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from velora_sb3.callbacks.plots.episode_values import Value
 
 
 class PerformancePlots(EpisodePlots):
-    """Draws returns with their moving average, lengths, and portfolio values into a directory of pictures.
+    """Plots returns with their moving average, episode lengths, and portfolio values, into PNG files.
 
-    There is one every so many timesteps, ``<Env>_<timesteps>_steps.png``, and one at the end, ``<Env>_final.png``. A
-    picture is there whole or not at all, and replaces an older one of its name. A picture that cannot be drawn is a
-    warning. As a child of an event it draws each time it is called, and at the end.
+    It writes one plot per period, ``<Env>_<timesteps>_steps.png``, and a final one, ``<Env>_final.png``. Files are
+    complete or absent, and replace those of the same name. A plot that fails is a warning. As the child of an event it
+    draws at each event, and at the end.
 
-    Values are drawn if the environments have any: the last entry of ``asset_memory``, as FinRL's environments keep it,
-    or what ``value`` says. From environments in other processes ``asset_memory`` is sent at every step; there,
-    ``value`` is quicker.
+    Values are plotted if there are any: the last entry of ``asset_memory``, which FinRL's environments have, or
+    ``value``. Environments in other processes send ``asset_memory`` at every step, so ``value`` is faster there.
 
     Args:
-        directory: Where the pictures go.
-        every_n_timesteps: Timesteps between two pictures.
-        window: Number of the latest episodes over which returns are averaged; None for a tenth of all, at most 100.
-        value: A key of ``info``, or a function of ``info`` at an episode's last step, that gives the value; None for
-            ``asset_memory``, where the environments have one.
-        verbose: 0 for silence, 1 to print what it does.
+        directory: Directory of the plots; it is created.
+        every_n_timesteps: Timesteps between plots.
+        window: Window of the moving average, in episodes; None for a tenth of all episodes, at most 100.
+        value: A key of ``info``, or a function of ``info``, that gives the value at the last step of an episode; None
+            for ``asset_memory``, if the environments have one.
+        verbose: 0 for no output, 1 to print each file.
 
     Attributes:
-        pictures: The pictures of the running or latest ``learn()`` and those before, oldest first.
+        pictures: The files that were written, oldest first.
 
     Raises:
         ImportError: If matplotlib is missing.
-        ValueError: If a number is below 1, or value is of the wrong type; in training, if ``info`` lacks the key.
-        OSError: When training starts, if the directory cannot be made.
+        ValueError: If an argument is out of range; in training, if ``info`` lacks the key.
+        OSError: When training starts, if the directory cannot be created.
     """
 
     def __init__(
@@ -57,22 +56,22 @@ class PerformancePlots(EpisodePlots):
         return name, {"directory": str(self.directory), **settings}
 
     def info(self) -> str:
-        """What it draws, how often and where."""
-        return f"PerformancePlots: draws every {self._every.period:,} timesteps and at the end into {self.directory}"
+        """How often it plots, and where."""
+        return f"PerformancePlots: plots every {self._every.period:,} timesteps and at the end to {self.directory}"
 
     def _on_start(self) -> None:
         super()._on_start()
-        self._where = self.directory.absolute()  # should the program change its directory
-        self._where.mkdir(parents=True, exist_ok=True)
+        self._absolute = self.directory.absolute()  # in case the program changes its directory
+        self._absolute.mkdir(parents=True, exist_ok=True)
 
     def _draw(self, *, final: bool) -> None:
         from velora_sb3.plotting.performance import plot_performance
 
         when = "final" if final else f"{short_number(self.num_timesteps)}_steps"
-        path = self._where / f"{self._env_name}_{when}.png"
+        path = self._absolute / f"{self._env_name}_{when}.png"
         plot_performance(path, self.frame(), self._title(), window=self.window)
         if path in self.pictures:
             self.pictures.remove(path)
         self.pictures.append(path)
         if self.verbose >= 1:
-            print(f"PerformancePlots: drew {path}")
+            print(f"PerformancePlots: wrote {path}")
