@@ -89,9 +89,12 @@ JUNK = [
     [], {}, [[]], [1, 2, 3], {"$type": 1},
     {"$type": "class", "name": "os.system"}, {"$type": "class", "name": "torch.nn.modules.activation.ReLU"},
     {"$type": "array", "array": "nowhere"}, {"$type": "tuple", "items": 3}, {"$type": "float", "value": "nan"},
-    {"$type": "object", "class": "subprocess.Popen", "attributes": {"args": "true"}},
-    {"$type": "enum", "class": "builtins.eval", "name": "x"}, {"$type": "dtype", "library": "torch", "name": "load"},
-    {"$type": "named_tuple", "class": "os.system", "items": ["true"]},
+    {"$type": "object", "class": {"$type": "class", "name": "subprocess.Popen"}, "attributes": {"args": "true"}},
+    {"$type": "object", "class": {"$type": "class", "name": "stable_baselines3.sac.sac.SAC"}, "attributes": {}},
+    {"$type": "enum", "class": {"$type": "class", "name": "builtins.eval"}, "name": "x"},
+    {"$type": "dtype", "library": "torch", "name": "load"},
+    {"$type": "named_tuple", "class": {"$type": "class", "name": "numpy.void"}, "items": [7]},
+    {"$type": "scalar", "class": {"$type": "class", "name": "os.system"}, "value": "true"},
 ]  # fmt: skip
 
 

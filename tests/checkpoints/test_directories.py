@@ -158,7 +158,7 @@ def test_a_disk_without_room_leaves_the_old_one_and_says_so(size, model, tmp_pat
     save_checkpoint(model, tmp_path / "it")
     with (
         LittleRoom(size),
-        pytest.raises(CheckpointError, match=r"it could not be written .*What was there is as it was"),
+        pytest.raises(CheckpointError, match=r"it could not be written .*The existing checkpoint is unchanged"),
     ):
         save_checkpoint(model, tmp_path / "it")
     assert names(tmp_path) == ["it"]
@@ -167,7 +167,7 @@ def test_a_disk_without_room_leaves_the_old_one_and_says_so(size, model, tmp_pat
 
 def test_training_goes_on_if_the_user_asks_for_that(model, tmp_path):
     save_checkpoint(model, tmp_path / "it")
-    with LittleRoom(200), pytest.warns(RuntimeWarning, match="training goes on"):
+    with LittleRoom(200), pytest.warns(RuntimeWarning, match="training continues"):
         assert save_checkpoint(model, tmp_path / "it", on_error="warn") is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -10,6 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from tests.checkpoints.conftest import small_model
 from tests.checkpoints.runs import BATCHED, CARTPOLE, Cut, SaveAt
 from velora_sb3 import load_checkpoint, save_checkpoint
+from velora_sb3.checkpoints import write_checkpoint
 from velora_sb3.checkpoints.format.files import STATE
 
 
@@ -64,7 +65,7 @@ def test_these_are_too_early_which_the_checkpoint_and_a_warning_say(hook, make, 
     with pytest.warns(UserWarning, match="Save from _on_rollout_start"):
         make().learn(40, callback=SaveIn(hook, tmp_path / "c"))
     assert "in the middle of a rollout" in lost(tmp_path / "c")
-    with pytest.warns(UserWarning, match="starts afresh"):
+    with pytest.warns(UserWarning, match="episode is discarded"):
         load_checkpoint(tmp_path / "c", CARTPOLE() if make is not small_model else "CartPole-v1")
 
 
@@ -87,7 +88,7 @@ class StopAt(BaseCallback):
 @pytest.mark.parametrize("make", [small_model, lambda: PPO("MlpPolicy", CARTPOLE(), **BATCHED)])
 def test_a_run_that_was_stopped_within_a_rollout_has_a_step_in_flight(make, tmp_path):
     model = make().learn(60, callback=StopAt())
-    with pytest.warns(UserWarning, match="episode in flight"):
+    with pytest.warns(UserWarning, match="running episode cannot be resumed"):
         save_checkpoint(model, tmp_path / "c")
     assert lost(tmp_path / "c") is not None
 
@@ -113,5 +114,28 @@ def test_an_interrupted_run_has_a_step_in_flight(tmp_path):
     model = small_model()
     with pytest.raises(Cut):
         model.learn(20, callback=Interrupt())
-    with pytest.warns(UserWarning, match="episode in flight"):
+    with pytest.warns(UserWarning, match="running episode cannot be resumed"):
         save_checkpoint(model, tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("moment", "told"), [("rollout start", None), ("outside rollouts", None), ("rollout", "middle")]
+)
+def test_a_callback_may_pass_its_moment(moment, told, tmp_path):
+    class Passing(BaseCallback):
+        def _on_step(self):
+            return True
+
+        def _on_rollout_end(self):
+            if self.num_timesteps == 24:
+                write_checkpoint(self.model, tmp_path, moment=moment, quiet=True)
+
+    small_model().learn(24, callback=Passing())
+    assert json.loads((tmp_path / STATE).read_text())["moment"] == moment
+    assert lost(tmp_path) is None if told is None else told in lost(tmp_path)
+
+
+def test_an_unknown_moment(model, tmp_path):
+    with pytest.raises(ValueError, match="moment must be one of 'rollout start', 'rollout', 'outside rollouts'"):
+        save_checkpoint(model, tmp_path / "c", moment="on_step")
+    assert list(tmp_path.iterdir()) == []

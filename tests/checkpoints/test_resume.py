@@ -175,14 +175,14 @@ class Mute(gym.Wrapper):
 @pytest.mark.parametrize("name", ["SAC, n-step", "SAC, small memory", "RecurrentSAC", "PPO", "DQN, hindsight"])
 def test_where_episodes_cannot_go_on_the_run_does(name, tmp_path):
     case = replace(CASES[name], env=lambda: Mute(CASES[name].env()))
-    with pytest.warns(UserWarning, match=r"will not go on: .*give Mute the methods get_state"):
+    with pytest.warns(UserWarning, match=r"cannot be resumed: .*give Mute the methods get_state"):
         train(case, 60, SaveAt(tmp_path / "c", 30))
-    with pytest.warns(UserWarning, match="starts afresh"):
+    with pytest.warns(UserWarning, match="episode is discarded"):
         loaded = load_checkpoint(tmp_path / "c", case.env(), device="cpu")
     assert loaded._last_obs is None
     if name in ("SAC, n-step", "SAC, small memory"):  # what looks ahead must not look into the next episode
         assert loaded.replay_buffer.dones[loaded.replay_buffer.pos - 1] == 1
-    with pytest.warns(UserWarning, match="starts afresh"):
+    with pytest.warns(UserWarning, match="episode is discarded"):
         assert resume(case, tmp_path / "c", SaveAt()).num_timesteps == 60
 
 

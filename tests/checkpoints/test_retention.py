@@ -43,7 +43,7 @@ def test_a_damaged_one_is_passed_over_with_a_warning(run):
     content[-1] ^= 1
     (run / "saves" / "c4" / POLICY).write_bytes(content)
     (run / "saves" / "c3" / MANIFEST).write_text("{")
-    with pytest.warns(UserWarning, match=f"c4/{POLICY} is not as it was written"):
+    with pytest.warns(UserWarning, match=f"c4/{POLICY} does not match its SHA-256"):
         assert newest_checkpoint(run).name == "c2"
 
 
@@ -85,7 +85,7 @@ def test_nothing_goes_unless_the_new_one_stands(run):
 
 
 def test_an_unknown_metric_is_an_error_that_names_those_that_are_there(run):
-    with pytest.raises(CheckpointError, match="'eval/reward'; they have .*eval/mean_reward"):
+    with pytest.raises(CheckpointError, match="'eval/reward'; available: .*eval/mean_reward"):
         keep_best(run, 1, "eval/reward")
 
 
@@ -96,7 +96,7 @@ def test_how_many_must_be_a_number(n, run):
 
 
 def test_mode_is_checked(run):
-    with pytest.raises(ValueError, match="mode must be one of max, min, got 'best'"):
+    with pytest.raises(ValueError, match="mode must be one of 'max', 'min', got 'best'"):
         keep_best(run, 1, "eval/mean_reward", "best")
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill, go on to the last bit, and never run code."""
+"""Checkpoints that survive a crash, resume bit for bit, and never run code."""
 
 from velora_sb3.checkpoints.directories import atomic_directory, finish_saving
 from velora_sb3.checkpoints.format.allow_list import register

@@ -23,10 +23,10 @@ from velora_sb3.checkpoints.format.errors import CheckpointError
 from velora_sb3.checkpoints.format.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, STATE
 from velora_sb3.checkpoints.format.reading import Checkpoint, open_checkpoint
 from velora_sb3.checkpoints.state.model import make_model, restore_parameters
-from velora_sb3.checkpoints.state.replay_buffer import cut_episodes, restore_buffer
+from velora_sb3.checkpoints.state.replay_buffer import restore_buffer, truncate_episodes
 from velora_sb3.checkpoints.state.vec_env import restore_vec_env, vec_differences, wrapped_as_saved
 
-# Arguments of policies that make layers, or the number of them.
+# Arguments of policies that are widths or numbers of layers.
 SIZES = frozenset({
     "net_arch", "features_extractor_kwargs", "features_dim", "n_critics", "n_quantiles", "lstm_hidden_size",
     "n_lstm_layers", "units", "readout_units", "backbone_units", "backbone_layers", "encoder_kwargs",
@@ -35,7 +35,7 @@ SIZES = frozenset({
 
 @dataclass
 class Loaded:
-    """A model from a checkpoint, and what of the checkpoint is still to be restored when it learns.
+    """A model from a checkpoint, with the rest of the checkpoint, which is restored when training resumes.
 
     Attributes:
         model: The model.
@@ -56,28 +56,29 @@ def load_checkpoint(
     custom_objects: Mapping[str, Any] | None = None,
     trusted: Iterable[type | str] = (),
 ) -> BaseAlgorithm:
-    """The model of a checkpoint, ready to act, or to learn if it gets environments.
+    """Load the model of a checkpoint, to predict, or to train if environments are given.
 
-    No pickle is opened, whatever the files hold, and no class is used that is neither on a fixed list nor trusted.
+    Loading never opens a pickle, and uses no class that is neither on a fixed list nor trusted.
 
-    With environments like those of the run, episodes go on where they stood. To go on as if training had never
-    stopped, use :func:`resume_training`: it restores random states, callbacks and schedules too.
+    With environments like those of the run, the running episodes resume. To resume training as if it had never
+    stopped, use :func:`resume_training`, which also restores random states, callbacks and schedules.
 
     Args:
         path: The checkpoint's directory.
-        env: Environments, one, or its id, as many as the run had. They are put into ``VecNormalize`` with the
-            checkpoint's statistics, if the run's were. None for a model that only acts.
-        device: Where the model computes.
-        custom_objects: Constructor arguments by name: those that were left out when it was saved, or others than
-            those stored.
-        trusted: Classes that the checkpoint may use although they are on no list, such as a features extractor of
-            your own; or their names with the module.
+        env: The environments, a single one, or its id; as many as the run had. They are wrapped in ``VecNormalize``
+            with the checkpoint's statistics if the run's were. None for a model that only predicts.
+        device: Device of the model.
+        custom_objects: Constructor arguments by name: those left out when the checkpoint was saved, and replacements
+            for stored ones.
+        trusted: Further classes that the checkpoint may use, such as a features extractor of your own, or their
+            qualified names.
 
     Returns:
         The model.
 
     Raises:
-        CheckpointError: If a file is missing, damaged or unsafe, naming it; or if the environments do not fit.
+        CheckpointError: If a file, which the message names, is missing, damaged or unsafe; or if the environments do
+            not fit.
     """
     return load(path, env, device, custom_objects, trusted).model
 
@@ -89,7 +90,7 @@ def load(
     custom_objects: Mapping[str, Any] | None,
     trusted: Iterable[type | str],
 ) -> Loaded:
-    """As :func:`load_checkpoint`, with what is left to restore."""
+    """Like :func:`load_checkpoint`, with what is left to restore."""
     wait_for_disk()
     path = Path(path)
     if not path.exists() and path.parent.is_dir():
@@ -101,18 +102,18 @@ def load(
 
 @contextmanager
 def clear_errors(checkpoint: Checkpoint) -> Iterator[None]:
-    """Whatever a file makes SB3 or torch raise within the block becomes an error that names it."""
+    """Turn whatever a malformed file makes SB3 or torch raise into an error that names the file."""
     path = checkpoint.manifest.path
     try:
         yield
     except CheckpointError as error:
         raise (error if str(path) in str(error) else CheckpointError(f"{path / STATE}: {error}")) from error
-    except Warning:  # where they are made errors
+    except Warning:  # turned into errors by a filter
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise CheckpointError(
-            f"{path / STATE} cannot be used here ({reason}): use another checkpoint, or the versions that wrote it, "
+            f"{path / STATE} cannot be loaded ({reason}): use another checkpoint, or the versions that wrote this one, "
             f"{checkpoint.state.get('versions')}"
         ) from error
 
@@ -144,8 +145,8 @@ def _vectorized(env: gym.Env[Any, Any] | VecEnv | str, state: dict[str, Any], de
     venv = BaseAlgorithm._wrap_env(maybe_make_env(env, verbose=0))
     if venv.num_envs != state["n_envs"]:
         raise CheckpointError(
-            f"the run had {state['n_envs']} environments, and here are {venv.num_envs}: pass as many, or none for a "
-            "model that only acts"
+            f"the run had {state['n_envs']} environments, got {venv.num_envs}: pass as many, or env=None for a model "
+            "that only predicts"
         )
     if state["environments"] is not None:
         venv = wrapped_as_saved(venv, state["environments"], decoder)
@@ -153,12 +154,12 @@ def _vectorized(env: gym.Env[Any, Any] | VecEnv | str, state: dict[str, Any], de
     try:
         check_for_correct_spaces(venv, *spaces)
     except ValueError as error:
-        raise CheckpointError(f"the environments are others than the run's: {error}") from error
+        raise CheckpointError(f"the environments do not match the run's: {error}") from error
     return venv
 
 
 def _restore_environments(model: BaseAlgorithm, venv: VecEnv, state: dict[str, Any], decoder: Decoder) -> None:
-    """Let episodes go on; where they cannot, the next ``learn`` resets the environments."""
+    """Resume the running episodes; where that is impossible, the next ``learn`` resets the environments."""
     saved, lost = state["environments"], state["episodes_lost"]
     if saved is None or model._last_obs is None:
         return
@@ -166,22 +167,26 @@ def _restore_environments(model: BaseAlgorithm, venv: VecEnv, state: dict[str, A
     if difference is None:
         restore_vec_env(venv, saved, decoder, "environments", with_episode=lost is None)
     if lost is not None or difference is not None:
-        warnings.warn(f"the episode in flight starts afresh: {difference or lost}", stacklevel=5)
+        warnings.warn(
+            f"the running episode is discarded and the environments are reset: {difference or lost}", stacklevel=5
+        )
         model._last_obs = None
         buffer = getattr(model, "replay_buffer", None)
         if buffer is not None:
-            cut_episodes(buffer)
+            truncate_episodes(buffer)
 
 
 def check_sizes(state: dict[str, Any], numbers: int) -> None:
-    """Refuse networks that are larger than the parameters that were stored for them."""
+    """Raise if a network would be larger than the parameters that are stored for it."""
     for name, size in _declared_sizes(state["arguments"].get("policy_kwargs", {}), "policy_kwargs"):
         if size > numbers:
-            raise CheckpointError(f"{name} is {size}, and {POLICY} holds no more than {numbers} numbers: use another")
+            raise CheckpointError(
+                f"{name} is {size}, but {POLICY} holds no more than {numbers} numbers: use another checkpoint"
+            )
 
 
 def _declared_sizes(data: Any, name: str) -> list[tuple[str, int]]:
-    """Widths and numbers of layers: each has at least as many parameters."""
+    """Widths and numbers of layers; each implies at least as many parameters."""
     if isinstance(data, list):
         own = [(f"{name}[{index}]", entry) for index, entry in enumerate(data) if type(entry) is int]
         return own + [(f"{name}: the product", one[1] * other[1]) for one, other in itertools.pairwise(own)]

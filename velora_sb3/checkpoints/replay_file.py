@@ -69,7 +69,7 @@ def load_replay_buffer(model: BaseAlgorithm, path: str | os.PathLike[str]) -> No
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # a malformed description
-        raise CheckpointError(f"{path} cannot be used here ({type(error).__name__}: {error})") from error
+        raise CheckpointError(f"{path} cannot be loaded ({type(error).__name__}: {error})") from error
 
 
 def _buffer(model: BaseAlgorithm) -> ReplayBuffer:

@@ -1,4 +1,4 @@
-"""Going on with a run."""
+"""Resuming a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.checkpoints.format.encoding import Decoder
-from velora_sb3.checkpoints.format.files import MANIFEST
+from velora_sb3.checkpoints.format.files import MANIFEST, versions
 from velora_sb3.checkpoints.load import Loaded, clear_errors, load
 from velora_sb3.checkpoints.retention import newest_checkpoint
-from velora_sb3.checkpoints.save import versions
-from velora_sb3.checkpoints.state.callbacks import Passing, as_callback, restore_callbacks
+from velora_sb3.checkpoints.state.callbacks import Transient, as_callback, restore_callbacks
 from velora_sb3.checkpoints.state.model import restore_exploration_matrices
 from velora_sb3.checkpoints.state.randomness import restore_randomness
 
@@ -35,19 +34,17 @@ def resume_training(
     trusted: Iterable[type | str] = (),
     **learn_arguments: Any,
 ) -> BaseAlgorithm:
-    """Go on with a run as if it had never stopped, to the last bit where the environments allow it.
+    """Resume a run as if it had never stopped: bit for bit, if every environment exposes its state.
 
     Args:
-        path: A checkpoint, or the directory of a run: the newest checkpoint that is whole.
-        env: Environments, one, or its id: made as the run's were.
-        callback: The callbacks of the run, made anew. Their states are restored.
-        total_timesteps: Timesteps of the whole run, those before the checkpoint included; None for what the run was
-            started with.
-        device: Where the model computes.
-        custom_objects: As :func:`load_checkpoint` takes them.
-        trusted: As :func:`load_checkpoint` takes them.
-        **learn_arguments: For ``learn``: ``progress_bar``, or ``log_interval`` and ``tb_log_name`` in the place of
-            the run's.
+        path: A checkpoint, or the directory of a run, which stands for its newest undamaged checkpoint.
+        env: The environments, a single one, or its id, made as for the original run.
+        callback: New callbacks of the same classes, in the same order. Their states are restored.
+        total_timesteps: Timesteps of the whole run, including those before the checkpoint. None keeps the run's own.
+        device: Device of the model.
+        custom_objects: As in :func:`load_checkpoint`.
+        trusted: As in :func:`load_checkpoint`.
+        **learn_arguments: Arguments of ``learn``: ``progress_bar``, or another ``log_interval`` or ``tb_log_name``.
 
     Returns:
         The trained model.
@@ -60,10 +57,10 @@ def resume_training(
         path = newest_checkpoint(path)
     loaded = load(path, env, device, custom_objects, trusted)
     model, state = loaded.model, loaded.checkpoint.state
-    _tell_what_differs(state, model)
+    _warn_of_differences(state, model)
     callbacks = as_callback(callback)
     with clear_errors(loaded.checkpoint):
-        restore_callbacks(callbacks, state["callbacks"], loaded.decoder, afresh=model._last_obs is None)
+        restore_callbacks(callbacks, state["callbacks"], loaded.decoder, discard_episodes=model._last_obs is None)
     total = model._total_timesteps if total_timesteps is None else total_timesteps
     model.learn(
         total - model.num_timesteps,
@@ -74,8 +71,8 @@ def resume_training(
     return model
 
 
-class RestoreRandomness(Passing):
-    """Restores what ``learn`` itself would change, at the moment at which the checkpoint was taken."""
+class RestoreRandomness(Transient):
+    """Restores what ``learn`` changes before its first step, at the moment at which the checkpoint was taken."""
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__()
@@ -106,17 +103,17 @@ class RestoreRandomness(Passing):
         if (noise := self.model.action_noise) is not None and "action_noise" in state["arguments"]:
             saved = decoder.decode(state["arguments"]["action_noise"])
             if type(saved) is type(noise):
-                vars(noise).update(vars(saved))  # the rollout that starts has this object already
+                vars(noise).update(vars(saved))  # in place: collect_rollouts already holds this object
         decoder.device = self.model.device
         restore_exploration_matrices(self.model, decoder.decode(state["exploration_matrices"]))
         restore_randomness(self.model, decoder.decode(state["random"]))
 
 
-def _tell_what_differs(state: dict[str, Any], model: BaseAlgorithm) -> None:
+def _warn_of_differences(state: dict[str, Any], model: BaseAlgorithm) -> None:
     now, then = versions(), state["versions"]
     changed = [f"{name} {then[name]} (now {now[name]})" for name in now if name in then and then[name] != now[name]]
     if changed:
-        text = f"the checkpoint was written with {', '.join(changed)}: the run may not go on to the last bit"
+        text = f"the checkpoint was written with {', '.join(changed)}: the resumed run may not be bit for bit the same"
         warnings.warn(text, stacklevel=3)
     if state["replay_buffer"] is None and getattr(model, "replay_buffer", None) is not None:
-        warnings.warn("the checkpoint has no replay buffer: the run goes on with an empty one", stacklevel=3)
+        warnings.warn("the checkpoint has no replay buffer: training resumes with an empty one", stacklevel=3)

@@ -73,18 +73,18 @@ def test_without_the_buffer_the_one_who_resumes_is_told(tmp_path):
     save = saver(tmp_path, frequency=2)
     make_model(DDPG, make_env(tmp_path, DDPG, length=4)).learn(32, callback=save)
     env, again = make_env(tmp_path, DDPG, length=4), saver(tmp_path, frequency=2, force=True)
-    with pytest.warns(UserWarning, match="with an empty one|starts afresh") as told:
+    with pytest.warns(UserWarning, match="with an empty one|episode is discarded") as told:
         resume_training(save.directory, env, again, total_timesteps=40, device="cpu")
     texts = [str(warning.message) for warning in told]
-    assert any("has no replay buffer: the run goes on with an empty one" in text for text in texts)
-    assert any("starts afresh: Record" in text or "starts afresh: Steps does not tell" in text for text in texts)
+    assert any("has no replay buffer: training resumes with an empty one" in text for text in texts)
+    assert any("are reset: Record" in text or "are reset: Steps does not expose" in text for text in texts)
 
 
 def test_a_lambda_does_not_stop_training(tmp_path):
     model = make_model(PPO, make_env(tmp_path), learning_rate=lambda remaining: 1e-3 * remaining)
     save = saver(tmp_path, frequency=2)
     with pytest.warns(
-        RuntimeWarning, match=r"contain model.zip only.*learning_rate is the function .*LinearSchedule"
+        RuntimeWarning, match=r"contain model.zip only.*learning_rate \(function .*LinearSchedule"
     ) as told:
         model.learn(64, callback=save)
     assert len(told) == 1 and len(names(save)) > 2
@@ -126,7 +126,7 @@ def test_episodes_that_do_not_go_on_are_not_counted_on(algorithm, tmp_path):
     before, listener = read(newest / "metadata.json")["episodes"], Listener()
     again = saver(tmp_path, frequency=3, buffer=algorithm is DDPG, force=True)
     env = make_env(tmp_path / "second", algorithm, 2)
-    with pytest.warns(UserWarning, match="starts afresh"):
+    with pytest.warns(UserWarning, match="episode is discarded"):
         resume_training(newest, env, [again, listener], total_timesteps=160, device="cpu")
     for index in range(2):
         heard = [(e.episode_return, e.length) for e in listener.heard if e.env_index == index]

@@ -145,7 +145,7 @@ def test_in_an_evaluation_it_has_its_parent(tmp_path):
     assert listener.told.count("step") == 2
 
 
-@pytest.mark.filterwarnings("ignore:the episode in flight")
+@pytest.mark.filterwarnings("ignore:the running episode")
 def test_a_checkpoint_keeps_what_its_callbacks_know(tmp_path):
     def callbacks():
         group = CallbackCollection([StopOnPlateau("rollout/ep_rew_mean", patience=100), EarlyStopping(1e9)])

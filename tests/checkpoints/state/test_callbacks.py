@@ -149,12 +149,12 @@ def test_a_user_s_callback_tells_its_state(tmp_path):
 
 
 def test_a_state_that_is_not_plain_data_is_refused_with_the_callback_s_name(tmp_path):
-    with pytest.raises(CheckpointError, match=r"state_dict\(\) of Keeping 2 .*\['thing'\] is a object"):
+    with pytest.raises(CheckpointError, match=r"state_dict\(\) of Keeping 2 .*\['thing'\] \(of type object\)"):
         saved_and_resumed(tmp_path / "c", [Keeping(), Keeping(object())], None)
 
 
 def test_a_callback_that_is_missing_is_told(tmp_path):
-    with pytest.warns(UserWarning, match="the state of Keeping 1, which the callbacks do not include"):
+    with pytest.warns(UserWarning, match="the state of Keeping 1, but there is no such callback"):
         saved_and_resumed(tmp_path / "c", [Keeping("x")], [Count()])
 
 

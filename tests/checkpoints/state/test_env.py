@@ -243,10 +243,10 @@ class Holding(gym.Wrapper):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (Silent, r"Silent does not tell its state: give Silent the methods get_state\(\)"),
+        (Silent, r"Silent does not expose its state: give Silent the methods get_state\(\)"),
         (Failing, "not now"),
-        (lambda: Holding(Walk()), "thing.* is a object"),
-        (lambda: Learning(Walk()), "network.* is a Linear"),
+        (lambda: Holding(Walk()), r"thing.* \(of type object\)"),
+        (lambda: Learning(Walk()), r"network.* \(of type Linear\)"),
     ],
 )
 def test_where_the_episode_cannot_go_on_the_checkpoint_says_why(make, told):
@@ -269,7 +269,7 @@ def test_the_next_episode_draws_as_it_would_have():
 def test_what_get_state_returns_must_be_plain_data(kind):
     venv = kind([lambda: Monitor(Opaque())])
     venv.reset()
-    with pytest.raises(CheckpointError, match=r"\['thing'\] is a object, which is not plain data: give Opaque"):
+    with pytest.raises(CheckpointError, match=r"\['thing'\] \(of type object\) is not plain data: give Opaque"):
         capture(venv)
     venv.close()
 
@@ -328,11 +328,11 @@ class Telling(Own):
 def test_a_user_s_wrapper_of_vectorized_environments_must_tell_its_state():
     assert_goes_on(lambda: Telling(two()))
     described, _ = capture(started(Own(two())))
-    assert described["lost"].startswith("Own does not tell its state")
+    assert described["lost"].startswith("Own does not expose its state")
 
 
 def test_names_that_are_no_state_are_refused():
     described, arrays = capture(started(one("CartPole-v1")()))
     described["envs"][0]["layers"][1]["state"]["attributes"]["step"] = 3
-    with pytest.raises(CheckpointError, match="'step' of TimeLimit, which is no state"):
+    with pytest.raises(CheckpointError, match="'step' of TimeLimit, which is not part of its state"):
         restore(one("CartPole-v1")(), described, arrays)

@@ -8,7 +8,7 @@ from tests.checkpoints.conftest import small_model
 from tests.checkpoints.runs import assert_equal
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError
-from velora_sb3.checkpoints.state.replay_buffer import capture_buffer, restore_buffer, without_repetitions
+from velora_sb3.checkpoints.state.replay_buffer import capture_buffer, restore_buffer, without_duplicates
 
 SMALL_MEMORY = {"optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False}}
 
@@ -35,7 +35,7 @@ def with_repetitions(arrays):
 @pytest.mark.parametrize("steps", [2, 3, 40])
 def test_next_observations_are_stored_where_they_differ(kind, steps):
     arrays = trajectory(steps, kind)
-    shorter = without_repetitions(arrays)
+    shorter = without_duplicates(arrays)
     assert_equal(with_repetitions(shorter), dict(sorted(arrays.items())))
     if steps == 40:
         assert len(shorter["next_observations only"]) == 8
@@ -47,19 +47,19 @@ def test_zeros_of_both_signs_and_nans_are_kept():
     arrays = trajectory(20)
     arrays["observations"][3:9] = np.array([0.0, -0.0, np.nan], dtype=np.float32)
     arrays["next_observations"][2:8] = np.array([-0.0, 0.0, np.nan], dtype=np.float32)
-    assert_equal(with_repetitions(without_repetitions(arrays)), dict(sorted(arrays.items())))
+    assert_equal(with_repetitions(without_duplicates(arrays)), dict(sorted(arrays.items())))
 
 
 def test_what_has_no_repetitions_is_stored_as_it_is():
     arrays = trajectory(20)
     arrays["next_observations"] = arrays["next_observations"] + 1
-    assert without_repetitions(arrays) == arrays
+    assert without_duplicates(arrays) == arrays
 
 
 def test_each_entry_of_a_dict_is_looked_at():
     flat = trajectory(20)
     arrays = {f"{name}/{key}": flat[name] for name in ("observations", "next_observations") for key in "ab"}
-    shorter = without_repetitions(arrays)
+    shorter = without_duplicates(arrays)
     assert {"next_observations/a only", "next_observations/b rows"} <= set(shorter)
     assert_equal(with_repetitions(shorter), dict(sorted(arrays.items())))
 
@@ -81,14 +81,14 @@ def test_filling_full_and_wrapped_around(steps, settings):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"pos": 61}, "position is 61, this"),
-        ({"pos": 3}, "31 rows and its position is 3,"),
+        ({"pos": 61}, "position 61, which"),
+        ({"pos": 3}, "31 rows and position 3,"),
         ({"full": True}, "31 rows"),
         ({"class": "Other"}, "of a Other"),
         ({"rows": 30, "pos": 29}, r"of shape \(31, 1, 4\)"),
         ({"arrays": {"next_observations rows": torch.zeros(2)}}, "next_observations of shape"),
         ({"arrays": {"next_observations only": torch.zeros(1, 1, 4)}}, "next_observations of shape"),
-        ({"arrays": {"other": torch.zeros(1)}}, "not of this model's kind"),
+        ({"arrays": {"other": torch.zeros(1)}}, "do not fit this model's ReplayBuffer"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, told):

@@ -1,1 +1,1 @@
-"""The bytes of a checkpoint: codecs, files, and the list of classes that it may name."""
+"""The bytes of a checkpoint: values as JSON and arrays, files, and the classes that they may name."""

@@ -1,4 +1,4 @@
-"""The classes that a checkpoint may name: a fixed table, and what the user trusts besides."""
+"""The classes that a checkpoint may name: a fixed table, registered modules, and those that the user trusts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 
 from velora_sb3.checkpoints.format.errors import CheckpointError
 
-# A module, and the kinds of classes in it that may be named.
+# Modules, and the base classes of what may be named in each.
 MODULES: tuple[tuple[ModuleType, tuple[type, ...]], ...] = (
     (stable_baselines3, (BaseAlgorithm, BaseBuffer)),
     (sb3_contrib, (BaseAlgorithm,)),
@@ -78,7 +78,7 @@ MODULES: tuple[tuple[ModuleType, tuple[type, ...]], ...] = (
     (np, (np.generic,)),
 )
 
-# Objects that are nothing but their attributes, and are stored as these.
+# Classes whose objects are fully described by their attributes, and are stored as such.
 PLAIN_OBJECTS: tuple[type, ...] = (
     ConstantSchedule,
     FloatSchedule,
@@ -98,13 +98,13 @@ def name_of(named: type) -> str:
 
 
 def register(*modules: ModuleType, plain: Iterable[type] = ()) -> None:
-    """Let checkpoints name the algorithms, policies, buffers and features extractors of modules.
+    """Allow checkpoints to name the algorithms, policies, buffers and features extractors of modules.
 
-    This package registers its own when it is imported.
+    Importing velora_sb3 registers its own.
 
     Args:
         *modules: The modules.
-        plain: Classes whose objects are nothing but their attributes, such as dataclasses of arrays.
+        plain: Classes whose objects are fully described by their attributes, such as dataclasses of arrays.
     """
     for named in plain:
         _registered[name_of(named)] = named
@@ -124,13 +124,13 @@ def _known() -> dict[str, type]:
 
 
 class AllowList:
-    """What one checkpoint may name."""
+    """The classes that one checkpoint may name."""
 
     def __init__(self, trusted: Iterable[type | str] = ()) -> None:
         self._trusted = {entry if isinstance(entry, str) else name_of(entry): entry for entry in trusted}
 
     def find(self, name: Any, kind: type = object) -> type:
-        """The class of a name."""
+        """The class of a name, which must be a subclass of ``kind``."""
         found: Any = None
         if isinstance(name, str):
             found = self._trusted.get(name) or _known().get(name) or _registered.get(name)
@@ -139,16 +139,16 @@ class AllowList:
             found = getattr(import_module(module), attribute, None)
         if found is None:
             raise CheckpointError(
-                f"it names {name!r}, which is not on the list of classes that a checkpoint may use: if you know it and "
-                f"trust it, pass it as trusted=[{str(name).rpartition('.')[2]}]"
+                f"it names {name!r}, which is not on the list of classes that a checkpoint may use: if you trust that "
+                f"class, pass trusted=[{str(name).rpartition('.')[2]}]"
             )
         if not isinstance(found, type) or not issubclass(found, kind):
-            raise CheckpointError(f"it names {name!r} where a {kind.__name__} must stand")
+            raise CheckpointError(f"it names {name!r} instead of a kind of {kind.__name__}")
         return found
 
 
 def is_plain_object(value: Any) -> bool:
-    """Whether an object is on the list of those that are nothing but their attributes."""
+    """Whether an object is fully described by its attributes."""
     kind = type(value)
     if kind in _plain:
         return True

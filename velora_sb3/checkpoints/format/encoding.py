@@ -1,6 +1,7 @@
-"""Values as plain data: JSON, with arrays and tensors beside it by their names.
+"""Values as plain data: JSON, with arrays and tensors beside it by name.
 
-What JSON has no word for is an object with a ``$type``: see :mod:`velora_sb3.checkpoints.format.codecs`.
+An object with a ``$type`` stands for what JSON cannot express: arrays, tensors, classes, and the values of
+:mod:`velora_sb3.checkpoints.format.codecs`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from velora_sb3.checkpoints.format.allow_list import AllowList
-from velora_sb3.checkpoints.format.codecs import CODECS, TYPE
+from velora_sb3.checkpoints.format.allow_list import AllowList, name_of
+from velora_sb3.checkpoints.format.codecs import CODECS
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
 
-# Lists of numbers that are longer become arrays.
-LONGEST_LIST = 32
+TYPE = "$type"
+LONGEST_LIST = 32  # longer lists of numbers are stored as arrays
+ARRAY_KINDS = "biufc"  # kinds of NumPy numbers that safetensors stores
 
 
 @dataclass
@@ -26,28 +28,36 @@ class Encoder:
     """Turns values into JSON.
 
     Attributes:
-        arrays: The arrays and tensors that were met, by name.
+        arrays: The arrays and tensors of the values encoded so far, by name.
     """
 
     arrays: dict[str, np.ndarray | torch.Tensor] = field(default_factory=dict)
 
     def encode(self, value: Any, where: str) -> Any:
-        """A value as JSON can hold it."""
+        """A value as JSON. ``where`` is its place, for errors and the names of arrays."""
         if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
             return value
         if type(value) is list:
             if _is_long(value):
-                return {TYPE: "numbers", "array": self.keep(np.array(value), where)}
+                return {TYPE: "numbers", "array": self._add(np.array(value), where)}
             return [self.encode(entry, f"{where}[{index}]") for index, entry in enumerate(value)]
         if type(value) is dict and all(isinstance(key, str) for key in value) and TYPE not in value:
             return {key: self.encode(entry, f"{where}[{key!r}]") for key, entry in value.items()}
+        if type(value) is np.ndarray and value.dtype.kind in ARRAY_KINDS and value.dtype.itemsize <= 8:
+            return {TYPE: "array", "array": self._add(value, where)}
+        if isinstance(value, torch.Tensor) and not value.is_sparse:
+            return {TYPE: "tensor", "array": self._add(value.detach().cpu(), where)}
+        if isinstance(value, type):
+            return {TYPE: "class", "name": name_of(value)}
+        if isinstance(value, torch.device):
+            return {TYPE: "device"}
         for codec in CODECS:
             if codec.matches(value):
-                return {TYPE: codec.tag, **codec.pack(self, value, where)}
+                parts = {key: self.encode(part, f"{where}.{key}") for key, part in codec.pack(value).items()}
+                return {TYPE: codec.tag, **parts}
         raise NotPlainError(where, value)
 
-    def keep(self, array: np.ndarray | torch.Tensor, where: str) -> str:
-        """Put an array aside."""
+    def _add(self, array: np.ndarray | torch.Tensor, where: str) -> str:
         name, number = where, 1
         while name in self.arrays:
             number += 1
@@ -58,11 +68,11 @@ class Encoder:
 
 @dataclass
 class Decoder:
-    """Turns JSON back into values. Nothing is imported or called that is not on the list.
+    """Turns JSON back into values. It never imports or calls what is not on the allow list.
 
     Attributes:
         arrays: Arrays by name.
-        allow_list: The classes that may be named.
+        allow_list: The classes that the data may name.
         device: Where tensors go.
     """
 
@@ -77,30 +87,34 @@ class Decoder:
         if isinstance(data, list):
             return [self.decode(entry) for entry in data]
         if not isinstance(data, dict):
-            raise CheckpointError(f"it holds a {type(data).__name__} where plain data must stand")
+            raise CheckpointError(f"it holds a {type(data).__name__} instead of plain data")
         if TYPE not in data:
             return {key: self.decode(entry) for key, entry in data.items()}
-        tag = data[TYPE]
-        if tag == "numbers":
-            return self.array(data["array"]).tolist()
+        match tag := data[TYPE]:
+            case "numbers":
+                return self.array(data["array"]).tolist()
+            case "array":
+                return self.array(data["array"]).copy()
+            case "tensor":
+                return torch.as_tensor(self._find(data["array"])).to(self.device).clone()
+            case "class":
+                return self.allow_list.find(data["name"])
+            case "device":
+                return torch.device(self.device)
         for codec in CODECS:
             if codec.tag == tag:
-                return codec.unpack(self, data)
-        raise CheckpointError(f"it holds data of an unknown type {tag!r}: was it written by a newer version?")
+                return codec.unpack({key: self.decode(part) for key, part in data.items() if key != TYPE})
+        raise CheckpointError(f"it holds data of unknown type {tag!r}: was it written by a newer version?")
 
     def array(self, name: Any) -> np.ndarray:
-        """An array that was put aside."""
-        if not isinstance(name, str) or name not in self.arrays:
-            raise CheckpointError(f"it refers to the array {name!r}, which is not there")
-        array = self.arrays[name]
+        """An array by its name."""
+        array = self._find(name)
         return array.cpu().numpy() if isinstance(array, torch.Tensor) else array
 
-    def tensor(self, name: Any) -> torch.Tensor:
-        """A tensor that was put aside, on the device."""
-        array = self.arrays.get(name) if isinstance(name, str) else None
-        if array is None:
-            raise CheckpointError(f"it refers to the tensor {name!r}, which is not there")
-        return torch.as_tensor(array).to(self.device)
+    def _find(self, name: Any) -> np.ndarray | torch.Tensor:
+        if not isinstance(name, str) or name not in self.arrays:
+            raise CheckpointError(f"it refers to the array {name!r}, which is missing")
+        return self.arrays[name]
 
 
 def _is_long(values: list[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What a checkpoint raises."""
+"""The errors of checkpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written, read or used. The message names the file, or the argument, and the remedy."""
+    """A checkpoint cannot be written, read or used. The message names the file or the argument, and the remedy."""
 
 
 class NotPlainError(TypeError):
@@ -14,6 +14,6 @@ class NotPlainError(TypeError):
 
     def __init__(self, where: str, value: Any) -> None:
         name = getattr(value, "__qualname__", None)
-        what = f"the {type(value).__name__} {name}" if name else f"a {type(value).__name__}"
-        super().__init__(f"{where} is {what}, which is not plain data")
+        what = f"{type(value).__name__} {name}" if name else f"of type {type(value).__name__}"
+        super().__init__(f"{where} ({what}) is not plain data")
         self.where, self.value = where, value

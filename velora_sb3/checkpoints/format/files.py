@@ -1,15 +1,18 @@
-"""The files of a checkpoint, and the manifest that describes them."""
+"""The files of a checkpoint, and the manifest that lists them."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from velora_sb3._optional import installed_version
 from velora_sb3.checkpoints.format.errors import CheckpointError
 from velora_sb3.checkpoints.format.tensor_file import Arrays, write_tensors
 
@@ -18,20 +21,21 @@ ARRAYS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 NEEDED = frozenset({POLICY, OPTIMIZERS, ARRAYS, STATE})
 KNOWN = NEEDED | {BUFFER}
 
-FORMAT, SCHEMA = "velora-sb3 checkpoint", 1
+FORMAT, SCHEMA = "velora-sb3 checkpoint", 2  # 1 was written by velora-sb3 0.1.0
+PACKAGES = ("velora-sb3", "stable-baselines3", "sb3-contrib", "torch", "gymnasium", "numpy")
 MOST_JSON = 64 * 2**20  # bytes
 CHUNK = 2**20
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint says about itself.
+    """The contents of ``manifest.json``.
 
     Attributes:
         path: Its directory.
-        created: When it was written, in nanoseconds since 1970.
+        created: Time of writing, in nanoseconds since 1970.
         timesteps: ``num_timesteps`` of the model.
-        metrics: What was measured then, by name.
+        metrics: Metrics at that time, by name.
         files: Size in bytes and SHA-256 of each file.
     """
 
@@ -43,14 +47,14 @@ class Manifest:
 
 
 def write_files(directory: Path, tensors: Mapping[str, Arrays], state: dict[str, Any]) -> None:
-    """Write a checkpoint's files, all but the manifest, into a directory."""
+    """Write all files but the manifest."""
     for name, arrays in tensors.items():
         write_tensors(directory / name, arrays)
     _write_json(directory / STATE, state)
 
 
 def write_manifest(directory: Path, timesteps: int, metrics: Mapping[str, float]) -> None:
-    """Describe the files of a checkpoint as they are now: the last thing that is written."""
+    """Write the manifest of the files that are there; it comes last."""
     files = {
         name: {"size": (directory / name).stat().st_size, "sha256": sha256(directory / name)}
         for name in sorted(KNOWN)
@@ -60,10 +64,17 @@ def write_manifest(directory: Path, timesteps: int, metrics: Mapping[str, float]
     _write_json(directory / MANIFEST, {**manifest, "metrics": dict(metrics), "files": files})
 
 
+@functools.cache
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a run depends on."""
+    found = {package: installed_version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), **{package: version for package, version in found.items() if version}}
+
+
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     text = json.dumps(content, allow_nan=False).encode()
     if len(text) > MOST_JSON:
-        raise CheckpointError(f"{path.name} would be {len(text)} bytes, more than {MOST_JSON}: store less in callbacks")
+        raise CheckpointError(f"{path.name} would have {len(text)} bytes, over {MOST_JSON}: store less in callbacks")
     path.write_bytes(text)
 
 

@@ -1,4 +1,4 @@
-"""Reading a checkpoint: every file is checked against the manifest before anything in it is used."""
+"""Reading a checkpoint: every file is checked against the manifest before its contents are used."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from velora_sb3.checkpoints.format.files import (
     STATE,
     Manifest,
     sha256,
+    versions,
 )
 
 MOST_MANIFEST = 2**20  # bytes
@@ -31,18 +32,18 @@ MOST_MANIFEST = 2**20  # bytes
 
 @dataclass
 class Checkpoint:
-    """A checkpoint whose files are what its manifest says.
+    """A checkpoint whose files match its manifest.
 
     Attributes:
         manifest: The manifest.
-        state: What ``state.json`` holds.
+        state: The contents of ``state.json``.
     """
 
     manifest: Manifest
     state: dict[str, Any] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
-        """Whether it has a file."""
+        """Whether the checkpoint has a file."""
         return name in self.manifest.files
 
     def tensors(self, name: str, copy: bool = True) -> dict[str, torch.Tensor]:
@@ -52,32 +53,47 @@ class Checkpoint:
             with safe_open(path, framework="pt") as file:
                 found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
                 return {key: tensor.clone() for key, tensor in found.items()} if copy else found
-        except Exception as error:  # the library has an error of its own
-            raise CheckpointError(f"{path} is no sound safetensors file ({error}): use another checkpoint") from error
+        except Exception as error:  # safetensors raises its own kind
+            raise CheckpointError(
+                f"{path} is not a valid safetensors file ({error}): use another checkpoint"
+            ) from error
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Check a checkpoint, and read what is not large."""
+    """Check a checkpoint's files, and read its state."""
     manifest = read_manifest(path)
     check_files(manifest)
     state = _read_json(path / STATE, MOST_JSON)
     if state.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path / STATE} has schema {state.get('schema')!r}, this version reads {SCHEMA}")
+        raise CheckpointError(
+            f"{path / STATE} has schema {state.get('schema')!r} instead of {SCHEMA}: use another checkpoint"
+        )
     return Checkpoint(manifest, state)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a directory is a checkpoint, of this version or another."""
+    try:
+        return _read_json(path / MANIFEST, MOST_MANIFEST).get("format") == FORMAT
+    except CheckpointError:
+        return False
+
+
 def read_manifest(path: Path) -> Manifest:
-    """What a checkpoint says about itself."""
+    """Read and check a checkpoint's manifest."""
     file = path / MANIFEST
     if not path.is_dir():
-        raise CheckpointError(f"{path} is no directory: a checkpoint is the directory that holds {MANIFEST}")
+        raise CheckpointError(f"{path} is not a directory: a checkpoint is the directory that holds {MANIFEST}")
     if not os.path.lexists(file):
-        raise CheckpointError(f"{path} has no {MANIFEST}: it is no checkpoint, or its writing was cut short")
+        raise CheckpointError(f"{path} has no {MANIFEST}: it is not a checkpoint, or not a complete one")
     content = _read_json(file, MOST_MANIFEST)
-    if content.get("format") != FORMAT or content.get("schema") != SCHEMA:
+    if content.get("format") != FORMAT:
+        raise CheckpointError(f"{file} has format {content.get('format')!r} instead of {FORMAT!r}")
+    if content.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"{file} says {content.get('format')!r} of schema {content.get('schema')!r}: this version reads "
-            f"{FORMAT!r} of schema {SCHEMA}"
+            f"{path} was written by {_writer(path)} with schema {content.get('schema')!r}; this is velora-sb3 "
+            f"{versions().get('velora-sb3', 'from its sources')}, which reads schema {SCHEMA}: resume the run with the "
+            "version that wrote it, or start it again"
         )
     try:
         files = {name: (_whole(entry["size"]), _digest(entry["sha256"])) for name, entry in content["files"].items()}
@@ -86,14 +102,24 @@ def read_manifest(path: Path) -> Manifest:
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{file} is damaged ({error!r}): use another checkpoint") from error
     if unknown := sorted(set(files) - KNOWN):
-        raise CheckpointError(f"{file} lists {unknown[0]!r}, which is no file of a checkpoint")
+        raise CheckpointError(f"{file} lists {unknown[0]!r}, which does not belong to a checkpoint")
     if missing := sorted(NEEDED - set(files)):
         raise CheckpointError(f"{file} does not list {missing[0]}: use another checkpoint")
     return manifest
 
 
+def _writer(path: Path) -> str:
+    """The version that wrote a checkpoint of another schema, as far as it tells."""
+    try:
+        version = _read_json(path / STATE, MOST_JSON)["versions"]["velora-sb3"]
+    except (CheckpointError, KeyError, TypeError):
+        version = None
+    known = isinstance(version, str) and re.fullmatch(r"[\w.+!-]{1,40}", version)
+    return f"velora-sb3 {version}" if known else "another version of velora-sb3"
+
+
 def check_sizes(manifest: Manifest) -> None:
-    """Hold the sizes of a checkpoint's files to its manifest."""
+    """Check the sizes of a checkpoint's files against its manifest."""
     for name, (size, _) in manifest.files.items():
         found = _size(manifest.path / name)
         if found != size:
@@ -101,11 +127,11 @@ def check_sizes(manifest: Manifest) -> None:
 
 
 def check_files(manifest: Manifest) -> None:
-    """Hold a checkpoint's files to its manifest: all sizes first, then the SHA-256 of each."""
+    """Check all sizes, then the SHA-256 of each file."""
     check_sizes(manifest)
     for name, (_, digest) in manifest.files.items():
         if sha256(manifest.path / name) != digest:
-            raise CheckpointError(f"{manifest.path / name} is not as it was written: use another checkpoint")
+            raise CheckpointError(f"{manifest.path / name} does not match its SHA-256: use another checkpoint")
 
 
 def _size(path: Path) -> int:
@@ -114,40 +140,40 @@ def _size(path: Path) -> int:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): use another checkpoint") from error
     if not stat.S_ISREG(found.st_mode):
-        raise CheckpointError(f"{path} is a link or no file at all: a checkpoint holds plain files")
+        raise CheckpointError(f"{path} is a link or a special file: a checkpoint holds regular files")
     return found.st_size
 
 
 def _read_json(path: Path, most: int) -> dict[str, Any]:
     if (size := _size(path)) > most:
-        raise CheckpointError(f"{path} has {size} bytes, more than the {most} that are read")
+        raise CheckpointError(f"{path} has {size} bytes, more than the limit of {most}")
     try:
         content = json.loads(path.read_bytes(), parse_constant=_refuse, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError, OSError) as error:
-        raise CheckpointError(f"{path} is no sound JSON ({error}): use another checkpoint") from error
+        raise CheckpointError(f"{path} is not valid JSON ({error}): use another checkpoint") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__} instead of an object: use another checkpoint")
     return content
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("an object has a duplicate name")
     return content
 
 
 def _whole(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"{value!r} is not a size or a count")
     return value
 
 
 def _digest(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
-        raise ValueError(f"{value!r} is no SHA-256")
+        raise ValueError(f"{value!r} is not a SHA-256")
     return value

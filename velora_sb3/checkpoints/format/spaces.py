@@ -1,69 +1,66 @@
-"""Observation and action spaces, and their random states, as plain data."""
+"""Observation and action spaces, and their random states, in simpler values."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
+from velora_sb3.checkpoints.format.errors import CheckpointError
 
-if TYPE_CHECKING:
-    from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
-
-
-def pack_space(encoder: Encoder, space: Any, where: str) -> dict[str, Any]:
-    """What describes a space."""
-    kind: dict[str, Any] = {"kind": type(space).__name__}
-    if type(space) is spaces.Box:
-        bounds = {name: encoder.keep(getattr(space, name), f"{where}.{name}") for name in ("low", "high")}
-        return {**kind, **bounds, "dtype": space.dtype.name}
-    if type(space) is spaces.Discrete:
-        return {**kind, "n": int(space.n), "start": int(space.start), "dtype": space.dtype.name}
-    if type(space) is spaces.MultiDiscrete:
-        arrays = {name: encoder.keep(getattr(space, name), f"{where}.{name}") for name in ("nvec", "start")}
-        return {**kind, **arrays, "dtype": space.dtype.name}
-    if type(space) is spaces.MultiBinary:
-        return {**kind, "shape": [int(size) for size in space.shape], "n_is_int": isinstance(space.n, int)}
-    if type(space) is spaces.Dict:
-        entries = [[key, encoder.encode(entry, f"{where}[{key!r}]")] for key, entry in space.spaces.items()]
-        return {**kind, "entries": entries}
-    if type(space) is spaces.Tuple:
-        parts = [encoder.encode(entry, f"{where}[{index}]") for index, entry in enumerate(space.spaces)]
-        return {**kind, "entries": parts}
-    raise NotPlainError(where, space)
+Space = spaces.Space[Any]
+KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Dict, spaces.Tuple)
 
 
-def unpack_space(decoder: Decoder, data: dict[str, Any]) -> spaces.Space[Any]:
+def is_known_space(value: Any) -> bool:
+    """Whether a value is a space that can be stored: one of gymnasium's own classes, no subclass."""
+    return type(value) in KINDS
+
+
+def pack_space(space: Any) -> dict[str, Any]:
+    """What describes a space: its kind and the arguments of its constructor."""
+    kind = {"kind": type(space).__name__}
+    if isinstance(space, spaces.Box):
+        return {**kind, "low": space.low, "high": space.high, "dtype": space.dtype}
+    if isinstance(space, spaces.Discrete):
+        return {**kind, "n": int(space.n), "start": int(space.start), "dtype": space.dtype}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {**kind, "nvec": space.nvec, "start": space.start, "dtype": space.dtype}
+    if isinstance(space, spaces.MultiBinary):
+        return {**kind, "n": space.n if isinstance(space.n, int) else [int(size) for size in space.shape]}
+    if isinstance(space, spaces.Dict):
+        return {**kind, "keys": list(space.spaces), "spaces": list(space.spaces.values())}
+    return {**kind, "spaces": list(space.spaces)}
+
+
+def unpack_space(parts: dict[str, Any]) -> Space:
     """The space of a description."""
-    kind = data["kind"]
-    if kind == "Box":
-        return spaces.Box(decoder.array(data["low"]), decoder.array(data["high"]), dtype=_dtype(data))
-    if kind == "Discrete":
-        return spaces.Discrete(int(data["n"]), start=int(data["start"]), dtype=_dtype(data))
-    if kind == "MultiDiscrete":
-        nvec, start = decoder.array(data["nvec"]), decoder.array(data["start"])
-        return spaces.MultiDiscrete(nvec, dtype=_dtype(data), start=start)
-    if kind == "MultiBinary":
-        shape = [int(size) for size in data["shape"]]
-        return spaces.MultiBinary(shape[0] if data["n_is_int"] else shape)
-    if kind == "Dict":
-        return spaces.Dict(OrderedDict((str(key), _space(decoder, entry)) for key, entry in data["entries"]))
-    if kind == "Tuple":
-        return spaces.Tuple([_space(decoder, entry) for entry in data["entries"]])
+    match kind := parts["kind"]:
+        case "Box":
+            return spaces.Box(parts["low"], parts["high"], dtype=_dtype(parts))
+        case "Discrete":
+            return spaces.Discrete(parts["n"], start=parts["start"], dtype=_dtype(parts))
+        case "MultiDiscrete":
+            return spaces.MultiDiscrete(parts["nvec"], dtype=_dtype(parts), start=parts["start"])
+        case "MultiBinary":
+            return spaces.MultiBinary(parts["n"])
+        case "Dict":
+            return spaces.Dict(OrderedDict(zip(parts["keys"], parts["spaces"], strict=True)))  # a dict would be sorted
+        case "Tuple":
+            return spaces.Tuple(parts["spaces"])
     raise CheckpointError(f"it describes a space of an unknown kind {kind!r}")
 
 
-def space_random(space: spaces.Space[Any]) -> Any:
+def space_random(space: Space) -> Any:
     """The random generators of a space and of those in it."""
     children = [space_random(child) for child in _children(space)]
     return [space._np_random, children] if children else space._np_random
 
 
-def restore_space_random(space: spaces.Space[Any], random: Any) -> None:
-    """Let a space go on drawing where another one stood."""
+def restore_space_random(space: Space, random: Any) -> None:
+    """Restore the random generators of a space and of those in it."""
     children = _children(space)
     if children:
         random, others = random
@@ -72,18 +69,11 @@ def restore_space_random(space: spaces.Space[Any], random: Any) -> None:
     space._np_random = random
 
 
-def _children(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
+def _children(space: Space) -> list[Space]:
     if isinstance(space, spaces.Dict):
         return list(space.spaces.values())
     return list(space.spaces) if isinstance(space, spaces.Tuple) else []
 
 
-def _space(decoder: Decoder, data: Any) -> spaces.Space[Any]:
-    space = decoder.decode(data)
-    if not isinstance(space, spaces.Space):
-        raise CheckpointError("it describes a space of spaces that holds something else")
-    return space
-
-
-def _dtype(data: dict[str, Any]) -> Any:
-    return np.dtype(str(data["dtype"])).type
+def _dtype(parts: dict[str, Any]) -> Any:
+    return np.dtype(parts["dtype"]).type

@@ -18,7 +18,7 @@ from velora_sb3.checkpoints.format.errors import CheckpointError
 
 Arrays = Mapping[str, np.ndarray | torch.Tensor]
 
-# Names of number types in the format.
+# The format's names of number types.
 NAMES = {
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32",
     "uint64": "U64", "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
@@ -30,7 +30,7 @@ ALIGNMENT = 8  # bytes
 def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file."""
     parts = [(name, *_plain(array)) for name, array in arrays.items()]
-    parts.sort(key=lambda part: part[1].itemsize, reverse=True)  # keeps all of them aligned
+    parts.sort(key=lambda part: part[1].itemsize, reverse=True)  # keeps every array aligned
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     end = 0
     for name, array, kind in parts:
@@ -43,17 +43,17 @@ def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str] | None
 
 
 def _plain(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, str]:
-    """An array of numbers that stand one after the other, and the name of their type."""
+    """A contiguous little-endian array, and the format's name of its type."""
     if isinstance(array, torch.Tensor):
         kind = str(array.dtype).removeprefix("torch.")
         tensor = array.detach().cpu()
-        array = (
-            tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor
-        ).numpy()  # NumPy has no bfloat16
+        if tensor.dtype is torch.bfloat16:  # which NumPy lacks
+            tensor = tensor.view(torch.int16)
+        array = tensor.numpy()
     else:
         kind = array.dtype.name
     if kind not in NAMES:
-        raise CheckpointError(f"numbers of type {kind} cannot be stored: use one of {', '.join(NAMES)}")
+        raise CheckpointError(f"numbers of type {kind} cannot be stored: convert them to one of {', '.join(NAMES)}")
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C"), NAMES[kind]
 
 

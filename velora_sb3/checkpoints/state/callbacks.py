@@ -23,7 +23,7 @@ from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
 from velora_sb3.checkpoints.state.vec_env import capture_vec_env, restore_vec_env, vec_differences
 
-# What SB3's callbacks remember. A callback of another kind is asked for its state_dict().
+# The state of SB3's callbacks. Others have a state_dict().
 COUNTERS: dict[type[BaseCallback], tuple[str, ...]] = {
     EvalCallback: (
         "best_mean_reward", "last_mean_reward", "evaluations_timesteps", "evaluations_results", "evaluations_length",
@@ -37,19 +37,19 @@ COUNTERS: dict[type[BaseCallback], tuple[str, ...]] = {
 RUN_IDS = ("run_id", "experiment_key")
 
 
-class Passing(BaseCallback):
-    """A callback that belongs to a checkpoint's own work, and has no state."""
+class Transient(BaseCallback):
+    """A callback that this package adds for a while; it is not stored."""
 
 
 def as_callback(callback: MaybeCallback) -> BaseCallback:
-    """What ``learn`` takes as callbacks, as one."""
+    """Whatever ``learn`` accepts as callbacks, as one callback."""
     if isinstance(callback, list):
         return CallbackList(callback)
     return callback if isinstance(callback, BaseCallback) else ConvertCallback(callback)
 
 
 def named_callbacks(callback: BaseCallback) -> Iterator[tuple[str, BaseCallback]]:
-    """A callback and all in it, by class and number among those of the class."""
+    """A callback and its children, named by class and number within the class."""
     seen: Counter[str] = Counter()
     for one in _walk(callback):
         kind = type(one).__name__
@@ -58,16 +58,16 @@ def named_callbacks(callback: BaseCallback) -> Iterator[tuple[str, BaseCallback]
 
 
 def capture_callbacks(callback: BaseCallback, training_env: VecEnv | None, encoder: Encoder) -> dict[str, Any]:
-    """What callbacks remember."""
+    """The states of callbacks."""
     states = {}
     for name, one in named_callbacks(callback):
         state: dict[str, Any] = {}
         try:
             state["counters"] = {key: encoder.encode(getattr(one, key), f"{name}.{key}") for key in _counters(one)}
-            if _tells(one):
+            if _has_state(one):
                 state["own"] = encoder.encode(one.state_dict(), name)  # type: ignore[attr-defined]
         except NotPlainError as error:
-            raise CheckpointError(f"state_dict() of {name} is not plain data: {error}") from error
+            raise CheckpointError(f"state_dict() of {name} must return plain data: {error}") from error
         evaluated = getattr(one, "eval_env", None)
         if isinstance(evaluated, VecEnv) and evaluated is not training_env:
             state["eval_env"] = capture_vec_env(evaluated, encoder, f"{name}.eval_env")
@@ -75,34 +75,36 @@ def capture_callbacks(callback: BaseCallback, training_env: VecEnv | None, encod
     return states
 
 
-def restore_callbacks(callback: BaseCallback, states: dict[str, Any], decoder: Decoder, afresh: bool = False) -> None:
-    """Let callbacks go on from what others remembered, before ``learn`` gets them."""
+def restore_callbacks(
+    callback: BaseCallback, states: dict[str, Any], decoder: Decoder, discard_episodes: bool = False
+) -> None:
+    """Restore the states of callbacks, before they are passed to ``learn``."""
     present = dict(named_callbacks(callback))
     for name, one in present.items():
         state = states.get(name, {})
         for key, value in state.get("counters", {}).items():
             if key in _counters(one):
                 setattr(one, key, decoder.decode(value))
-        if "own" in state and _tells(one):
+        if "own" in state and _has_state(one):
             one.load_state_dict(decoder.decode(state["own"]))  # type: ignore[attr-defined]
-        if afresh and hasattr(one, "discard_running_episodes"):
+        if discard_episodes and hasattr(one, "discard_running_episodes"):
             one.discard_running_episodes()
         evaluated = getattr(one, "eval_env", None)
         if "eval_env" in state and isinstance(evaluated, VecEnv):
             same = evaluated.num_envs == len(state["eval_env"]["envs"])
             if same and vec_differences(evaluated, state["eval_env"]) is None:
                 restore_vec_env(evaluated, state["eval_env"], decoder, f"{name}.eval_env", with_episode=False)
-    telling = [name for name, state in states.items() if "own" in state or len(state["counters"]) > 1]
-    if missing := [name for name in telling if name not in present]:
+    stateful = [name for name, state in states.items() if "own" in state or len(state["counters"]) > 1]
+    if missing := [name for name in stateful if name not in present]:
         warnings.warn(
-            f"the checkpoint has the state of {', '.join(missing)}, which the callbacks do not include: pass the "
-            "callbacks of the run, if it is to go on as it was",
+            f"the checkpoint has the state of {', '.join(missing)}, but there is no such callback: pass the original "
+            "callbacks to resume the run exactly",
             stacklevel=3,
         )
 
 
 def run_ids(callback: BaseCallback) -> dict[str, Any]:
-    """The runs that trackers record in."""
+    """Ids of the runs that experiment trackers log to."""
     found = {}
     for name, one in named_callbacks(callback):
         for attribute in RUN_IDS:
@@ -116,7 +118,7 @@ def _walk(callback: BaseCallback) -> Iterator[BaseCallback]:
         for child in callback.callbacks:
             yield from _walk(child)
         return
-    if isinstance(callback, Passing):
+    if isinstance(callback, Transient):
         return
     yield callback
     for name in ("callback_on_new_best", "callback"):
@@ -125,7 +127,7 @@ def _walk(callback: BaseCallback) -> Iterator[BaseCallback]:
             yield from _walk(inner)
 
 
-def _tells(callback: BaseCallback) -> bool:
+def _has_state(callback: BaseCallback) -> bool:
     return hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict")
 
 

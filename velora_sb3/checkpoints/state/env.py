@@ -1,6 +1,6 @@
-"""One environment with its wrappers: where its episode stands.
+"""The state of one environment with its wrappers.
 
-Runs where the environment does, so also in the processes of a ``SubprocVecEnv``; only plain data goes in and out.
+This runs where the environment does, also in the processes of a ``SubprocVecEnv``; only plain data goes in and out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from velora_sb3.checkpoints.state.mujoco import is_mujoco, mujoco_state, restore
 Layer = gym.Env[Any, Any]
 Captured = tuple[dict[str, Any], dict[str, Any]]  # JSON, and arrays by name
 
-# What changes during an episode, in the environments and wrappers that are known.
+# What changes during an episode, in known wrappers.
 ATTRIBUTES: dict[type, tuple[str, ...]] = {
     TimeLimit: ("_elapsed_steps",),
     OrderEnforcing: ("_has_reset",),
@@ -40,7 +40,7 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
 }  # fmt: skip
 CLASSIC_CONTROL = ("state", "last_u", "steps_beyond_terminated")
 
-# What is set up by the constructors of gymnasium, or by the module beside this one.
+# What constructors of gymnasium set, and vec_env.py.
 SET_UP = frozenset({
     "env", "spec", "metadata", "render_mode", "action_space", "observation_space", "_action_space",
     "_observation_space", "_metadata", "_cached_spec", "_saved_kwargs", "_np_random", "_np_random_seed",
@@ -50,8 +50,8 @@ SET_UP = frozenset({
 FIXED = (type, partial, np.ufunc, gym.Space, gym.Env, EnvSpec)
 
 REMEDY = (
-    "give {name} the methods get_state(), which returns what an episode depends on as numbers, arrays, lists and "
-    "dicts, and set_state(state), which takes it back"
+    "give {name} the methods get_state(), which returns all that an episode depends on as numbers, arrays, lists and "
+    "dicts, and set_state(state), which restores it"
 )
 
 
@@ -64,7 +64,7 @@ def layers(env: Layer) -> Iterator[Layer]:
 
 
 def capture_env(env: Layer) -> Captured:
-    """Where an environment stands."""
+    """The state of an environment."""
     encoder = Encoder()
     states: list[Any] = []
     lost: str | None = None
@@ -77,8 +77,8 @@ def capture_env(env: Layer) -> Captured:
             state["state"] = encoder.encode(_state(layer), where)
         except NotPlainError as error:
             lost = f"{error}: {REMEDY.format(name=type(layer).__name__)}"
-            wrong = lost if _tells(layer) else wrong
-        except Exception as error:  # what get_state() raises must not end the process of a SubprocVecEnv
+            wrong = lost if _has_state_methods(layer) else wrong
+        except Exception as error:  # from get_state(); it must not end the process of a SubprocVecEnv
             lost = str(error) if isinstance(error, CheckpointError) else f"{type(layer).__name__}: {error!r}"
         states.append(state)
     spec = env.unwrapped.spec
@@ -86,7 +86,7 @@ def capture_env(env: Layer) -> Captured:
 
 
 def restore_env(env: Layer, captured: Captured, with_episode: bool) -> None:
-    """Let an environment go on from where another one stood."""
+    """Restore the state of an environment, or with ``with_episode=False`` its random state alone."""
     described, arrays = captured
     decoder = Decoder(arrays)
     for layer, state in zip(layers(env), described["layers"], strict=True):
@@ -97,7 +97,7 @@ def restore_env(env: Layer, captured: Captured, with_episode: bool) -> None:
 
 
 def differences(env: Layer, described: dict[str, Any]) -> str | None:
-    """What makes an environment another one than that of a checkpoint."""
+    """How an environment differs from that of a checkpoint."""
     names, saved = [type(layer).__name__ for layer in layers(env)], [state["class"] for state in described["layers"]]
     if names != saved:
         return f"the environment is {' of '.join(names)}, the checkpoint's was {' of '.join(saved)}"
@@ -108,9 +108,9 @@ def differences(env: Layer, described: dict[str, Any]) -> str | None:
 
 
 def _state(layer: Layer) -> Any:
-    """What a layer adds to the state of the episode."""
+    """A layer's part of the state of the episode."""
     own = type(layer)
-    if _tells(layer):
+    if _has_state_methods(layer):
         return {"own": layer.get_state()}  # type: ignore[attr-defined]
     if is_mujoco(layer):
         return {"mujoco": mujoco_state(layer)}
@@ -123,16 +123,16 @@ def _state(layer: Layer) -> Any:
         return {"attributes": {}}
     if isinstance(layer, gym.Wrapper):
         return {"attributes": {name: value for name, value in vars(layer).items() if _may_change(name, value)}}
-    raise CheckpointError(f"{own.__name__} does not tell its state: {REMEDY.format(name=own.__name__)}")
+    raise CheckpointError(f"{own.__name__} does not expose its state: {REMEDY.format(name=own.__name__)}")
 
 
-def _tells(layer: Any) -> bool:
-    """Whether an environment or a wrapper has both methods itself."""
+def _has_state_methods(layer: Any) -> bool:
+    """Whether an environment or a wrapper defines both methods itself."""
     return hasattr(type(layer), "get_state") and hasattr(type(layer), "set_state")
 
 
 def _may_change(name: str, value: Any) -> bool:
-    """Whether a wrapper's attribute can be part of its state; functions, spaces and classes are how it was made."""
+    """Whether a wrapper's attribute can be state; functions, spaces and classes belong to its construction."""
     return name not in SET_UP and not inspect.isroutine(value) and not isinstance(value, FIXED)
 
 
@@ -143,10 +143,10 @@ def _set_state(layer: Layer, state: dict[str, Any]) -> None:
         restore_mujoco(layer, state["mujoco"])
     for name, value in state.get("attributes", {}).items():
         if name in SET_UP or callable(getattr(layer, name, None)):
-            raise CheckpointError(f"it sets {name!r} of {type(layer).__name__}, which is no state")
+            raise CheckpointError(f"it sets {name!r} of {type(layer).__name__}, which is not part of its state")
         present = vars(layer).get(name)
         if isinstance(present, np.random.Generator) and isinstance(value, np.random.Generator):
-            _go_on_from(present, value)  # others may hold the same one
+            _set_generator(present, value)  # in place: it may be shared
         else:
             setattr(layer, name, value)
     if isinstance(layer, Monitor):
@@ -167,11 +167,11 @@ def _set_random(layer: Layer, saved: dict[str, Any]) -> None:
             restore_space_random(value, saved["spaces"][name])
     if not isinstance(layer, gym.Wrapper):
         if layer._np_random is not None and saved["generator"] is not None:
-            _go_on_from(layer._np_random, saved["generator"])
+            _set_generator(layer._np_random, saved["generator"])
         else:
             layer._np_random = saved["generator"]
         layer._np_random_seed = saved["seed"]
 
 
-def _go_on_from(present: np.random.Generator, saved: np.random.Generator) -> None:
+def _set_generator(present: np.random.Generator, saved: np.random.Generator) -> None:
     present.bit_generator.state = saved.bit_generator.state

@@ -1,4 +1,4 @@
-"""A model as plain data: its class and arguments, its attributes, its parameters and optimizers."""
+"""A model as plain data: class and arguments, attributes, parameters and optimizers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from velora_sb3.checkpoints.format.allow_list import AllowList, name_of
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
 
-# Attributes that have a place of their own, or are made from others.
+# Attributes that are stored elsewhere, or derived from others.
 ELSEWHERE = frozenset({
     "observation_space", "action_space", "policy_class", "n_envs", "start_time", "lr_schedule", "exploration_schedule",
 })  # fmt: skip
-# SB3 leaves this out, as an environment that was reset has no use for it.
+# SB3 does not save this, because it resets the environments on loading.
 RECURRENT_STATE = "_last_lstm_states"
 
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "delta_std", "delta_std_schedule")
@@ -72,7 +72,7 @@ def make_model(
     device: torch.device | str,
     custom_objects: Mapping[str, Any],
 ) -> BaseAlgorithm:
-    """A model as another one was, with new parameters and an empty replay buffer."""
+    """A model like the one described, with new parameters and an empty replay buffer."""
     for name in described["left_out"]:
         if name not in custom_objects and name in _argument_names(_algorithm(described, decoder.allow_list)):
             raise CheckpointError(f"it was saved without {name}: pass it as custom_objects={{{name!r}: ...}}")
@@ -84,9 +84,9 @@ def make_model(
     attributes = {name: decoder.decode(value) for name, value in described["attributes"].items()}
     for name in [*arguments, *attributes]:
         if name in ELSEWHERE or _is_behaviour(type(model), name):
-            raise CheckpointError(f"it sets {name!r}, which is no part of a {type(model).__name__}'s state")
+            raise CheckpointError(f"it sets {name!r}, which is not part of the state of a {type(model).__name__}")
     given = dict(custom_objects)
-    if "policy_kwargs" in given:  # what SB3 and recurrent algorithms add to what users pass
+    if "policy_kwargs" in given:  # SB3 and the recurrent algorithms add to what users pass
         added = {name: value for name, value in model.policy_kwargs.items() if not name.startswith("optimizer")}
         given["policy_kwargs"] = {**added, **given["policy_kwargs"]}
         if "use_sde" in added:
@@ -104,22 +104,22 @@ def make_model(
 def restore_parameters(
     model: BaseAlgorithm, policy: dict[str, torch.Tensor], optimizers: Any, variables: Any, decoder: Decoder
 ) -> None:
-    """Give a model the parameters and optimizers of another."""
-    decoder.device = "cpu"  # an optimizer brings its tensors to where it needs them
+    """Restore parameters and optimizers."""
+    decoder.device = "cpu"  # optimizers move their tensors to where they need them
     states: dict[str, Any] = {name: decoder.decode(state) for name, state in optimizers.items()}
     states["policy"] = policy
     model.set_parameters(states, exact_match=True, device=model.device)
     known = model._get_torch_save_params()[1]
     for name, value in variables.items():
         if name not in known:
-            raise CheckpointError(f"it has a variable {name!r}, which a {type(model).__name__} has not")
+            raise CheckpointError(f"it has a variable {name!r}, which a {type(model).__name__} does not have")
         recursive_setattr(model, f"{name}.data", decoder.decode(value).to(model.device))
     if model.use_sde:
         model.policy.reset_noise()  # type: ignore[operator]
 
 
 def exploration_matrices(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
-    """What gSDE has drawn to explore with, which SB3 keeps outside the parameters."""
+    """The noise matrices that gSDE has drawn, which SB3 keeps outside the parameters."""
     distribution = _gsde(model)
     if distribution is None:
         return {}
@@ -127,7 +127,7 @@ def exploration_matrices(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
 
 
 def restore_exploration_matrices(model: BaseAlgorithm, matrices: dict[str, torch.Tensor]) -> None:
-    """Let gSDE explore with what was drawn."""
+    """Restore the noise matrices of gSDE."""
     distribution = _gsde(model)
     for name, matrix in matrices.items():
         if distribution is not None and name in ("exploration_mat", "exploration_matrices"):
@@ -147,7 +147,7 @@ def _algorithm(described: dict[str, Any], allow_list: AllowList) -> type:
 
 
 def _is_behaviour(algorithm: type, name: str) -> bool:
-    """Whether a name is that of a method or property, which data must not hide."""
+    """Whether a name is that of a method or property, which data must not override."""
     defined = inspect.getattr_static(algorithm, name, None)
     return name.startswith("__") or callable(defined) or hasattr(defined, "__get__")
 
@@ -163,7 +163,7 @@ def _not_stored(model: BaseAlgorithm) -> set[str]:
 
 
 def _aliases_parameters(value: Any, policy: BasePolicy) -> bool:
-    """Whether it is a list of the policy's own tensors, such as the running statistics of its batch norms."""
+    """Whether a value is a list of the policy's own tensors, such as running statistics of batch norms."""
     if not isinstance(value, list) or not value or not all(isinstance(entry, torch.Tensor) for entry in value):
         return False
     own = {tensor.data_ptr() for tensor in policy.state_dict().values() if isinstance(tensor, torch.Tensor)}
@@ -171,9 +171,9 @@ def _aliases_parameters(value: Any, policy: BasePolicy) -> bool:
 
 
 def _as_given(model: BaseAlgorithm, name: str, value: Any) -> Any:
-    """An argument as users write it, of which SB3 makes a schedule or chooses a class again."""
+    """An argument as the user passed it, before SB3 made a schedule of it or chose a class."""
     if name == "replay_buffer_class" and value is NStepReplayBuffer and getattr(model, "n_steps", 1) > 1:
-        return None  # SB3 warns where it is chosen twice
+        return None  # SB3's own choice; it warns if it is passed
     while isinstance(value, FloatSchedule):
         value = value.value_schedule
     return value.val if isinstance(value, ConstantSchedule) else value
@@ -191,13 +191,13 @@ def _alternative(name: str, value: Any) -> str:
     else:
         plain = "Use numbers, strings, lists, dicts or arrays. "
     return (
-        f"{plain}Or leave it out and pass it again: save_checkpoint(..., custom_objects=[{name!r}]), "
+        f"{plain}Or leave it out, and pass it again on loading: save_checkpoint(..., custom_objects=[{name!r}]), "
         f"load_checkpoint(..., custom_objects={{{name!r}: ...}})"
     )
 
 
-def check_left_out(model: BaseAlgorithm, left_out: Iterable[str]) -> None:
-    """Refuse names that the model does not have."""
+def check_custom_objects(model: BaseAlgorithm, left_out: Iterable[str]) -> None:
+    """Raise if the model does not have one of these arguments."""
     for name in left_out:
         if name not in vars(model):
-            raise CheckpointError(f"custom_objects names {name!r}, and a {type(model).__name__} has no such argument")
+            raise CheckpointError(f"custom_objects names {name!r}, but a {type(model).__name__} has no such argument")

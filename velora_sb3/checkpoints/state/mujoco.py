@@ -1,4 +1,4 @@
-"""The state of gymnasium's MuJoCo environments, whose own ``set_state`` takes positions and velocities alone."""
+"""The state of gymnasium's MuJoCo environments; their own ``set_state`` sets only positions and velocities."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def is_mujoco(env: Any) -> bool:
 
 
 def mujoco_state(env: Any) -> dict[str, Any]:
-    """Everything that the simulation goes on from.
+    """The full state of the simulation.
 
-    MuJoCo's integration state is what the next step is computed from. The rewards of some environments also read
-    quantities as the last step left them, one substep behind the positions; so all of the same size are kept.
+    MuJoCo computes the next step from its integration state. The rewards of some environments also read derived
+    quantities, which the last step left one substep behind the positions, so these are stored too.
     """
     import mujoco
 
@@ -33,13 +33,14 @@ def mujoco_state(env: Any) -> dict[str, Any]:
 
 
 def restore_mujoco(env: Any, state: dict[str, Any]) -> None:
-    """Let the simulation go on."""
+    """Restore the state of the simulation."""
     import mujoco
 
     mujoco.mj_setState(env.model, env.data, state["integration"], mujoco.mjtState.mjSTATE_INTEGRATION)
     present = _quantities(env.data)
     for name, saved in state["quantities"].items():
-        if name in present and present[name].shape == saved.shape:  # those of contacts are computed anew
+        # Arrays of contacts vary in size; they are computed again.
+        if name in present and present[name].shape == saved.shape:
             present[name][...] = saved
     for name in GOALS:
         if name in state["goals"]:

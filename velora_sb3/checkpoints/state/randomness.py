@@ -1,4 +1,4 @@
-"""The random states that training draws from."""
+"""The random states of training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from velora_sb3.checkpoints.format.spaces import restore_space_random, space_ran
 
 
 def capture_randomness(model: BaseAlgorithm) -> dict[str, Any]:
-    """Where the generators of Python, NumPy, torch and the model's spaces stand."""
+    """The random states of Python, NumPy, torch and the model's spaces."""
     state = {
         "python": random.getstate(),
         "numpy": np.random.get_state(legacy=False),
@@ -27,7 +27,7 @@ def capture_randomness(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def restore_randomness(model: BaseAlgorithm, state: dict[str, Any]) -> None:
-    """Let all generators go on from where they stood."""
+    """Restore all random states."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"].cpu())

@@ -14,7 +14,7 @@ from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError
 from velora_sb3.checkpoints.format.files import BUFFER
 
-# HER's info dicts: no numbers, so they go into state.json where HER keeps them at all.
+# HER's info dicts are not numbers, so they go into state.json.
 INFOS = "infos"
 NEXT = "next_observations"
 PARTS = ("only", "rows")
@@ -22,9 +22,9 @@ UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def capture_buffer(buffer: ReplayBuffer, encoder: Encoder) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a replay buffer holds."""
+    """The filled part of a replay buffer: its description, and its arrays."""
     rows = _rows(buffer)
-    arrays = without_repetitions({name: array[:rows] for name, array in _storage(buffer)})
+    arrays = without_duplicates({name: array[:rows] for name, array in _storage(buffer)})
     described: dict[str, Any] = {"class": type(buffer).__name__, "rows": rows, "pos": buffer.pos, "full": buffer.full}
     if isinstance(buffer, HerReplayBuffer):
         described["current_episode_start"] = encoder.encode(buffer._current_ep_start, "replay_buffer.current")
@@ -36,17 +36,20 @@ def capture_buffer(buffer: ReplayBuffer, encoder: Encoder) -> tuple[dict[str, An
 def restore_buffer(
     buffer: ReplayBuffer, described: dict[str, Any], arrays: Mapping[str, torch.Tensor], decoder: Decoder
 ) -> None:
-    """Fill a replay buffer with what another one held."""
+    """Restore the contents of a replay buffer."""
     rows, pos, full, size = described["rows"], int(described["pos"]), bool(described["full"]), buffer.buffer_size
     if not 0 <= pos < size or rows != (size if full else min(pos + 1, size)):
         raise CheckpointError(
-            f"{BUFFER} has {rows} rows and its position is {pos}, this model's buffer has {size} rows"
+            f"{BUFFER} has {rows} rows and position {pos}, which does not fit this model's buffer of {size} rows"
         )
     storage, saved = dict(_storage(buffer)), {name: array.numpy() for name, array in arrays.items()}
     shortened = {name for name in storage if f"{name} only" in saved}
     needed = {*(storage.keys() - shortened), *(f"{name} {part}" for name in shortened for part in PARTS)}
     if described["class"] != type(buffer).__name__ or needed != saved.keys():
-        raise CheckpointError(f"{BUFFER} is of a {described['class']} of {sorted(saved)}, not of this model's kind")
+        raise CheckpointError(
+            f"{BUFFER} holds {sorted(saved)} of a {described['class']}, which do not fit this model's "
+            f"{type(buffer).__name__}"
+        )
     for name in sorted(storage, key=shortened.__contains__):
         if name in shortened:
             only, where = (saved[f"{name} {part}"] for part in PARTS)
@@ -65,24 +68,24 @@ def restore_buffer(
                 buffer.infos[row] = infos
 
 
-def without_repetitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Leave out the next observations that are the observations of the next step: nearly all of them."""
+def without_duplicates(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Leave out next observations that equal the observation of the next row, as nearly all do."""
     shorter = dict(arrays)
-    for name, following in arrays.items():
-        if not name.startswith(NEXT) or following.dtype.itemsize not in UNSIGNED or len(following) < 2:
+    for name, values in arrays.items():
+        if not name.startswith(NEXT) or values.dtype.itemsize not in UNSIGNED or len(values) < 2:
             continue
-        bits = UNSIGNED[following.dtype.itemsize]  # of zeros and NaNs too
+        bits = UNSIGNED[values.dtype.itemsize]  # compares the bits of zeros and NaNs too
         observations = arrays[name.removeprefix("next_")]
-        differ = (following[:-1].view(bits) != observations[1:].view(bits)).reshape(len(following) - 1, -1).any(axis=1)
-        rows = np.append(np.flatnonzero(differ), len(following) - 1)
-        if len(rows) < len(following) / 2:
+        differ = (values[:-1].view(bits) != observations[1:].view(bits)).reshape(len(values) - 1, -1).any(axis=1)
+        rows = np.append(np.flatnonzero(differ), len(values) - 1)
+        if len(rows) < len(values) / 2:
             del shorter[name]
-            shorter |= dict(zip((f"{name} {part}" for part in PARTS), (following[rows], rows), strict=True))
+            shorter |= dict(zip((f"{name} {part}" for part in PARTS), (values[rows], rows), strict=True))
     return shorter
 
 
-def cut_episodes(buffer: ReplayBuffer) -> None:
-    """Say that the episodes in flight do not go on: the environments will be reset without having ended."""
+def truncate_episodes(buffer: ReplayBuffer) -> None:
+    """Mark the running episodes as truncated, because the environments will be reset."""
     looks_ahead = isinstance(buffer, HerReplayBuffer | NStepReplayBuffer) or buffer.optimize_memory_usage
     if buffer.size() == 0 or not looks_ahead:
         return
@@ -99,18 +102,18 @@ def cut_episodes(buffer: ReplayBuffer) -> None:
 def _check_rows(name: str, saved: np.ndarray, array: np.ndarray, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
     if saved.shape != shape or saved.dtype != kind:
         raise CheckpointError(
-            f"{BUFFER} has {name} of shape {saved.shape} and type {saved.dtype}, this model's buffer keeps rows of "
+            f"{BUFFER} has {name} of shape {saved.shape} and type {saved.dtype}, but this model's buffer has rows of "
             f"shape {array.shape[1:]} and type {array.dtype}"
         )
 
 
 def _rows(buffer: ReplayBuffer) -> int:
-    """Steps that are stored, and one more: with ``optimize_memory_usage`` it holds the last observation."""
+    """Number of filled rows, plus the one that holds the last observation with ``optimize_memory_usage``."""
     return buffer.buffer_size if buffer.full else min(buffer.pos + 1, buffer.buffer_size)
 
 
 def _storage(buffer: ReplayBuffer) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays that have a row for each step."""
+    """The arrays with a row for each step."""
     for name, value in vars(buffer).items():
         entries = {f"{name}/{key}": entry for key, entry in value.items()} if isinstance(value, dict) else {name: value}
         for key, entry in entries.items():

@@ -1,4 +1,4 @@
-"""Vectorized environments with their wrappers: where their episodes stand."""
+"""The state of vectorized environments with their wrappers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STATELESS = (VecCheckNan, VecExtractDictObs, VecTransposeImage, VecVideoRecorder
 
 
 def vec_layers(venv: VecEnv) -> Iterator[VecEnv]:
-    """The wrappers of vectorized environments, the outermost first, and these themselves."""
+    """The wrappers of vectorized environments, outermost first, and the environments themselves."""
     yield venv
     while isinstance(venv, VecEnvWrapper):
         venv = venv.venv
@@ -40,7 +40,7 @@ def vec_layers(venv: VecEnv) -> Iterator[VecEnv]:
 
 
 def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any]:
-    """Where vectorized environments stand."""
+    """The state of vectorized environments."""
     wrappers, lost = [], None
     *outer, base = vec_layers(venv)
     for number, wrapper in enumerate(outer):
@@ -62,16 +62,16 @@ def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any
     waiting = {"seeds": list(base._seeds), "options": list(base._options)}
     try:
         waiting = encoder.encode(waiting, f"{where}.waiting")
-    except NotPlainError:  # options of a reset that has not come yet
+    except NotPlainError:  # options for a reset that is still to come
         waiting = {"seeds": [None] * base.num_envs, "options": [{} for _ in range(base.num_envs)]}
     return {"class": type(base).__name__, "wrappers": wrappers, "envs": envs, "waiting": waiting, "lost": lost}
 
 
 def restore_vec_env(venv: VecEnv, described: dict[str, Any], decoder: Decoder, where: str, with_episode: bool) -> None:
-    """Let vectorized environments go on from where others stood."""
+    """Restore the state of vectorized environments, or with ``with_episode=False`` what outlives an episode."""
     *outer, base = vec_layers(venv)
     if with_episode:
-        venv.reset()  # some environments can only be put into a state after a reset
+        venv.reset()  # some environments accept a state only after a reset
     for wrapper, state in zip(outer, described["wrappers"], strict=True):
         if "state" in state and (with_episode or isinstance(wrapper, VecNormalize)):
             _restore_wrapper(wrapper, decoder.decode(state["state"]))
@@ -86,7 +86,7 @@ def restore_vec_env(venv: VecEnv, described: dict[str, Any], decoder: Decoder, w
 
 
 def vec_differences(venv: VecEnv, described: dict[str, Any]) -> str | None:
-    """What makes vectorized environments others than those of a checkpoint."""
+    """How vectorized environments differ from those of a checkpoint."""
     *outer, base = vec_layers(venv)
     names, saved = [type(one).__name__ for one in outer], [one["class"] for one in described["wrappers"]]
     if names != saved:
@@ -120,7 +120,7 @@ def _wrapper_state(wrapper: VecEnv) -> Any:
     name = type(wrapper).__name__
     if hasattr(type(wrapper), "get_state") and hasattr(type(wrapper), "set_state"):
         return wrapper.get_state()  # type: ignore[attr-defined]
-    raise CheckpointError(f"{name} does not tell its state: give it the methods get_state() and set_state(state)")
+    raise CheckpointError(f"{name} does not expose its state: give it the methods get_state() and set_state(state)")
 
 
 def _restore_wrapper(wrapper: VecEnv, state: Any) -> None:
@@ -141,11 +141,11 @@ def _stacks(stacked: StackedObservations[Any]) -> dict[str, StackedObservations[
     return vars(stacked).get("sub_stacked_observations") or {"": stacked}
 
 
-# The environments themselves: in this process, or each in one of its own.
+# The environments themselves, in this process or in their own.
 
 
 class _Probe(type):
-    """SB3 lets the processes of a SubprocVecEnv ask ``isinstance(env, a class)``: this class answers, and stays."""
+    """Reaches into the processes of a SubprocVecEnv: SB3 evaluates ``isinstance(env, EnvProbe)`` there."""
 
     def __instancecheck__(cls, env: Any) -> bool:
         env._velora_checkpoint = partial(_serve, env)
@@ -174,7 +174,7 @@ def _try_to_restore(env: gym.Env[Any, Any], captured: Captured, with_episode: bo
 
 
 def _ask_each(base: VecEnv, question: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
-    """Ask each environment, wherever it is."""
+    """Ask each environment, in whichever process it is."""
     envs = getattr(base, "envs", None)
     if isinstance(envs, list) and all(isinstance(env, gym.Env) for env in envs):
         return [_serve(env, question, *given) for env, given in zip(envs, arguments, strict=True)]
@@ -184,8 +184,8 @@ def _ask_each(base: VecEnv, question: str, arguments: list[tuple[Any, ...]]) -> 
             ask = partial(base.env_method, "_velora_checkpoint", question)
             return [ask(*given, indices=index)[0] for index, given in enumerate(arguments)]
     raise CheckpointError(
-        f"{type(base).__name__} does not let its environments be asked for their state: use SB3's DummyVecEnv, or its "
-        "SubprocVecEnv of environments with a Monitor around them, as make_vec_env makes them"
+        f"{type(base).__name__} gives no access to the state of its environments: use SB3's DummyVecEnv, or "
+        "SubprocVecEnv with a Monitor around each environment, as make_vec_env does"
     )
 
 
@@ -200,4 +200,4 @@ def _restore_each(base: VecEnv, captured: list[Captured], with_episode: bool) ->
     if all(env["layers"] for env, _ in captured):
         for problem in _ask_each(base, "restore", [(one, with_episode) for one in captured]):
             if problem is not None:
-                raise CheckpointError(f"an environment does not take back its state: {problem}")
+                raise CheckpointError(f"an environment could not restore its state: {problem}")
