@@ -177,3 +177,16 @@ def test_pyplot_is_left_alone(tmp_path):
     sys.modules.pop("matplotlib.pyplot", None)
     drawn(tmp_path / "x.png", run(1))
     assert "matplotlib.pyplot" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"x": "steps"}, "x must be one of 'timesteps', 'episodes', 'seconds', got 'steps'"),
+        ({"smooth": 0}, "smooth must be an integer of at least 1, got 0"),
+    ],
+)
+def test_bad_arguments(settings, said):
+    episodes = pd.DataFrame(columns=["run_id", "algorithm", "env", "timesteps", "return"])
+    with pytest.raises(ValueError, match=said):
+        learning_curves(episodes, **settings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from velora_sb3._statistics import bootstrap_band, interquartile_means
+from velora_sb3._validation import check_choice, check_integer
 from velora_sb3.plotting.figures import COLORS, GREY, LINE_STYLES, new_figure, style_training
 from velora_sb3.plotting.learning_curve import moving_average_window
 
@@ -50,12 +51,15 @@ def learning_curves(
         The figure.
 
     Raises:
+        ValueError: If ``x`` or ``smooth`` is out of range.
         ImportError: If matplotlib is not installed.
 
     References:
         Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS,
         https://arxiv.org/abs/2108.13264.
     """
+    x = check_choice("x", x, X_AXES)
+    smooth = None if smooth is None else check_integer("smooth", smooth)
     labels = _labels(episodes, [column for column in group_by if column != "env"])
     names = sorted(labels.unique())
     looks = {
