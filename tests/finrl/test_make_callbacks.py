@@ -45,3 +45,8 @@ def test_no_improvement_stops(tmp_path):
     model = DRLAgent(market(20)).get_model("a2c", policy_kwargs={"units": 4}, verbose=0, seed=0)
     DRLAgent.train_model(model, "x", 200, callbacks)
     assert model.num_timesteps < 100
+
+
+def test_an_unknown_model_name(tmp_path):
+    with pytest.raises(ValueError, match="unknown model_name 'pppo': did you mean 'ppo'"):
+        make_callbacks(tmp_path, market(20), "pppo")

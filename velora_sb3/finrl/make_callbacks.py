@@ -17,6 +17,7 @@ from velora_sb3.callbacks import (
     PerformancePlots,
     SaveCheckpoints,
 )
+from velora_sb3.finrl.models import find_model
 from velora_sb3.finrl.trading_eval import TradingEvalCallback
 
 SCHEDULED = ("a2c", "ppo")  # as in FinRL's guide
@@ -66,7 +67,11 @@ def make_callbacks(
 
     Returns:
         A list for ``train_model(callbacks=...)``, to which you can append your own.
+
+    Raises:
+        ValueError: If ``model_name`` is unknown.
     """
+    find_model(model_name)  # a typo would silently drop the learning rate schedule
     directory = Path(directory)
     stop: BaseCallback = (
         StopTrainingOnNoModelImprovement(patience, min_evals=5, verbose=verbose)

@@ -15,7 +15,7 @@ from velora_sb3.finrl.performance import PERIODS_PER_YEAR, performance
 
 
 class TradingEvalCallback(EvalCallback):
-    """SB3's ``EvalCallback`` that also logs return, risk and risk-adjusted return of the account.
+    """An ``EvalCallback`` that also logs return, risk and risk-adjusted return of the account.
 
     In addition to ``eval/mean_reward`` it logs ``eval/sharpe_ratio``, ``eval/sortino_ratio``, ``eval/max_drawdown``,
     ``eval/annual_return``, ``eval/annual_volatility``, ``eval/final_account_value`` and, if the environment trades
