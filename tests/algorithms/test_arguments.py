@@ -66,7 +66,7 @@ def test_a_tqc_that_drops_every_quantile_is_refused():
 
 def test_actions_that_do_not_count_from_zero_are_refused():
     env = RandomEnv(OBSERVATIONS["vector"], spaces.Discrete(3, start=1))
-    with pytest.raises(ValueError, match="count actions from 0, the action space from 1"):
+    with pytest.raises(ValueError, match="number actions from 0, but .* starts at 1"):
         RecurrentDQN("LiquidPolicy", env)
 
 

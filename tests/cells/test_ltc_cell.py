@@ -151,7 +151,7 @@ def test_weights_that_were_not_positive_are_clipped():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"in_features": None}, "no number of inputs yet"),
+        ({"in_features": None}, "no number of inputs: pass it here"),
         ({"input_mapping": "quadratic"}, "input_mapping must be one of"),
         ({"output_mapping": "quadratic"}, "output_mapping must be one of"),
         ({"ode_unfolds": 0}, "ode_unfolds must be an integer of at least 1, got 0"),

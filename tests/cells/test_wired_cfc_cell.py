@@ -57,10 +57,10 @@ def test_masks_are_buffers_not_parameters():
 
 def test_a_wiring_that_does_not_fit_is_refused():
     wiring = AutoNCP(12, 3)
-    with pytest.raises(ValueError, match="no number of inputs yet"):
+    with pytest.raises(ValueError, match="no number of inputs: pass it here"):
         WiredCfCCell(None, wiring)
     wiring.build(4)
-    with pytest.raises(ValueError, match="built for 4 inputs, but there are 5"):
+    with pytest.raises(ValueError, match="built for 4 inputs, got 5"):
         WiredCfCCell(5, wiring)
     with pytest.raises(TypeError, match="must be an ncps.wirings.Wiring, got str"):
         WiredCfCCell(4, "ncp")

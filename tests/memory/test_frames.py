@@ -72,13 +72,13 @@ def test_another_key_can_hold_the_timespans():
     [
         (box(7), 3, "7 is not a multiple of n_stack=3; is the environment wrapped in VecFrameStack"),
         (box(6), 1, "n_stack must be an integer of at least 2, got 1"),
-        (box(2, 3), 2, "n_stack=2 is for vectors and images"),
-        (spaces.Discrete(4), 2, "n_stack=2 is for vectors and images"),
-        (box(4, 8, 8, 3), None, "For histories of images use SB3's VecFrameStack"),
-        (spaces.Dict({"timespans": box(1)}), None, "holds nothing but 'timespans'"),
-        (spaces.Dict({"a": box(4), "timespans": box(2)}), None, r"must be a Box with 1 number\(s\)"),
-        (spaces.Dict({"a": box(4), "timespans": spaces.Discrete(2)}), None, r"must be a Box with 1 number\(s\)"),
-        (spaces.Dict({"a": box(3, 4), "b": box(2, 4)}), None, "differ in length"),
+        (box(2, 3), 2, "n_stack=2 needs vectors or images"),
+        (spaces.Discrete(4), 2, "n_stack=2 needs vectors or images"),
+        (box(4, 8, 8, 3), None, "for histories of images use SB3's VecFrameStack"),
+        (spaces.Dict({"timespans": box(1)}), None, "contains only 'timespans'"),
+        (spaces.Dict({"a": box(4), "timespans": box(2)}), None, r"must be a Box of 1 number\(s\)"),
+        (spaces.Dict({"a": box(4), "timespans": spaces.Discrete(2)}), None, r"must be a Box of 1 number\(s\)"),
+        (spaces.Dict({"a": box(3, 4), "b": box(2, 4)}), None, "must be of one length"),
     ],
 )
 def test_spaces_that_cannot_be_read_are_explained(space, n_stack, message):

@@ -98,7 +98,7 @@ def test_train_sees_a_ratio_of_one_in_its_first_epoch():
 def test_masks_that_do_not_fit_are_refused(actions, count):
     model = make_model(make_env(2, actions=actions))
     for wrong in (1, count - 1, count + 1):
-        with pytest.raises(ValueError, match=f"gave {wrong} values for {actions}.*it must give {count}, true where"):
+        with pytest.raises(ValueError, match=f"returned {wrong} values for {actions}.*expected {count}: true where"):
             model.rollout_buffer.store_masks(np.ones((2, wrong)))
     model.rollout_buffer.store_masks(np.zeros((2, count)))
     assert not model.rollout_buffer.action_masks[0].any()

@@ -243,7 +243,7 @@ def test_windows_are_normalized_as_sb3_normalizes():
         ({"burn_in_length": -1}, "burn_in_length must be an integer of at least 0, got -1"),
         ({"n_steps": 0}, "n_steps must be an integer of at least 1, got 0"),
         ({"optimize_memory_usage": True, "handle_timeout_termination": False}, "leave it out"),
-        ({"handle_timeout_termination": False}, "hides where episodes were cut"),
+        ({"handle_timeout_termination": False}, "would hide truncations"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, message):

@@ -1,4 +1,4 @@
-"""Checks on what a user hands to a cell: each failure is one sentence with the way out."""
+"""Checks of the tensors that a cell is called with."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ import torch
 
 
 def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:
-    """Raise ``ValueError`` unless ``inputs`` has the rank and the last dimension that a cell needs.
-
-    Args:
-        inputs: What came.
-        rank: Number of dimensions wanted: 2 for ``(B, F)``, 3 for ``(T, B, F)``.
-        width: Number of features ``F`` wanted.
-    """
-    wanted = "(batch, features)" if rank == 2 else "(time, batch, features)"
+    """Raise ``ValueError`` unless ``inputs`` is ``(B, width)`` (rank 2) or ``(T, B, width)`` (rank 3)."""
+    layout = "(batch, features)" if rank == 2 else "(time, batch, features)"
     if inputs.dim() != rank:
-        raise ValueError(f"inputs must have {rank} dimensions {wanted}, got shape {tuple(inputs.shape)}")
+        raise ValueError(f"inputs must have {rank} dimensions {layout}, got shape {tuple(inputs.shape)}")
     if inputs.shape[-1] != width:
         raise ValueError(f"inputs must have {width} features in the last dimension, got shape {tuple(inputs.shape)}")
     if rank == 3 and inputs.shape[0] == 0:
@@ -23,25 +17,20 @@ def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:
 
 
 def check_state(state: torch.Tensor | None, batch: int, size: int) -> None:
-    """Raise unless ``state`` is None or one tensor ``(batch, size)``."""
+    """Raise ``TypeError`` or ``ValueError`` unless ``state`` is None or one tensor ``(batch, size)``."""
     if state is None:
         return
     if not isinstance(state, torch.Tensor):
         raise TypeError(
             f"state must be one tensor of shape ({batch}, {size}), got {type(state).__name__}; "
-            "with mixed memory it is torch.cat([h, c], dim=-1)"
+            "with mixed memory, pass torch.cat([h, c], dim=-1)"
         )
     if state.shape != (batch, size):
         raise ValueError(f"state must have shape ({batch}, {size}), got {tuple(state.shape)}")
 
 
 def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> None:
-    """Raise ``ValueError`` unless ``timespans`` is None or non-negative and finite, of shape ``shape``.
-
-    Args:
-        timespans: What came.
-        shape: ``(B,)`` for one step, ``(T, B)`` for a sequence.
-    """
+    """Raise unless ``timespans`` is None or finite and not negative: ``(B,)`` of a step, ``(T, B)`` of a sequence."""
     if timespans is None:
         return
     if not isinstance(timespans, torch.Tensor):
@@ -54,7 +43,7 @@ def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> N
     if not (lowest >= 0 and highest < float("inf")):
         raise ValueError(
             f"timespans must be finite and not negative, got values from {lowest.item()} to {highest.item()}; "
-            "a wrapper that normalizes observations (VecNormalize: norm_obs_keys) must leave them alone"
+            "exclude them from normalization of observations (VecNormalize: norm_obs_keys)"
         )
 
 

@@ -1,4 +1,4 @@
-"""What every liquid cell is: one time step, and the same over a whole sequence."""
+"""The interface of liquid cells: one time step, and a whole sequence of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class LiquidCell(nn.Module, ABC):
     Shapes, with ``B`` sequences: inputs ``(B, input_size)``, state ``(B, state_size)``, outputs
     ``(B, output_size)``, timespans ``(B,)``.
 
-    A subclass says how its weights are prepared and how one step is made from them. The two are apart
-    so that whatever is the same at every step (masks, positivity) is done once per sequence.
+    A subclass defines how its weights are prepared and how a step uses them. The two are separate, so that work that
+    is the same at every step (masks, positivity) is done once per sequence.
     """
 
     input_size: int
@@ -30,7 +30,7 @@ class LiquidCell(nn.Module, ABC):
         """The weights as a step uses them: masked, positive.
 
         Args:
-            timed: Whether timespans come with the inputs; without them some weights are not needed.
+            timed: Whether the inputs have timespans; without them some weights are not needed.
         """
 
     @abstractmethod
@@ -79,7 +79,7 @@ class LiquidCell(nn.Module, ABC):
 
         Args:
             inputs: ``(B, input_size)``.
-            state: ``(B, state_size)``; None is the zero state, from which the recurrent product is not computed.
+            state: ``(B, state_size)``; None is the zero state, which saves the recurrent product.
             timespans: Time since the last step ``(B,)``, not negative, in the environment's time unit; None is 1.
 
         Returns:
@@ -87,7 +87,7 @@ class LiquidCell(nn.Module, ABC):
 
         Raises:
             ValueError: If a shape or a value is wrong.
-            TypeError: If the state is no tensor.
+            TypeError: If the state is not a tensor.
         """
         check_inputs(inputs, 2, self.input_size)
         check_state(state, inputs.shape[0], self.state_size)

@@ -18,10 +18,10 @@ class CfC(SequenceModule):
     Args:
         input_size: Number of features.
         units: Number of units, or an ncps wiring (copied).
-        proj_size: Width of a linear layer on the outputs; None for no such layer.
-        return_sequences: Return the output of every step, or of the last one alone.
+        proj_size: Width of a linear layer on the outputs; None for none.
+        return_sequences: Whether to return the output of every step or only of the last one.
         batch_first: Inputs are ``(B, T, F)``, or ``(T, B, F)`` if False.
-        mixed_memory: Put an LSTM memory cell before the cell.
+        mixed_memory: Whether to put an LSTM memory cell before the cell.
         mode: ``default``, ``no_gate`` or ``pure``.
         activation: The backbone's activation.
         backbone_units: Width of the backbone's layers, 128 if None; not with a wiring.
@@ -29,7 +29,7 @@ class CfC(SequenceModule):
         backbone_dropout: Dropout between the backbone's layers, 0 if None; not with a wiring.
 
     Raises:
-        ValueError: If an argument is out of range or unknown, or a backbone is asked for with a wiring.
+        ValueError: If an argument is out of range or unknown, or if a backbone is combined with a wiring.
 
     References:
         Hasani et al. (2022), https://arxiv.org/abs/2106.13898. Differs from ncps: the state is one tensor, timespans
@@ -60,7 +60,7 @@ class CfC(SequenceModule):
             given = [name for name, value in backbone.items() if value is not None]
             if given:
                 raise ValueError(
-                    f"a wired CfC has no backbone: leave out {', '.join(given)}, or pass units as a number"
+                    f"a wired CfC has no backbone: leave out {', '.join(given)}, or pass a number of units"
                 )
             cell = WiredCfCCell(input_size, units, mode)
         else:
@@ -89,7 +89,7 @@ class CfC(SequenceModule):
             module: An ``ncps.torch.CfC``, dense or wired, with or without mixed memory.
 
         Returns:
-            A network that gives the same numbers, in the module's dtype and on its device.
+            A network that computes the same, in the module's dtype and on its device.
 
         Raises:
             TypeError: If the module is not an ``ncps.torch.CfC``.

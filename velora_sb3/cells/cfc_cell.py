@@ -46,9 +46,9 @@ class CfCWeights(NamedTuple):
 class CfCCell(LiquidCell):
     """A CfC cell; the equations stand in :mod:`velora_sb3.cells.kernels.cfc_gates`.
 
-    The gates' products are linear in ``[inputs, state]``, or in what a backbone of dense layers makes of it.
-    The weights of f, g and s are one tensor, in that order; those of a are apart (``slope_…``), as they take no part
-    where no timespans are given.
+    The products of the gates are linear in ``[inputs, state]``, or in the output of a backbone of dense layers.
+    The weights of f, g and s are one tensor, in that order; those of a are separate (``slope_…``), because they are
+    not used without timespans.
 
     Args:
         input_size: Number of features ``F``.
@@ -58,10 +58,10 @@ class CfCCell(LiquidCell):
         backbone_units: Width of the backbone's layers.
         backbone_layers: Number of the backbone's layers; 0 for no backbone.
         backbone_dropout: Dropout after every backbone layer but the first, in [0, 1).
-        sparsity_mask: ``(F + H, H)``, 0 where ``f`` and ``g`` must not be connected; only without a backbone.
+        sparsity_mask: ``(F + H, H)``, 0 where ``f`` and ``g`` have no connection; only without a backbone.
 
     Raises:
-        ValueError: If an argument is out of range or unknown, naming the choices.
+        ValueError: If an argument is out of range or unknown.
 
     References:
         Hasani et al. (2022), https://arxiv.org/abs/2106.13898, equation 10 and Figure 3. Differs from ncps: one weight
@@ -123,7 +123,7 @@ class CfCCell(LiquidCell):
         if mask is None:
             return None
         if self.backbone_layers:
-            raise ValueError("sparsity_mask needs backbone_layers=0: with a backbone no weight joins inputs and units")
+            raise ValueError("sparsity_mask needs backbone_layers=0: a backbone is between inputs and units")
         shape = (self.input_size + self.hidden_size, self.hidden_size)
         if tuple(mask.shape) != shape:
             raise ValueError(f"sparsity_mask must have shape {shape}, got {tuple(mask.shape)}")
@@ -132,15 +132,15 @@ class CfCCell(LiquidCell):
 
     @torch.no_grad()
     def reset_parameters(self, initialization: str = "ncps") -> None:
-        """Draw the weights anew.
+        """Initialize the weights.
 
         Args:
             initialization: ``ncps``: one Xavier bound over inputs and state for each gate, torch's default for biases.
                 ``orthogonal``: inputs and biases as in torch's ``Linear`` of the inputs alone, an orthogonal recurrent
-                matrix for each gate. With few inputs beside many units they move the state much more.
+                matrix for each gate. Where inputs are few and units many, inputs then move the state much more.
 
         Raises:
-            ValueError: For any other.
+            ValueError: For any other initialization.
 
         References:
             Saxe et al. (2014), https://arxiv.org/abs/1312.6120, for orthogonal matrices.

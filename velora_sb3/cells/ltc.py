@@ -18,9 +18,9 @@ class LTC(SequenceModule):
     Args:
         input_size: Number of features.
         units: Number of fully connected units, or an ncps wiring (copied).
-        return_sequences: Return the output of every step, or of the last one alone.
+        return_sequences: Whether to return the output of every step or only of the last one.
         batch_first: Inputs are ``(B, T, F)``, or ``(T, B, F)`` if False.
-        mixed_memory: Put an LSTM memory cell before the cell.
+        mixed_memory: Whether to put an LSTM memory cell before the cell.
         input_mapping: ``affine``, ``linear`` or None: a scale and a shift for each input.
         output_mapping: The same for each output.
         ode_unfolds: Number of solver steps in one time step.
@@ -31,8 +31,8 @@ class LTC(SequenceModule):
 
     References:
         Hasani et al. (2021), https://arxiv.org/abs/2006.04439. Differs from ncps: the state is one tensor, timespans
-        may be batched and 0, ``episode_starts`` resets the state within a sequence, and weights are positive by
-        softplus always (no ``implicit_param_constraints``).
+        may be batched and 0, ``episode_starts`` resets the state within a sequence, and weights are always kept
+        positive by softplus (no ``implicit_param_constraints``).
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class LTC(SequenceModule):
             module: An ``ncps.torch.LTC``, with or without mixed memory or implicit constraints.
 
         Returns:
-            A network that gives the same numbers, in the module's dtype and on its device. Weights that the module
-            does not hold positive itself are clipped at 0.
+            A network that computes the same, in the module's dtype and on its device. Without implicit constraints in
+            the module, negative weights are clipped at 0.
 
         Raises:
             TypeError: If the module is not an ``ncps.torch.LTC``.

@@ -29,7 +29,7 @@ class LTCWeights(NamedTuple):
 
 
 class LTCCell(LiquidCell):
-    r"""Neurons whose synapses set how fast they move: a liquid time-constant network.
+    r"""A liquid time-constant network: neurons whose synapses determine how fast their potentials change.
 
     With the conductance of synapse :math:`j \to i` opened by its source's potential,
 
@@ -44,8 +44,8 @@ class LTCCell(LiquidCell):
         v_i \leftarrow v_i + \delta \, \frac{A_i - B_i v_i}{c_i + \delta B_i}
         = \frac{c_i v_i / \delta + A_i}{c_i / \delta + B_i}
 
-    :math:`w, g^l, c` are softplus of the parameters. Parameters exist for the wiring's synapses alone: ``w``,
-    ``sigma``, ``mu``, ``erev`` hold first the recurrent synapses, then the sensory ones, each source by source.
+    :math:`w, g^l, c` are softplus of the parameters. Only the synapses of the wiring have parameters: ``w``, ``sigma``,
+    ``mu`` and ``erev`` hold the recurrent synapses first, then the sensory ones, ordered by source.
 
     Args:
         wiring: An ncps wiring. It is copied: one wiring serves any number of cells.
@@ -56,14 +56,14 @@ class LTCCell(LiquidCell):
         epsilon: Added to the conductance, against division by zero.
 
     Raises:
-        TypeError: If ``wiring`` is no wiring.
+        TypeError: If ``wiring`` is not an ncps wiring.
         ValueError: If the wiring is not built and ``in_features`` is None, has no output size, or is built for
-            another number of inputs; if a mapping is unknown, ``ode_unfolds`` below 1 or ``epsilon`` negative.
+            another number of inputs; or if another argument is out of range or unknown.
 
     References:
         Hasani et al. (2021), "Liquid Time-constant Networks", AAAI, https://arxiv.org/abs/2006.04439, equation 3 and
-        Algorithm 1. Differs from ncps: positivity by softplus always, no parameters for absent synapses, a step of
-        length 0 leaves the state as it is (ncps divides by it), timespans may be batched.
+        Algorithm 1. Differs from ncps: weights are always kept positive by softplus, absent synapses have no
+        parameters, a step of length 0 leaves the state unchanged (ncps divides by it), timespans may be batched.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LTCCell(LiquidCell):
         check_choice("output_mapping", output_mapping, MAPPINGS)
         self.wiring = built_copy(wiring, in_features)
         if self.wiring.output_dim is None:
-            raise ValueError("the wiring has no number of outputs: call wiring.set_output_dim(...) before")
+            raise ValueError("the wiring has no number of outputs: call wiring.set_output_dim(...) first")
         self.input_mapping, self.output_mapping = input_mapping, output_mapping
         self.ode_unfolds = check_integer("ode_unfolds", ode_unfolds)
         self.epsilon = check_number("epsilon", epsilon, least=0)
@@ -164,7 +164,7 @@ class LTCCell(LiquidCell):
         return self._map("output", states[..., : self.output_size]), states
 
     def capacity_over_conductance(self, inputs: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
-        """The liquid time constants ``c / B``, the synapses as open as inputs and state hold them.
+        """The liquid time constants ``c / B`` at these inputs and this state.
 
         Args:
             inputs: ``(B, F)``.

@@ -14,7 +14,7 @@ from velora_sb3.cells.kernels.mixed_memory import mixed_memory_sequence, write
 
 
 class MixedMemoryCell(LiquidCell):
-    r"""An LSTM step that writes the state from which a liquid cell takes its own step.
+    r"""A liquid cell whose step starts from the output of an LSTM memory cell.
 
     With :math:`z = W x + R h + b` in four parts,
 
@@ -26,7 +26,7 @@ class MixedMemoryCell(LiquidCell):
     The state is one tensor ``(B, 2 * cell.state_size)``: first ``h``, then ``c``.
 
     Args:
-        cell: The liquid cell that takes the second half of each step.
+        cell: The liquid cell, the second half of each step.
 
     References:
         Lechner and Hasani (2020), "Learning Long-Term Dependencies in Irregularly-Sampled Time Series",
@@ -54,7 +54,7 @@ class MixedMemoryCell(LiquidCell):
     def step(
         self, prepared: Any, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One LSTM step and one step of the liquid cell from what it wrote."""
+        """One LSTM step, then one step of the liquid cell from its output."""
         hidden, memory = self.write(inputs, state)
         output, hidden = self.cell.step(prepared, inputs, hidden, timespans)
         return output, torch.cat([hidden, memory], dim=-1)
@@ -67,7 +67,7 @@ class MixedMemoryCell(LiquidCell):
             state: ``(B, S)``; None is the zero state.
 
         Returns:
-            What the liquid cell starts from and the LSTM's memory, each ``(B, cell.state_size)``.
+            The liquid cell's initial state and the LSTM's memory, each ``(B, cell.state_size)``.
         """
         products = functional.linear(inputs, self.weight_ih, self.bias)
         if state is None:

@@ -1,4 +1,4 @@
-"""What ``CfC`` and ``LTC`` share: a cell, its unroll, the layout of batches and the projection of outputs."""
+"""Base of ``CfC`` and ``LTC``: a cell unrolled over batches of sequences, and the projection of its outputs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class SequenceModule(nn.Module):
 
     Args:
         cell: The cell of one time step.
-        return_sequences: Return the output of every step, or of the last one alone.
+        return_sequences: Whether to return the output of every step or only of the last one.
         batch_first: Inputs are ``(B, T, F)``, or ``(T, B, F)`` if False.
-        mixed_memory: Put an LSTM memory cell before the cell.
-        proj_size: Width of a linear layer on the outputs; None for no such layer.
+        mixed_memory: Whether to put an LSTM memory cell before the cell.
+        proj_size: Width of a linear layer on the outputs; None for none.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class SequenceModule(nn.Module):
         """Unroll the cell over the inputs.
 
         Args:
-            inputs: ``(B, T, F)``; ``(T, B, F)`` if not ``batch_first``; ``(T, F)`` for one sequence alone.
-            state: ``(B, state_size)``; ``(state_size,)`` for one sequence alone; None is the zero state.
-            timespans: Time since the last step, of the inputs' shape without (or with 1 as) the last dimension;
-                not negative, in the environment's time unit; None is 1.
-            episode_starts: True where an episode starts, of the same shape as timespans.
+            inputs: ``(B, T, F)``; ``(T, B, F)`` if not ``batch_first``; ``(T, F)`` for a single sequence.
+            state: ``(B, state_size)``; ``(state_size,)`` for a single sequence; None is the zero state.
+            timespans: Time since the last step, not negative, in the environment's time unit; in the inputs' shape
+                without the last dimension, or with 1 there. None is 1.
+            episode_starts: True where an episode starts, in the shape of the timespans.
 
         Returns:
             Outputs in the layout of the inputs (without the time dimension unless ``return_sequences``)

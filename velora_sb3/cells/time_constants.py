@@ -1,4 +1,4 @@
-r"""How fast the units of a liquid cell move, given what they see and where they stand.
+r"""How fast the units of a liquid cell react, at given inputs and a given state.
 
 =====================  =======================================================================================
 cell                   time constant of unit :math:`i`
@@ -41,20 +41,20 @@ def time_constants(
     state: torch.Tensor | None = None,
     timespans: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The time constants with which a cell takes a step; the formulas stand in this module's docstring.
+    """The time constants of the units of a cell in a step; the module's docstring has the formulas.
 
     Args:
-        cell: A cell of this package. Of one with mixed memory the units behind the LSTM.
+        cell: A CfC or LTC cell; with mixed memory, the time constants are those of the units behind the LSTM.
         inputs: ``(B, input_size)``.
         state: State before the step ``(B, state_size)``; None is the zero state.
         timespans: Time since the last step ``(B,)``, in the environment's time unit; None is 1.
 
     Returns:
-        ``(B, U)``, in the unit of the timespans; the units in the order of the state.
+        ``(B, U)``, in the unit of the timespans, in the order of the units in the state.
 
     Raises:
         ValueError: If a shape or a value is wrong.
-        TypeError: If it is a cell of another kind.
+        TypeError: If the cell is of another kind.
     """
     check_inputs(inputs, 2, cell.input_size)
     check_state(state, inputs.shape[0], cell.state_size)
@@ -79,7 +79,7 @@ def _time_constants(
         return _of_cfc(cell, inputs, state, timespans)
     if isinstance(cell, LTCCell):
         return cell.capacity_over_conductance(inputs, state)
-    raise TypeError(f"{type(cell).__name__} has no time constants here: expected a CfC or an LTC cell")
+    raise TypeError(f"time constants are defined for CfC and LTC cells, got {type(cell).__name__}")
 
 
 def _of_cfc(

@@ -1,4 +1,4 @@
-"""A cell over time, with resets where episodes start."""
+"""Run a cell over time, with a reset where an episode starts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def unroll(
     episode_starts: torch.Tensor | None = None,
     timespans: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run a cell over a whole batch of sequences.
+    """Run a cell over a batch of sequences.
 
-    Equal to calling the cell step by step, the state set to zero before each step where an episode starts.
+    Equivalent to calling the cell step by step, with the state set to zero before each step where an episode starts.
 
     Args:
         cell: Any liquid cell.
@@ -32,7 +32,7 @@ def unroll(
 
     Raises:
         ValueError: If a shape or a value is wrong.
-        TypeError: If the state is no tensor.
+        TypeError: If the state is not a tensor.
     """
     outputs, states = unroll_states(cell, inputs, state, episode_starts=episode_starts, timespans=timespans)
     return outputs, states[-1]
@@ -60,7 +60,7 @@ def unroll_states(
 
     Raises:
         ValueError: If a shape or a value is wrong.
-        TypeError: If the state is no tensor.
+        TypeError: If the state is not a tensor.
     """
     check_inputs(inputs, 3, cell.input_size)
     steps, batch = inputs.shape[:2]
@@ -69,7 +69,7 @@ def unroll_states(
     check_timespans(timespans, (steps, batch))
     keep = None if episode_starts is None else 1 - episode_starts.to(inputs.dtype).unsqueeze(-1)
     timed = None if timespans is None else timespans.to(inputs.dtype).unsqueeze(-1)
-    if steps == 1:  # acting: one step needs no kernel for sequences
+    if steps == 1:  # acting: a single step needs no sequence kernel
         if keep is not None and state is not None:
             state = state * keep[0]
         prepared = cell.prepare(timed is not None)

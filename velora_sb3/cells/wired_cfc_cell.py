@@ -17,21 +17,21 @@ from velora_sb3.cells.wiring import built_copy
 class WiredCfCCell(LiquidCell):
     """CfC cells in layers (inter, command and motor neurons for an NCP), each feeding the next within a step.
 
-    Synapses between layers follow the wiring; within a layer every neuron sees every other, as in ncps.
-    The state holds the layers one after the other; the output is the last layer (the motor neurons).
+    Synapses between layers follow the wiring; within a layer all neurons are connected, as in ncps.
+    The state holds the layers in order; the output is the last layer (the motor neurons).
 
     Args:
         input_size: Number of features ``F``; None if the wiring is built.
-        wiring: An ncps wiring. It is copied: one wiring serves any number of networks.
+        wiring: An ncps wiring, copied: one wiring serves any number of networks.
         mode: ``default``, ``no_gate`` or ``pure``.
 
     Raises:
-        ValueError: If the wiring is not built and ``input_size`` is None, or built for another size.
+        ValueError: If the wiring is not built and ``input_size`` is None, or is built for another size.
 
     References:
         Lechner et al. (2020), "Neural circuit policies enabling auditable autonomy", Nature Machine Intelligence,
         https://doi.org/10.1038/s42256-020-00237-3. Differs from ncps: masks are buffers and applied once per
-        forward; each layer runs over the whole sequence before the next one does, which gives the same numbers.
+        forward; each layer runs over the whole sequence before the next one, which is equivalent.
     """
 
     def __init__(self, input_size: int | None, wiring: Wiring, mode: str = "default") -> None:
@@ -76,7 +76,7 @@ class WiredCfCCell(LiquidCell):
         keep: torch.Tensor | None,
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All steps of the first layer, then of the next: a layer needs the one before it only forward in time."""
+        """All steps of the first layer, then of the next: no layer feeds back into an earlier one."""
         states = []
         for layer, own in zip(self.layers, self.split(state), strict=True):
             inputs, own_states = layer.sequence(inputs, own, keep, timespans)  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""Wirings by name, as a policy's plain keyword arguments ask for them."""
+"""Wirings by name, for plain keyword arguments."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ WIRINGS = ("ncp", "fully_connected", "random")
 
 
 def make_wiring(name: str | Wiring, units: int, sparsity_level: float = 0.5, seed: int | None = None) -> Wiring:
-    """An ncps wiring, fresh and not yet built.
+    """Make an ncps wiring, not yet built.
 
-    A quarter of the units of an NCP are motor neurons, its outputs; in the others every unit is one.
+    A quarter of the units of an NCP are motor neurons, which are its outputs; in the other wirings every unit is one.
 
     Args:
         name: ``ncp`` (ncps's ``AutoNCP``), ``fully_connected`` or ``random``; or a wiring, which is copied.
-        units: Number of neurons; not used when a wiring is given.
+        units: Number of neurons; ignored with a live wiring.
         sparsity_level: Share of synapses left out: in [0.1, 0.9] for ``ncp``, in [0, 1) for ``random``.
         seed: Seed of the wiring; None for ncps's own.
 
@@ -49,21 +49,21 @@ def make_wiring(name: str | Wiring, units: int, sparsity_level: float = 0.5, see
 
 
 def built_copy(wiring: Wiring, input_size: int | None) -> Wiring:
-    """A copy of a wiring, built for a number of inputs.
+    """A copy of a wiring, built for a number of inputs (None if it is built already).
 
-    The user's own stays as it is, so one wiring serves any number of networks. A wiring that is built already is
-    not built again: ncps would add a second set of synapses.
+    The user's own wiring is not changed, so it serves any number of networks. A built one is not built again: ncps
+    would add a second set of synapses.
     """
     if not isinstance(wiring, Wiring):
         raise TypeError(f"wiring must be an ncps.wirings.Wiring, got {type(wiring).__name__}")
     if wiring.is_built():
         if input_size is not None and wiring.input_dim != input_size:
             raise ValueError(
-                f"the wiring is built for {wiring.input_dim} inputs, but there are {input_size}: pass one not yet built"
+                f"the wiring is built for {wiring.input_dim} inputs, got {input_size}: pass one that is not built yet"
             )
         return copy.deepcopy(wiring)
     if input_size is None:
-        raise ValueError("the wiring has no number of inputs yet: pass it, or call wiring.build(input_size)")
+        raise ValueError("the wiring has no number of inputs: pass it here, or call wiring.build(input_size) first")
     copied = copy.deepcopy(wiring)
     copied.build(input_size)
     return copied

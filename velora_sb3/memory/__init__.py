@@ -1,4 +1,11 @@
-"""Cells over time inside SB3."""
+"""Cells over time inside SB3: the way of an observation to the loss.
+
+1. Acting: ``frames`` separates timespans and histories, ``encoder`` turns a frame into features, ``extractor`` takes
+   one step of the cell from the state in a ``StepInput``; SB3's heads choose the action.
+2. Storing: ``replay`` keeps what SB3's replay buffer keeps, and the states on request.
+3. Learning: ``replay`` samples windows as a ``SequenceBatch``, ``extractor`` unrolls the cell over them and returns one
+   row of features for each learned step, and SB3's own ``train()`` computes the loss from them.
+"""
 
 from velora_sb3.memory.cell_config import CellConfig, make_cell
 from velora_sb3.memory.extractor import ExtractorConfig, LiquidExtractor

@@ -1,4 +1,4 @@
-"""Actions as a network that remembers sees them: scaled to [-1, 1], or one-hot."""
+"""Actions as inputs of a recurrent network: scaled to [-1, 1], or one-hot."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.nn import functional
 
 
 def action_size(space: spaces.Space[Any]) -> int:
-    """Width of an encoded action."""
+    """Width of an encoded action; raises ``ValueError`` for spaces that no off-policy algorithm has."""
     if isinstance(space, spaces.Box):
         return int(np.prod(space.shape))
     if isinstance(space, spaces.Discrete):
         if space.start != 0:
-            raise ValueError(f"SB3's DQN and QR-DQN count actions from 0, the action space from {space.start}: {space}")
+            raise ValueError(f"SB3's DQN and QRDQN number actions from 0, but {space} starts at {space.start}")
         return int(space.n)
-    raise ValueError(f"a recurrent off-policy algorithm acts in a Box or Discrete space, got {space}")
+    raise ValueError(f"recurrent off-policy algorithms need a Box or Discrete action space, got {space}")
 
 
 def encode_actions(actions: torch.Tensor, space: spaces.Space[Any]) -> torch.Tensor:
-    """Encode actions as the replay buffer stores them.
+    """Encode actions, given as the replay buffer stores them.
 
     Args:
         actions: ``(N, ...)``: scaled to [-1, 1] for a Box, numbers for a Discrete space.

@@ -1,4 +1,4 @@
-"""What stands between one observation and the cell."""
+"""The network between one observation and the cell."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_encoder(
 
     Args:
         space: The space of one frame.
-        encoder_class: The user's own instead.
+        encoder_class: The user's own features extractor instead.
         encoder_kwargs: Its keyword arguments.
         normalized_image: Whether images come scaled to [0, 1] already.
 
@@ -36,7 +36,7 @@ def make_encoder(
         The features extractor.
 
     Raises:
-        TypeError: If it takes no argument of such a name.
+        TypeError: If the features extractor lacks one of the arguments.
     """
     if encoder_class is None:
         encoder_class = FlattenExtractor
@@ -50,15 +50,15 @@ def make_encoder(
     known = inspect.signature(encoder_class).parameters
     unknown = [name for name in arguments if name not in known]
     if unknown and not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
-        taken = ", ".join(list(known)[1:]) or "none"
-        raise TypeError(f"{encoder_class.__name__} has no argument {', '.join(unknown)}; it takes {taken}")
+        accepted = ", ".join(list(known)[1:]) or "none"
+        raise TypeError(f"{encoder_class.__name__} has no argument {', '.join(unknown)}; it takes {accepted}")
     return encoder_class(space, **arguments)
 
 
 class TimedEncoder(BaseFeaturesExtractor):
-    """The encoder alone, with the timespans, if there are any, as the last feature.
+    """The encoder alone, with the timespans (if any) as the last feature.
 
-    For policies whose cells stand behind the features extractor: SB3 passes one tensor between the two.
+    For policies whose cells come after the features extractor: SB3 passes a single tensor between the two.
 
     Args:
         observation_space: The space that the policy sees.
@@ -79,9 +79,8 @@ class TimedEncoder(BaseFeaturesExtractor):
         super().__init__(observation_space, features_dim=1)  # set below, once the encoder is built
         frames = read_frames(observation_space, None, timespans_key)
         if frames.steps is not None:  # a recurrent network needs no history: it sees the frames as one vector
-            kept = frames.timespans_key
-            if kept is not None:
-                raise ValueError("a recurrent policy takes one observation at a time: leave out the frame stack")
+            if frames.timespans_key is not None:
+                raise ValueError("a recurrent policy takes one observation at a time: remove the frame stack")
             frames = Frames(observation_space, None, None)
         self.frames = frames
         self.encoder = make_encoder(frames.space, encoder_class, encoder_kwargs, normalized_image)

@@ -1,4 +1,4 @@
-"""The liquid network in front of SB3's heads."""
+"""The liquid network in front of SB3's heads, and its settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from velora_sb3.memory.inputs import SequenceBatch, StepInput
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorConfig(CellConfig):
-    """The settings of a liquid policy: its cell's, and those of what stands around the cell.
+    """The settings of a liquid policy in plain values: those of the cell and of the layers around it.
 
     Attributes:
         n_stack: ``VecFrameStack``'s ``n_stack``, if the environment is wrapped in one.
@@ -45,27 +45,27 @@ class ExtractorConfig(CellConfig):
 
 
 class LiquidExtractor(BaseFeaturesExtractor):
-    """An encoder, a liquid cell, and its output as the features of SB3's heads.
+    """A features extractor for SB3: an encoder and a liquid cell, whose output feeds SB3's heads.
 
     ====================================  ==========================================================
     observation                           what happens
     ====================================  ==========================================================
-    one observation                       one step from the zero state: there is nothing to remember
+    one observation                       one step from the zero state: no memory
     a history ``(T, F)``, or stacked by   an unroll over the ``T`` frames, oldest first; the output
     ``VecFrameStack`` (``n_stack=T``)     after the newest
-    with a recurrent algorithm            one step from the memory while acting; an unroll over windows
-                                          from the replay buffer while learning
+    with a recurrent algorithm            one step from the last state while acting; an unroll over
+                                          windows from the replay buffer while learning
     ====================================  ==========================================================
 
-    Images go through SB3's ``NatureCNN`` first, Dict observations through its ``CombinedExtractor``, everything
-    else straight to the cell.
+    Images pass through SB3's ``NatureCNN`` first, Dict observations through its ``CombinedExtractor``; everything else
+    goes straight to the cell.
 
     Args:
         observation_space: The space that the policy sees.
         encoder_class: Your own features extractor for one observation, before the cell.
         encoder_kwargs: Its keyword arguments.
-        normalized_image: Whether images come scaled to [0, 1] already, as in SB3's ``NatureCNN``.
-        previous_action_size: Width of the encoded previous action beside the observation; 0 for none. The recurrent
+        normalized_image: Whether images are scaled to [0, 1] already, as in SB3's ``NatureCNN``.
+        previous_action_size: Width of the encoded previous action next to the observation; 0 for none. The recurrent
             algorithms set it.
         **settings: The fields of :class:`ExtractorConfig`: ``cell``, ``units``, ``wiring``, ``n_stack``, ...
 
@@ -142,14 +142,14 @@ class LiquidExtractor(BaseFeaturesExtractor):
     def _inputs(
         self, observations: Observation, previous_actions: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What the cell sees of observations ``(N, ...)``: encoded, previous actions beside them; and the timespans."""
+        """The cell's inputs ``(N, F)``, encoded observations and previous actions, and its timespans, if any."""
         frames, timespans = self.frames.split(observations)
         plain = self.flat and isinstance(frames, torch.Tensor)  # the common case, without two module calls
         inputs: torch.Tensor = frames.flatten(1) if plain else self.encoder(frames)  # type: ignore[union-attr]
         if self.dense is not None:
             inputs = torch.relu(self.dense(inputs))
         if self.previous_action_size:
-            if previous_actions is None:  # nothing has been done yet
+            if previous_actions is None:  # no action yet
                 previous_actions = inputs.new_zeros(len(inputs), self.previous_action_size)
             inputs = torch.cat([inputs, previous_actions], dim=-1)
         return inputs, timespans

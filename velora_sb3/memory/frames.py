@@ -1,4 +1,4 @@
-"""What an observation space holds: one frame or a history of frames, with or without timespans."""
+"""The layout of observations: one frame or a history of frames, with or without timespans."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Observation = torch.Tensor | dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Frames:
-    """How to take an observation apart.
+    """The layout of an observation.
 
     Attributes:
-        space: The space of one frame, timespans left out.
+        space: The space of one frame, without the timespans.
         steps: Number of frames in a history; None for a single observation.
         timespans_key: The key that holds the timespans; None if there are none.
     """
@@ -29,13 +29,13 @@ class Frames:
     timespans_key: str | None
 
     def split(self, observations: Observation) -> tuple[Observation, torch.Tensor | None]:
-        """Take timespans and frames apart.
+        """Separate frames and timespans.
 
         Args:
             observations: Preprocessed by SB3: ``(N, ...)`` or a dict of them.
 
         Returns:
-            Single observations ``(N, ...)``, or the frames of histories, time first: ``(T * N, ...)``;
+            Single observations ``(N, ...)``, or the frames of histories, time before batch: ``(T * N, ...)``;
             and the timespans ``(N,)`` or ``(T, N)``, or None.
         """
         timespans = None
@@ -55,7 +55,7 @@ class Frames:
 
 
 def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: str) -> Frames:
-    """Find out what an observation space holds.
+    """Read the layout of observations from their space.
 
     A history is a two-dimensional Box ``(T, F)``, a Dict of them, or with ``n_stack`` what SB3's ``VecFrameStack``
     makes. Timespans are the entry ``timespans_key`` of a Dict.
@@ -66,10 +66,10 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
         timespans_key: The key of the timespans.
 
     Returns:
-        The frames.
+        The layout.
 
     Raises:
-        ValueError: If the space cannot be read that way.
+        ValueError: If the space has no such layout.
     """
     if n_stack is not None:
         check_integer("n_stack", n_stack, least=2)
@@ -79,13 +79,13 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
 
     rest = {key: subspace for key, subspace in space.spaces.items() if key != timespans_key}
     if not rest:
-        raise ValueError(f"the Dict observation holds nothing but {timespans_key!r}: there is nothing to see")
+        raise ValueError(f"the Dict observation contains only {timespans_key!r}: add an entry for the policy to see")
     stacked = n_stack is not None or all(len(sub.shape or ()) == 2 for sub in rest.values())
     if stacked:
         read = {key: _read_box(f"observation[{key!r}]", sub, n_stack) for key, sub in rest.items()}
         lengths = {steps for _, steps in read.values()}
         if len(lengths) > 1:
-            raise ValueError(f"the histories in the Dict observation differ in length: {sorted(map(str, lengths))}")
+            raise ValueError(f"histories in a Dict observation must be of one length, got {sorted(map(str, lengths))}")
         frames, steps = spaces.Dict({key: frame for key, (frame, _) in read.items()}), lengths.pop()
     else:
         frames, steps = spaces.Dict(rest), None
@@ -94,7 +94,7 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
     times = space[timespans_key]
     if not isinstance(times, spaces.Box) or int(np.prod(times.shape)) != (steps or 1):
         raise ValueError(
-            f"observation[{timespans_key!r}] must be a Box with {steps or 1} number(s), one for each frame, got {times}"
+            f"observation[{timespans_key!r}] must be a Box of {steps or 1} number(s), one per frame, got {times}"
         )
     return Frames(frames, steps, timespans_key)
 
@@ -111,7 +111,7 @@ def _read_box(name: str, space: spaces.Space[Any], n_stack: int | None) -> tuple
     shape = space.shape or ()
     if n_stack is not None:
         if not isinstance(space, spaces.Box) or len(shape) not in (1, 3):
-            raise ValueError(f"n_stack={n_stack} is for vectors and images from VecFrameStack, but {name} is {space}")
+            raise ValueError(f"n_stack={n_stack} needs vectors or images of a VecFrameStack, but {name} is {space}")
         if shape[0] % n_stack:
             raise ValueError(
                 f"{name} has shape {shape}: {shape[0]} is not a multiple of n_stack={n_stack}; "
@@ -123,7 +123,7 @@ def _read_box(name: str, space: spaces.Space[Any], n_stack: int | None) -> tuple
         return spaces.Box(space.low[0], space.high[0], dtype=space.dtype.type), shape[0]
     if isinstance(space, spaces.Box) and len(shape) > 3:
         raise ValueError(
-            f"{name} has shape {shape}; a history is (time, features), an image has 3 dimensions. "
-            "For histories of images use SB3's VecFrameStack with policy_kwargs=dict(n_stack=...)"
+            f"{name} has shape {shape}, but a history has 2 dimensions (time, features) and an image has 3; "
+            "for histories of images use SB3's VecFrameStack with policy_kwargs=dict(n_stack=...)"
         )
     return space, None

@@ -1,4 +1,4 @@
-"""Rollouts that keep the state of a memory and the action masks of every step."""
+"""Rollout buffers for recurrent policies with action masks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class MaskedStates(NamedTuple):
 
 
 class MaskedRolloutMixin(RolloutBuffer):
-    """In front of sb3-contrib's recurrent buffer and its maskable one, it gives minibatches their masks.
+    """Combines sb3-contrib's recurrent and maskable buffers: minibatches of padded sequences with their masks.
 
-    The maskable one allocates the masks, the recurrent one makes the sequences.
+    The maskable buffer allocates the masks, the recurrent one builds the sequences.
     """
 
     action_masks: np.ndarray  # (n_steps, n_envs, D), later (n_envs * n_steps, D)
@@ -31,27 +31,27 @@ class MaskedRolloutMixin(RolloutBuffer):
     pad: Any
 
     def store_masks(self, action_masks: np.ndarray) -> None:
-        """Store the masks of the step that is stored next.
+        """Store the masks of the step that ``add()`` stores next.
 
         Args:
             action_masks: ``(n_envs, D)``.
 
         Raises:
-            ValueError: If ``D`` does not fit the action space.
+            ValueError: If ``D`` does not match the action space.
         """
         masks = action_masks.reshape(self.n_envs, -1)
         if masks.shape[1] != self.mask_dims:
             raise ValueError(
-                f"action_masks() of the environment gave {masks.shape[1]} values for {self.action_space}: "
-                f"it must give {self.mask_dims}, true where an action is allowed"
+                f"action_masks() of the environment returned {masks.shape[1]} values for {self.action_space}, "
+                f"expected {self.mask_dims}: true where an action is allowed"
             )
         self.action_masks[self.pos] = masks
 
     def get(self, batch_size: int | None = None) -> Generator[Any, None, None]:
-        """As the recurrent one's; the states of each minibatch are ``MaskedStates``.
+        """As in the recurrent buffer; ``lstm_states`` of each minibatch are ``MaskedStates``.
 
         Args:
-            batch_size: Steps of a minibatch, padding left out.
+            batch_size: Steps of a minibatch, padding not counted.
 
         Returns:
             The minibatches.

@@ -1,4 +1,4 @@
-"""Inference that cannot lose its state."""
+"""Inference that keeps the state of a recurrent policy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 
 class StatefulPredictor:
-    """A model whose ``predict`` remembers by itself.
+    """A model whose ``predict`` keeps the state between calls.
 
-    For code that calls ``model.predict(observation)`` and passes on neither state nor episode starts: deployment,
-    FinRL's ``DRL_prediction``, a robot's loop. Call :meth:`reset` when an episode starts.
+    For code that calls ``model.predict(observation)`` and passes neither state nor episode starts: deployment,
+    FinRL's ``DRL_prediction``, a robot's control loop. Call :meth:`reset` when an episode starts.
 
     Args:
-        model: Any SB3 model; one that does not remember works too.
+        model: Any SB3 model, recurrent or not.
     """
 
     def __init__(self, model: BaseAlgorithm) -> None:
@@ -23,7 +23,7 @@ class StatefulPredictor:
         self.reset()
 
     def reset(self) -> None:
-        """Start an episode: the next ``predict`` begins from the zero state."""
+        """Start an episode: the next ``predict`` starts from the zero state."""
         self._state: tuple[np.ndarray, ...] | None = None
         self._starting = True
 
@@ -35,17 +35,17 @@ class StatefulPredictor:
         deterministic: bool = False,
         action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Act, and remember.
+        """Choose an action and advance the state.
 
         Args:
-            observation: One observation or a batch, as the model takes it.
-            state: A state to go on from instead of the kept one.
-            episode_start: ``(N,)``, true where an episode starts; None if :meth:`reset` says so.
+            observation: One observation or a batch, as for ``model.predict``.
+            state: State to start from; None for the kept one.
+            episode_start: ``(N,)``, true where an episode starts; None for the first call after :meth:`reset`.
             deterministic: Whether to act deterministically.
-            action_masks: ``(N, D)``, true where an action is allowed, for a model that takes masks.
+            action_masks: ``(N, D)``, true where an action is allowed, for a maskable model.
 
         Returns:
-            The action and the state, which is also kept.
+            The action and the next state, which is also kept.
         """
         if episode_start is None:
             episode_start = np.full(self._batch_size(observation), self._starting and state is None)
@@ -62,7 +62,7 @@ class StatefulPredictor:
         return len(first)
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the model's."""
-        if name == "model":  # not there yet, while unpickling
+        """Any other attribute of the model."""
+        if name == "model":  # not set yet while unpickling
             raise AttributeError(name)
         return getattr(self.model, name)

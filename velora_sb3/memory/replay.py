@@ -1,4 +1,4 @@
-"""Replay of windows: SB3's storage, contiguous sequences of one environment out of it."""
+"""A replay buffer that stores transitions like SB3's and samples contiguous windows of one environment."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ class Windows(NamedTuple):
 
 
 class SequenceReplayBuffer(ReplayBuffer):
-    """SB3's replay buffer that is sampled in windows.
+    """SB3's replay buffer, sampled in windows.
 
-    A sample of ``batch_size`` transitions is one of ``batch_size / sequence_length`` windows, so SB3's ``train()``
-    finds the number of rows that it asked for: actions, rewards and dones are flattened, time before batch, and the
-    observations are :class:`SequenceBatch`. Nothing is stored beyond what SB3 stores: where episodes start follows
-    from ``dones``.
+    A sample of ``batch_size`` transitions consists of ``batch_size / sequence_length`` windows, so SB3's ``train()``
+    gets the number of rows that it asked for: actions, rewards and dones are flattened, time before batch, and
+    observations are :class:`SequenceBatch`. Nothing is stored beyond what SB3 stores; episode starts follow from
+    ``dones``.
 
-    Windows are of one environment, never cross the write position, and may cross episode ends, where the memory
-    starts afresh. A window's memory starts from zero, or after :meth:`store_states` from the state stored with its
-    first step; ``burn_in_length`` steps before the learned ones warm it up. A window whose first step is the oldest
-    of all always starts from zero: the action before it is overwritten.
+    A window is part of one environment's history. It never crosses the write position. It may cross the end of an
+    episode, where the state is reset. It starts from the zero state, or after :meth:`store_states` from the state
+    stored with its first step; ``burn_in_length`` steps before the learned ones warm the state up. A window that
+    begins with the oldest transition always starts from zero, because the action before it is overwritten.
 
     Args:
-        buffer_size: Transitions to store, over all environments.
+        buffer_size: Number of transitions, over all environments.
         observation_space: The observation space.
         action_space: A Box or Discrete space.
         device: Where samples go.
         n_envs: Number of environments.
         optimize_memory_usage: Not supported.
         handle_timeout_termination: Must be true.
-        sequence_length: Steps of a window to learn from ``L``.
-        burn_in_length: Steps before them.
-        n_steps: Rewards of a return before it bootstraps; fewer where the episode or the window ends sooner.
-        gamma: Discount of those rewards.
+        sequence_length: Learned steps of a window ``L``.
+        burn_in_length: Steps before them that only warm up the state.
+        n_steps: Rewards in a return before it bootstraps; fewer where the episode or the window ends sooner.
+        gamma: Discount per step of those rewards.
 
     Raises:
         ValueError: If a length is out of range or an unsupported option is set.
@@ -87,9 +87,9 @@ class SequenceReplayBuffer(ReplayBuffer):
         gamma: float = 0.99,
     ) -> None:
         if optimize_memory_usage:
-            raise ValueError("optimize_memory_usage overwrites the last observation of an episode: leave it out")
+            raise ValueError("optimize_memory_usage would overwrite the last observation of an episode: leave it out")
         if not handle_timeout_termination:
-            raise ValueError("handle_timeout_termination=False hides where episodes were cut: leave it out")
+            raise ValueError("handle_timeout_termination=False would hide truncations: leave it out")
         super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
         self.sequence_length = check_integer("sequence_length", sequence_length)
         self.burn_in_length = check_integer("burn_in_length", burn_in_length, least=0)
@@ -97,11 +97,11 @@ class SequenceReplayBuffer(ReplayBuffer):
 
     @property
     def window_length(self) -> int:
-        """Steps of a window, burn-in included ``T``."""
+        """Steps of a window including its burn-in ``T``."""
         return self.burn_in_length + self.sequence_length
 
     def store_states(self, size: int) -> None:
-        """Make room for a state with every transition. Who adds a transition writes the state to ``states[pos]`` first.
+        """Allocate a state for every transition. Write it to ``states[pos]`` before the call of ``add()``.
 
         Args:
             size: Width of a state ``S``.
@@ -109,13 +109,13 @@ class SequenceReplayBuffer(ReplayBuffer):
         self.states = np.zeros((self.buffer_size, self.n_envs, size), dtype=np.float32)
 
     def can_sample(self) -> bool:
-        """Whether a whole window is stored."""
+        """Whether enough steps for a window are stored."""
         return self.size() >= self.window_length
 
     def cut_episodes(self) -> None:
-        """Say that the episodes in flight do not go on: the environments were reset without having ended.
+        """Truncate the episodes in progress, after the environments were reset before these ended.
 
-        The last transitions are marked as truncated; their next observations are real, so their targets stay right.
+        Marks the last transitions as truncated. Their next observations are real, so their targets stay correct.
         """
         if self.size() == 0:
             return
@@ -124,7 +124,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         self.dones[last, running] = self.timeouts[last, running] = 1
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """Draw windows.
+        """Sample windows.
 
         Args:
             batch_size: Number of transitions ``L * B``, a multiple of ``sequence_length``.
@@ -134,7 +134,8 @@ class SequenceReplayBuffer(ReplayBuffer):
             Samples whose tensors have ``L * B`` rows.
 
         Raises:
-            ValueError: If fewer steps are stored than a window has, or the batch is no whole number of windows.
+            ValueError: If fewer steps are stored than a window needs, or ``batch_size`` is not a multiple of
+                ``sequence_length``.
         """
         if not self.can_sample():
             raise ValueError(
@@ -168,7 +169,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         return Windows(steps, envs, starts, self.burn_in_length)
 
     def _gather(self, windows: Windows, bootstrap_index: np.ndarray | None, env: VecNormalize | None) -> SequenceBatch:
-        """What a recurrent network is given of the windows."""
+        """The windows as input of a recurrent network."""
         steps, envs, starts, burn_in = windows
         previous = self._encoded((steps - 1) % self.buffer_size, envs).view(*steps.shape, -1)
         return SequenceBatch(

@@ -24,10 +24,10 @@ from torch.nn import functional
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.double_backward import plain_gradients
 
-Optional = torch.Tensor | None
+OptionalTensor = torch.Tensor | None
 
 
-def blend(gates: torch.Tensor, carried: torch.Tensor, timespans: Optional) -> Callable[[int], None]:
+def blend(gates: torch.Tensor, carried: torch.Tensor, timespans: OptionalTensor) -> Callable[[int], None]:
     """``default`` mode, step t: sigmoids of all gates, then ``carried[t] = lerp(p, q, w)``."""
     size = carried.shape[-1]
     active, out = gates[..., : 3 * size].unbind(0), carried.unbind(0)
@@ -42,7 +42,7 @@ def blend(gates: torch.Tensor, carried: torch.Tensor, timespans: Optional) -> Ca
     return step
 
 
-def add(gates: torch.Tensor, carried: torch.Tensor, timespans: Optional) -> Callable[[int], None]:
+def add(gates: torch.Tensor, carried: torch.Tensor, timespans: OptionalTensor) -> Callable[[int], None]:
     """``no_gate`` mode, step t: the heads' tanh, then ``carried[t] = tanh f + w tanh g``."""
     size = carried.shape[-1]
     active, out = gates[..., : 3 * size].unbind(0), carried.unbind(0)
@@ -59,7 +59,7 @@ def add(gates: torch.Tensor, carried: torch.Tensor, timespans: Optional) -> Call
     return step
 
 
-def _drift(gates: torch.Tensor, timespans: Optional, size: int) -> Callable[[int], object]:
+def _drift(gates: torch.Tensor, timespans: OptionalTensor, size: int) -> Callable[[int], object]:
     """Moves the gate of step t by what the time since the last step differs from 1."""
     if timespans is None:
         return lambda t: None
@@ -69,7 +69,7 @@ def _drift(gates: torch.Tensor, timespans: Optional, size: int) -> Callable[[int
 
 
 def _solve(
-    gates: torch.Tensor, carried: torch.Tensor, timespans: Optional, w_tau: torch.Tensor, amplitude: torch.Tensor
+    gates: torch.Tensor, carried: torch.Tensor, timespans: OptionalTensor, w_tau: torch.Tensor, amplitude: torch.Tensor
 ) -> Callable[[int], None]:
     """``pure`` mode, step t: ``carried[t] = A - A exp(-t (|w_tau| + |f|)) f``."""
     products, out, floor = gates.unbind(0), carried.unbind(0), w_tau.abs()
@@ -84,7 +84,9 @@ def _solve(
     return step
 
 
-def gate_derivatives(mode: str, gates: torch.Tensor, timespans: Optional, w_tau: Any, amplitude: Any) -> torch.Tensor:
+def gate_derivatives(
+    mode: str, gates: torch.Tensor, timespans: OptionalTensor, w_tau: Any, amplitude: Any
+) -> torch.Tensor:
     """Derivatives of the next states by the gates, every step at once: (T, B, blocks, H)."""
     if mode == "pure":
         time = 1.0 if timespans is None else timespans
@@ -112,7 +114,7 @@ def gate_derivatives(mode: str, gates: torch.Tensor, timespans: Optional, w_tau:
     return result
 
 
-def _plain(mode: str, inputs: torch.Tensor, state: Optional, *rest: Any) -> torch.Tensor:
+def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -> torch.Tensor:
     """The whole sequence step by step, in operations that can be differentiated any number of times."""
     weight_ih, weight_hh, bias, keep, timespans, w_tau, amplitude = rest
     hidden = inputs.new_zeros(inputs.shape[1], weight_hh.shape[-1]) if state is None else state
@@ -130,14 +132,14 @@ class _CfCSequence(torch.autograd.Function):
     def forward(
         ctx: Any,
         inputs: torch.Tensor,  # (T, B, F)
-        state: Optional,  # (B, H), None for the zero state
+        state: OptionalTensor,  # (B, H), None for the zero state
         weight_ih: torch.Tensor,  # (blocks*H, F)
         weight_hh: torch.Tensor,  # (blocks*H, H)
         bias: torch.Tensor,  # (blocks*H,)
-        keep: Optional,  # (T, B, 1)
-        timespans: Optional,  # (T, B, 1)
-        w_tau: Optional,  # (H,), pure mode
-        amplitude: Optional,  # (H,), pure mode
+        keep: OptionalTensor,  # (T, B, 1)
+        timespans: OptionalTensor,  # (T, B, 1)
+        w_tau: OptionalTensor,  # (H,), pure mode
+        amplitude: OptionalTensor,  # (H,), pure mode
         mode: str,
     ) -> torch.Tensor:
         steps, batch, features = inputs.shape
@@ -176,7 +178,7 @@ class _CfCSequence(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[Optional, ...]:
+    def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[OptionalTensor, ...]:
         *arguments, gates, outputs = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_outputs), None)
@@ -233,15 +235,15 @@ class _CfCSequence(torch.autograd.Function):
 
 def cfc_sequence(
     inputs: torch.Tensor,
-    state: Optional,
+    state: OptionalTensor,
     weight_ih: torch.Tensor,
     weight_hh: torch.Tensor,
     bias: torch.Tensor,
-    keep: Optional,
-    timespans: Optional,
+    keep: OptionalTensor,
+    timespans: OptionalTensor,
     mode: str,
-    w_tau: Optional = None,
-    amplitude: Optional = None,
+    w_tau: OptionalTensor = None,
+    amplitude: OptionalTensor = None,
 ) -> torch.Tensor:
     """All steps of a CfC without backbone.
 

@@ -19,12 +19,12 @@ def plain_gradients(
     """Gradients that can be differentiated again.
 
     Args:
-        compute: The plain form, of the tensors.
-        tensors: What the kernel was given, with their graphs.
-        grad_outputs: The gradient by the outputs.
+        compute: The plain form of the kernel, a function of the tensors.
+        tensors: The kernel's arguments, with their graphs.
+        grad_outputs: The gradient of its outputs.
 
     Returns:
-        The gradient by each tensor, None where none is needed.
+        The gradient of each tensor; None where none is needed.
     """
     wanted = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
     with torch.enable_grad():

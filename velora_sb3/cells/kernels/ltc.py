@@ -24,7 +24,7 @@ import torch
 from velora_sb3.cells.kernels.double_backward import plain_gradients
 from velora_sb3.cells.kernels.ltc_synapses import SynapseBank, Synapses, SynapseTable
 
-COLUMNS = 256  # sensory synapses are worked on in pieces of this width, which the processor's cache holds
+COLUMNS = 256  # width of the pieces in which sensory synapses are computed: they fit the processor's cache
 
 Gradients = tuple[torch.Tensor | None, ...]
 
@@ -54,7 +54,7 @@ def _plain_sequence(table: SynapseTable, unfolds: int, *tensors: Any) -> torch.T
 
 
 class SensoryCurrents(torch.autograd.Function):
-    """What potentials ``(sources, N)`` cause in the rows of a table, ``(D, 2, N)``; piece by piece."""
+    """The currents ``(D, 2, N)`` that potentials ``(sources, N)`` cause in the rows of a table, piece by piece."""
 
     @staticmethod
     def forward(ctx: Any, table: SynapseTable, potentials: torch.Tensor, *synapses: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,7 @@ class SynapseTable(nn.Module):
         return Synapses(table[:2].transpose(0, 1).contiguous(), table[2].unsqueeze(-1), table[3].unsqueeze(-1))
 
     def currents(self, synapses: Synapses, potentials: torch.Tensor) -> torch.Tensor:
-        """What the sources' potentials ``(B, sources)`` cause in each unit, batch first.
+        """The currents that the potentials of the sources ``(B, sources)`` cause in each unit, batch first.
 
         Returns:
             ``(2, B, U)``: current that pulls to the reversal potentials, and conductance.
@@ -113,7 +113,7 @@ class SynapseBank:
         return torch.addcmul(self.threshold, read, self.steepness, out=self.gates).sigmoid_()
 
     def start_backward(self, steps: int) -> None:
-        """Make what the backward pass needs, with room for the potentials of ``steps``."""
+        """Allocate the buffers of the backward pass, with room for the potentials of ``steps``."""
         table, (weights, sigma, _) = self.table, self.synapses
         self.outgoing = weights.transpose(1, 2).contiguous()
         self.grad_gates = torch.empty_like(self.gates)
@@ -134,11 +134,11 @@ class SynapseBank:
         self.moments = sigma.new_zeros(table.source_rows, 2, table.fan_out)
 
     def set_potentials(self, potentials: torch.Tensor) -> None:
-        """Say from which potentials ``(steps, sources, B)`` the gates came."""
+        """Set the potentials ``(steps, sources, B)`` from which the gates were computed."""
         self.factors[:, :, 1] = potentials[:, self.source_rows]
 
     def pull_back(self, grad_currents: torch.Tensor, gates: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-        """From the gradient of the currents ``(D, 2, B)`` that of the potentials ``(S, B)``; sums up the others."""
+        """The gradient of the potentials ``(S, B)``, given that of the currents ``(D, 2, B)``; sums the others."""
         self.grad_weights.baddbmm_(grad_currents, gates.transpose(1, 2))
         torch.bmm(self.outgoing, grad_currents, out=self.grad_gates)
         torch.ops.aten.sigmoid_backward.grad_input(self.grad_gates, gates, grad_input=self.grad_gates)
@@ -151,7 +151,7 @@ class SynapseBank:
         return self.received
 
     def gradients(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Those of weights, sigma and mu, where there are synapses; elsewhere they mean nothing."""
+        """The gradients of weights, sigma and mu; meaningless where there is no synapse."""
         _, sigma, mu = self.synapses
         moments = self.moments.transpose(1, 2).reshape(-1, 2)[self.table.places]
         zeroth, first = moments.view(*sigma.shape[:2], 2, 1).unbind(2)

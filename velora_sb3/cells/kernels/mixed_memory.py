@@ -20,10 +20,10 @@ from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.double_backward import plain_gradients
 
-Optional = torch.Tensor | None
+OptionalTensor = torch.Tensor | None
 
 
-def write(products: torch.Tensor, memory: Optional) -> tuple[torch.Tensor, torch.Tensor]:
+def write(products: torch.Tensor, memory: OptionalTensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The pointwise part of the LSTM's half of a step, as plain, differentiable operations.
 
     Args:
@@ -39,7 +39,7 @@ def write(products: torch.Tensor, memory: Optional) -> tuple[torch.Tensor, torch
     return torch.sigmoid(output_gate) * torch.tanh(memory), memory
 
 
-def _plain(mode: str, inputs: torch.Tensor, state: Optional, *rest: Any) -> torch.Tensor:
+def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -> torch.Tensor:
     """The whole sequence step by step, in operations that can be differentiated any number of times."""
     lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, keep, timespans = rest
     if state is None:
@@ -61,15 +61,15 @@ class _MixedMemorySequence(torch.autograd.Function):
     def forward(
         ctx: Any,
         inputs: torch.Tensor,  # (T, B, F)
-        state: Optional,  # (B, 2H), None for the zero state
+        state: OptionalTensor,  # (B, 2H), None for the zero state
         lstm_ih: torch.Tensor,  # (4H, F)
         lstm_hh: torch.Tensor,  # (4H, H)
         lstm_bias: torch.Tensor,  # (4H,)
         weight_ih: torch.Tensor,  # (blocks*H, F)
         weight_hh: torch.Tensor,  # (blocks*H, H)
         bias: torch.Tensor,  # (blocks*H,)
-        keep: Optional,  # (T, B, 1)
-        timespans: Optional,  # (T, B, 1)
+        keep: OptionalTensor,  # (T, B, 1)
+        timespans: OptionalTensor,  # (T, B, 1)
         mode: str,
     ) -> torch.Tensor:
         steps, batch, features = inputs.shape
@@ -117,7 +117,7 @@ class _MixedMemorySequence(torch.autograd.Function):
         return states
 
     @staticmethod
-    def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[Optional, ...]:
+    def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[OptionalTensor, ...]:
         arguments, made = ctx.saved_tensors[:10], ctx.saved_tensors[10:]
         if torch.is_grad_enabled():  # create_graph
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_states), None)
@@ -180,15 +180,15 @@ class _MixedMemorySequence(torch.autograd.Function):
 
 def mixed_memory_sequence(
     inputs: torch.Tensor,
-    state: Optional,
+    state: OptionalTensor,
     lstm_ih: torch.Tensor,
     lstm_hh: torch.Tensor,
     lstm_bias: torch.Tensor,
     weight_ih: torch.Tensor,
     weight_hh: torch.Tensor,
     bias: torch.Tensor,
-    keep: Optional,
-    timespans: Optional,
+    keep: OptionalTensor,
+    timespans: OptionalTensor,
     mode: str,
 ) -> torch.Tensor:
     """All steps of a mixed memory cell around a CfC without backbone.
