@@ -129,7 +129,7 @@ def _build(
     decoder = Decoder(checkpoint.tensors(ARRAYS), allow_list)
     policy = checkpoint.tensors(POLICY)
     venv = None if env is None else _vectorized(env, state, decoder)
-    check_sizes(state, sum(tensor.numel() for tensor in policy.values()))
+    _check_sizes(state, sum(tensor.numel() for tensor in policy.values()))
     model = make_model(state, decoder, venv, device, custom_objects)
     optimizers = Decoder(checkpoint.tensors(OPTIMIZERS), allow_list)
     restore_parameters(model, policy, state["optimizers"], state["variables"], optimizers)
@@ -176,7 +176,7 @@ def _restore_environments(model: BaseAlgorithm, venv: VecEnv, state: dict[str, A
             truncate_episodes(buffer)
 
 
-def check_sizes(state: dict[str, Any], numbers: int) -> None:
+def _check_sizes(state: dict[str, Any], numbers: int) -> None:
     """Raise if a network would be larger than the parameters that are stored for it."""
     for name, size in _declared_sizes(state["arguments"].get("policy_kwargs", {}), "policy_kwargs"):
         if size > numbers:

@@ -14,7 +14,7 @@ Moment = Literal["rollout start", "rollout", "outside rollouts"]
 HOOKS: dict[str, Moment] = {"on_rollout_start": "rollout start", "on_step": "rollout", "on_rollout_end": "rollout"}
 
 IN_FLIGHT = (
-    "the checkpoint was taken in the middle of a rollout, before SB3 stored the last step or trained on it. Save from "
+    "the checkpoint was saved in the middle of a rollout, before SB3 stored the last step or trained on it. Save from "
     "_on_rollout_start, or after learn() returns"
 )
 CANDIDATES = (

@@ -72,7 +72,7 @@ def resume_training(
 
 
 class RestoreRandomness(Transient):
-    """Restores what ``learn`` changes before its first step, at the moment at which the checkpoint was taken."""
+    """Restores what ``learn`` changes before its first step, at the moment at which the checkpoint was saved."""
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__()

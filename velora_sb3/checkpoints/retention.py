@@ -63,7 +63,7 @@ def newest_checkpoint(directory: str | Path) -> Path:
         try:
             check_files(manifest)
         except CheckpointError as error:
-            warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
+            warnings.warn(f"skipped a damaged checkpoint: {error}", stacklevel=2)
             continue
         return manifest.path
     if errors and not found:

@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from velora_sb3.checkpoints.format.files import KNOWN, MANIFEST
+from velora_sb3.checkpoints.moment import Moment
 from velora_sb3.checkpoints.save import write_checkpoint
 
 
@@ -31,6 +32,7 @@ def write_whole_run(
     model: BaseAlgorithm,
     directory: Path,
     *,
+    moment: Moment,
     callback: BaseCallback | None,
     buffer: bool,
     custom_objects: Iterable[str],
@@ -45,6 +47,7 @@ def write_whole_run(
             buffer=buffer,
             custom_objects=custom_objects,
             metrics=metrics,
+            moment=moment,
             quiet=True,
         )
     except OSError:

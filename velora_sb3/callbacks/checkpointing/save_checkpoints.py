@@ -21,6 +21,7 @@ from velora_sb3.callbacks.checkpointing.checkpoint_files import write_sb3_files,
 from velora_sb3.callbacks.checkpointing.kept_checkpoints import KeptCheckpoints
 from velora_sb3.callbacks.checkpointing.run_record import RunRecord
 from velora_sb3.checkpoints import atomic_directory
+from velora_sb3.checkpoints.moment import Moment
 
 CONFIG_FILE = "model_config.json"
 COMPLETED_FILE = "completed.json"
@@ -203,46 +204,46 @@ class SaveCheckpoints(VeloraCallback):
 
     def _on_every_step(self) -> bool:
         if self.parent is not None:
-            self._save_timestep()
+            self._save_timestep("rollout")
         return True
 
     def _on_rollout_start(self) -> None:
         is_due = self._requested or (self._period is not None and self._period.crossed(self.num_timesteps))
         self._requested = False
-        if not self._save_due() and is_due:
-            self._save_timestep()
+        if not self._save_due("rollout start") and is_due:
+            self._save_timestep("rollout start")
 
     def _on_end(self) -> None:
         if self.interrupted and self.num_timesteps == self._first_step:
             return  # something else failed before training began
         is_saved = self.interrupted and self._saved_at == self.num_timesteps
-        self._save_due()
+        self._save_due("outside rollouts")
         if self.parent is None and not is_saved:
             self._failing = False  # the last one is worth a warning of its own
-            self._save("final")
+            self._save("final", "outside rollouts")
         self._record.stop()
         try:
             write_json(self.directory / COMPLETED_FILE, as_json(self._completed()))
         except Exception as error:
             self._warn(self.directory / COMPLETED_FILE, error)
 
-    def _save_due(self) -> bool:
+    def _save_due(self, moment: Moment) -> bool:
         """Save the checkpoint that an episode made due; whether there was one."""
         due, self._due = self._due, None  # cleared first, as the state is saved too
         if due is not None:
-            self._save(short_number(due))
+            self._save(short_number(due), moment)
         return due is not None
 
-    def _save_timestep(self) -> None:
-        self._save(f"{short_number(self.num_timesteps)}_steps")
+    def _save_timestep(self, moment: Moment) -> None:
+        self._save(f"{short_number(self.num_timesteps)}_steps", moment)
 
-    def _save(self, suffix: str) -> None:
+    def _save(self, suffix: str, moment: Moment) -> None:
         stamp = f"_{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}" if self.timestamp else ""
         path, score = self.saves / f"{self._env_name}_{suffix}{stamp}", self._score()
         self._being_written = path, score
         try:
             with atomic_directory(path, lambda _: True) as directory:
-                self._write(directory, score)
+                self._write(directory, score, moment)
             self._kept.add(path, score)
             self._failing, self._saved_at = False, self.num_timesteps
             removed = self._kept.remove_others(spare=path if suffix == "final" else None)
@@ -255,12 +256,13 @@ class SaveCheckpoints(VeloraCallback):
             for done, one in [("saved", path), *(("removed", one) for one in removed)]:
                 print(f"SaveCheckpoints: {done} {one}")
 
-    def _write(self, directory: Path, score: float | None) -> None:
+    def _write(self, directory: Path, score: float | None, moment: Moment) -> None:
         write_sb3_files(self.model, directory, self.buffer is True)
         write_json(directory / "metadata.json", as_json(self._metadata(score)))
         problem = write_whole_run(
             self.model,
             directory,
+            moment=moment,
             callback=self.locals.get("callback"),
             buffer=bool(self.buffer),
             custom_objects=self.custom_objects,

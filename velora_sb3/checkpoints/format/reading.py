@@ -96,9 +96,9 @@ def read_manifest(path: Path) -> Manifest:
             "version that wrote it, or start it again"
         )
     try:
-        files = {name: (_whole(entry["size"]), _digest(entry["sha256"])) for name, entry in content["files"].items()}
+        files = {name: (_count(entry["size"]), _digest(entry["sha256"])) for name, entry in content["files"].items()}
         metrics = {name: float(value) for name, value in content["metrics"].items()}
-        manifest = Manifest(path, _whole(content["created"]), _whole(content["timesteps"]), metrics, files)
+        manifest = Manifest(path, _count(content["created"]), _count(content["timesteps"]), metrics, files)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{file} is damaged ({error!r}): use another checkpoint") from error
     if unknown := sorted(set(files) - KNOWN):
@@ -109,7 +109,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _writer(path: Path) -> str:
-    """The version that wrote a checkpoint of another schema, as far as it tells."""
+    """The version that wrote a checkpoint of another schema, if it is readable."""
     try:
         version = _read_json(path / STATE, MOST_JSON)["versions"]["velora-sb3"]
     except (CheckpointError, KeyError, TypeError):
@@ -167,7 +167,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _whole(value: Any) -> int:
+def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"{value!r} is not a size or a count")
     return value
