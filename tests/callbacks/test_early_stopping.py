@@ -53,7 +53,7 @@ def test_it_stops_every_algorithm(algorithm, n_envs, tmp_path):
     assert model.num_timesteps == 8 * n_envs
     assert stop.reward == 4.0
     assert stop.reason == (
-        f"the return reached 4 {2 * n_envs} times in a row: 4 at episode {2 * n_envs}, {8 * n_envs} timesteps"
+        f"the return reached 4 ({2 * n_envs} times in a row): 4 in episode {2 * n_envs}, at timestep {8 * n_envs}"
     )
 
 
@@ -110,8 +110,8 @@ def test_a_stop_is_logged(tmp_path):
 def test_it_says_what_it_does(tmp_path, capsys):
     scripted(tmp_path, [7]).learn(32, callback=EarlyStopping(5.0, patience=1, window=2, verbose=1))
     assert capsys.readouterr().out.splitlines() == [
-        "EarlyStopping: stops when the mean return of 2 reaches 5 1 times in a row",
-        "EarlyStopping: the return reached 5 once: 7 at episode 2, 2 timesteps",
+        "EarlyStopping: stops when the mean return over 2 reaches 5 once",
+        "EarlyStopping: the return reached 5 once: 7 in episode 2, at timestep 2",
     ]
 
 
@@ -122,7 +122,7 @@ def test_in_an_evaluation_it_judges_evaluations(tmp_path):
     model = scripted(tmp_path, [100])  # training is far better: it does not count
     model.learn(64, callback=callback)
     assert model.num_timesteps == 16
-    assert stop.reason == "the return reached 5 2 times in a row: 9 at the evaluation, 16 timesteps"
+    assert stop.reason == "the return reached 5 (2 times in a row): 9 in the evaluation, at timestep 16"
 
 
 def test_one_lucky_evaluation_does_not_stop_as_sb3s_would(tmp_path):
@@ -158,7 +158,7 @@ def test_in_an_event_it_judges_the_episodes_since(tmp_path):
     stop, model = EarlyStopping(5.0, patience=2), scripted(tmp_path, [0, 9, 9, 0])
     model.learn(64, callback=EveryNTimesteps(10, stop))
     assert model.num_timesteps == 10
-    assert "at episode 3" in stop.reason
+    assert "in episode 3" in stop.reason
 
 
 def test_a_second_run_starts_anew(tmp_path):
@@ -206,11 +206,11 @@ def test_a_run_in_two_halves_stops_where_a_whole_one_does(tmp_path):
 def test_ars_cannot_be_stopped_and_says_so(tmp_path):
     model = ARS("LinearPolicy", make_env(tmp_path, reward=1.0, length=4), n_delta=1, n_eval_episodes=1, seed=0)
     stop = EarlyStopping(4.0, patience=2)
-    with pytest.warns(UserWarning, match="ARS ignores callbacks that want to stop"):
+    with pytest.warns(UserWarning, match="ARS cannot be stopped by a callback"):
         model.learn(40, callback=stop)
     assert model.num_timesteps >= 40
     assert not stop.stopped_early
-    assert "at episode 2" in stop.reason
+    assert "in episode 2" in stop.reason
 
 
 @pytest.mark.parametrize("target", [float("nan"), float("inf"), "200", None, True])
@@ -227,7 +227,7 @@ def test_numbers_of_every_kind(target):
 @pytest.mark.parametrize("name", ["patience", "window"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True])
 def test_bad_counts(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got"):
+    with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got"):
         EarlyStopping(1.0, **{name: value})
 
 

@@ -33,7 +33,7 @@ def test_it_can_be_the_only_one_that_decides(tmp_path, algorithm):
 
 
 def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="pass every_n_timesteps or every_n_episodes"):
+    with pytest.raises(ValueError, match="pass every_n_timesteps, every_n_episodes or both"):
         LogMetrics()
-    with pytest.raises(ValueError, match="every_n_episodes must be a whole number"):
+    with pytest.raises(ValueError, match="every_n_episodes must be an integer"):
         LogMetrics(every_n_episodes=0.5)

@@ -123,7 +123,7 @@ def test_off_policy(capsys):
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan")])
 def test_the_refresh_rate_is_checked(rate):
-    with pytest.raises(ValueError, match="refresh_rate must be above 0"):
+    with pytest.raises(ValueError, match="refresh_rate must be a finite number above 0"):
         ProgressBar(refresh_rate=rate)
 
 

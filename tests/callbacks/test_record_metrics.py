@@ -237,10 +237,10 @@ def test_not_within_an_event(event, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"run": ""}, "run must be a name"),
-        ({"run": 3}, "run must be a name"),
-        ({"window": 0}, "window must be a whole number"),
-        ({"window": 2.5}, "window must be a whole number"),
+        ({"run": ""}, "run must be a non-empty string"),
+        ({"run": 3}, "run must be a non-empty string"),
+        ({"window": 0}, "window must be an integer"),
+        ({"window": 2.5}, "window must be an integer"),
     ],
 )
 def test_wrong_arguments(settings, said):

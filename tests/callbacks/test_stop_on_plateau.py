@@ -47,18 +47,18 @@ def test_patience(values, settings, stops_behind):
 def test_it_says_why(capsys):
     stop = StopOnPlateau("test/value", "min", 2, verbose=1)
     judge(stop, [3, 1, 2, 1])
-    assert stop.reason == "test/value got no better 2 times in a row: 1 at 4 timesteps, the best was 1"
+    assert stop.reason == "test/value did not improve 2 times in a row: 1 at timestep 4, the best was 1"
     assert (stop.best, stop.failures) == (1.0, 2)
     assert capsys.readouterr().out.splitlines() == [
-        "StopOnPlateau: stops when test/value gets no lower 2 times in a row",
+        "StopOnPlateau: stops after 2 rows without a lower test/value",
         f"StopOnPlateau: {stop.reason}",
     ]
 
 
 def test_a_key_that_never_comes_is_an_error_that_lists_those_there_are():
     message = (
-        "nothing to judge in 3 rows: SB3's logger has no number 'test/values'; did you mean 'test/value'? It has: "
-        "test/value, time/fps"
+        "StopOnPlateau found no metric in 3 rows: SB3's logger has no number 'test/values'; did you mean "
+        "'test/value'? Available: test/value, time/fps"
     )
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         judge(StopOnPlateau("test/values", wait=3), [1] * 5)
@@ -71,7 +71,7 @@ def test_once_others_of_its_group_have_come_only_their_rows_count():
             np.ones(9),
             logged=[{}, *[{"eval/other": 1.0}, {}, {}, {}, {}, {}], {"eval/other": 1.0}, {}],
         )
-    with pytest.warns(UserWarning, match="StopOnPlateau had nothing to judge: .* has no number 'eval/reward'"):
+    with pytest.warns(UserWarning, match="StopOnPlateau never saw its metric: .* has no number 'eval/reward'"):
         run_callback(
             StopOnPlateau("eval/reward", wait=2), np.ones(8), logged=[{}, {"eval/other": 1.0}, {}, {}, {}, {}, {}, {}]
         )
@@ -138,7 +138,7 @@ def test_a_new_run_begins_anew(tmp_path):
 
 def test_ars_goes_on():
     stop = StopOnPlateau("train/learning_rate", patience=1)
-    with pytest.warns(UserWarning, match="ARS ignores callbacks that want to stop"):
+    with pytest.warns(UserWarning, match="ARS cannot be stopped by a callback"):
         ARS("LinearPolicy", "CartPole-v1", n_delta=1, seed=0).learn(700, callback=stop)
     assert stop.reason is not None and not stop.stopped_early
 
@@ -147,10 +147,10 @@ def test_ars_goes_on():
     ("settings", "message"),
     [
         ({"monitor": ""}, "monitor must be a key of SB3's logger"),
-        ({"mode": "auto"}, 'mode must be "min" or "max", got \'auto\''),
-        ({"patience": 0}, "patience must be a whole number"),
-        ({"min_delta": -1}, "min_delta must be a number of at least 0, got -1"),
-        ({"wait": 0}, "wait must be a whole number"),
+        ({"mode": "auto"}, "mode must be one of 'min', 'max', got 'auto'"),
+        ({"patience": 0}, "patience must be an integer"),
+        ({"min_delta": -1}, "min_delta must be a finite number at least 0, got -1"),
+        ({"wait": 0}, "wait must be an integer"),
     ],
 )
 def test_arguments_are_checked(settings, message):

@@ -107,9 +107,9 @@ def another_version(path):
     ("make", "read", "written"),
     [
         (a_text, "cannot read .*m.db: file is not a database", "m.db is not an SQLite database"),
-        (a_short_text, "m.db holds no metrics", "m.db is not an SQLite database"),
-        (another_database, "m.db holds no metrics", "m.db holds no metrics"),
-        (another_version, "have schema version 2, this velora-sb3 knows version 1", "have schema version 2"),
+        (a_short_text, "m.db was not written by RecordMetrics", "m.db is not an SQLite database"),
+        (another_database, "m.db was not written by RecordMetrics", "m.db was not written by RecordMetrics"),
+        (another_version, "has schema version 2, this velora-sb3 supports version 1", "has schema version 2"),
     ],
 )
 def test_files_that_are_not_ours_are_refused_and_left_alone(make, read, written, path):
@@ -125,7 +125,7 @@ def test_files_that_are_not_ours_are_refused_and_left_alone(make, read, written,
 
 
 def test_no_file(path):
-    with pytest.raises(FileNotFoundError, match="there is no file .*m.db"):
+    with pytest.raises(FileNotFoundError, match="no such file: .*m.db"):
         load_metrics(path)
     with pytest.raises(sqlite3.OperationalError):
         transact(path, nothing, 1.0)
@@ -133,13 +133,13 @@ def test_no_file(path):
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="no such file:"):
         load_metrics(tmp_path)
 
 
 def test_an_empty_file_is_filled(path):
     path.touch()
-    with pytest.raises(ValueError, match="holds no metrics"):
+    with pytest.raises(ValueError, match="was not written by RecordMetrics"):
         load_metrics(path)
     transact(path, add_run(1), 1.0, create=True)
     assert load_runs(path)["run_id"].tolist() == [1]

@@ -53,7 +53,7 @@ def test_one_run(two_runs, run, name):
 
 @pytest.mark.parametrize("run", ["third", 3, "1"])
 def test_an_unknown_run(two_runs, run):
-    with pytest.raises(ValueError, match=f"no run {run!r}; it holds first .1., second .2."):
+    with pytest.raises(ValueError, match=f"no run {run!r}; available: first .1., second .2."):
         load_metrics(two_runs, run)
 
 
@@ -68,7 +68,7 @@ def test_nothing_yet(empty):
     rows, runs = load_metrics(empty), load_runs(empty)
     assert (len(rows), len(runs)) == (0, 0)
     assert list(rows.columns) == COLUMNS
-    with pytest.raises(ValueError, match="it holds none yet"):
+    with pytest.raises(ValueError, match="available: none"):
         load_metrics(empty, "x")
 
 

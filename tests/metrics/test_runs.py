@@ -45,7 +45,7 @@ def test_names_that_only_look_alike(path):
 def test_a_name_is_not_used_twice(path):
     recorded(64, path, run="mine")
     before = load_metrics(path)
-    with pytest.raises(ValueError, match="there is a run 'mine' already"):
+    with pytest.raises(ValueError, match="run 'mine' already exists"):
         recorded(64, path, run="mine")
     assert load_metrics(path).equals(before)
 
@@ -130,7 +130,7 @@ def test_a_run_of_another_task_is_not_gone_on_with(path):
         pass
 
     model = ppo(kind=Other).learn(64)
-    with pytest.raises(ValueError, match="run 'mine' is PPO on ShortEpisodes, this is Other on ShortEpisodes"):
+    with pytest.raises(ValueError, match="run 'mine' is PPO on ShortEpisodes, not Other on ShortEpisodes"):
         recorded(64, path, model=model, run="mine", reset_num_timesteps=False)
 
 

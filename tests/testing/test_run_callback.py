@@ -109,11 +109,11 @@ def test_an_error_of_the_callback_is_raised():
     ("settings", "message"),
     [
         ({"rewards": []}, "at least one step"),
-        ({"rewards": [[[1]]]}, r"rewards must be of shape \(T,\)"),
-        ({"rewards": [1, 2], "dones": [1]}, r"dones must be of shape \(2, 1\), as there are 2 steps, got \(1, 1\)"),
-        ({"rewards": [1, 2], "observations": [1, 2]}, r"observations must be of shape \(3, 1\)"),
-        ({"rewards": [1, 2], "infos": [{}]}, "infos must have one entry for each of the 2 steps, got 1"),
-        ({"rewards": [1, 2, 3], "rollout_length": 2}, "3 steps do not make whole rollouts of 2"),
+        ({"rewards": [[[1]]]}, r"rewards must have shape \(T,\)"),
+        ({"rewards": [1, 2], "dones": [1]}, r"dones must have shape \(2, 1\) for 2 steps, got \(1, 1\)"),
+        ({"rewards": [1, 2], "observations": [1, 2]}, r"observations must have shape \(3, 1\)"),
+        ({"rewards": [1, 2], "infos": [{}]}, "infos must have an entry for each of the 2 steps, got 1"),
+        ({"rewards": [1, 2, 3], "rollout_length": 2}, "rollout_length must divide the 3 steps of the script, got 2"),
     ],
 )
 def test_lengths_are_checked(settings, message):

@@ -1,76 +1,72 @@
-"""Stop when the reward has reached its target, and held it."""
+"""Stop training when the return reaches a target and stays there."""
 
 from __future__ import annotations
 
 import warnings
 from collections import deque
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from sb3_contrib import ARS
 
+from velora_sb3._validation import check_integer, check_number
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.episodes import Episode
 
 
 class EarlyStopping(VeloraCallback):
-    """Stops training once the return has reached a target several times in a row.
+    """Stops training after ``patience`` consecutive episodes whose return reaches a target.
 
-    In a list of callbacks it judges the episodes of training, in the order in which they end. As
-    ``callback_after_eval`` of an ``EvalCallback`` it judges the mean reward of each evaluation instead; as
-    ``callback_on_new_best`` of those evaluations only that were the best so far.
+    In a list of callbacks it judges training episodes in the order in which they end. As ``callback_after_eval`` of an
+    ``EvalCallback`` it judges the mean reward of each evaluation instead; as ``callback_on_new_best``, of each new best
+    evaluation only.
 
-    When the target is reached, the logger gets ``early_stopping/reward`` and ``early_stopping/timesteps``.
+    When it stops training, it logs ``early_stopping/reward`` and ``early_stopping/timesteps``.
 
-    ARS ignores callbacks that want to stop. There it warns, and training goes on.
+    ARS ignores the return value of callbacks: there it warns and only reports.
 
     Args:
-        target: The return to reach, in the environment's own reward, before any normalization.
-        patience: How many times in a row it must be reached.
-        window: Number of episodes (or evaluations) over which the return is averaged; 1 for each by itself.
-        verbose: 0 for silence, 1 to print what it does.
+        target: The return to reach, before any normalization.
+        patience: Number of consecutive episodes (or evaluations) that must reach it.
+        window: Number of episodes (or evaluations) in the moving average that is judged; 1 for single returns.
+        verbose: 0 for no output, 1 to print what it does.
 
     Attributes:
         stopped_early: Whether it has stopped training.
-        reason: How the target was reached, in a sentence; None as long as it was not.
-        reward: The return, or moving average, that was judged last; None before the first.
+        reason: Why it stopped, in a sentence; None before.
+        reward: The latest judged return or moving average; None before the first.
 
     Raises:
-        ValueError: If the target is no finite number, or patience or window is below 1.
+        ValueError: If target is not a finite number, or patience or window is not an integer of at least 1.
     """
 
     def __init__(self, target: float, *, patience: int = 3, window: int = 1, verbose: int = 0) -> None:
         super().__init__(verbose)
-        given: object = target
-        if isinstance(given, bool) or not isinstance(given, Real) or not np.isfinite(float(given)):
-            raise ValueError(f"target must be a finite number, got {target!r}")
-        for name, value in (("patience", patience), ("window", window)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        self.target, self.patience, self.window = float(target), patience, window
+        self.target = check_number("target", target)
+        self.patience, self.window = check_integer("patience", patience), check_integer("window", window)
         self.stopped_early = False
         self.reason: str | None = None
         self.reward: float | None = None
         self._hits = 0
-        self._latest: deque[float] = deque(maxlen=window)
+        self._latest: deque[float] = deque(maxlen=self.window)
 
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings."""
         return type(self).__name__, {"target": self.target, "patience": self.patience, "window": self.window}
 
     def info(self) -> str:
-        """What it waits for."""
-        judged = "return" if self.window == 1 else f"mean return of {self.window}"
-        return f"EarlyStopping: stops when the {judged} reaches {self.target:g} {self.patience} times in a row"
+        """When it stops training."""
+        judged = "return" if self.window == 1 else f"mean return over {self.window}"
+        times = "once" if self.patience == 1 else f"({self.patience} times in a row)"
+        return f"EarlyStopping: stops when the {judged} reaches {self.target:g} {times}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds how often in a row the target was reached, and the window."""
+        """Adds the consecutive hits and the moving average."""
         own = {"hits": self._hits, "latest": list(self._latest), "stopped_early": self.stopped_early}
         return {**super().state_dict(), **own, "reason": self.reason, "reward": self.reward}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         super().load_state_dict(state)
         self._hits, self.stopped_early = int(state["hits"]), bool(state["stopped_early"])
         self.reason, self.reward = state["reason"], state["reward"]
@@ -80,10 +76,10 @@ class EarlyStopping(VeloraCallback):
         if self.is_new_run:
             self._latest.clear()
             self.reward = None
-        if self.is_new_run or self.reason is not None:  # learn() after a stop is a wish to go on
+        if self.is_new_run or self.reason is not None:  # learn() after a stop continues on purpose
             self._hits, self.stopped_early, self.reason = 0, False, None
         if isinstance(self.model, ARS):
-            warnings.warn("ARS ignores callbacks that want to stop: EarlyStopping only reports", stacklevel=2)
+            warnings.warn("ARS cannot be stopped by a callback: EarlyStopping only reports", stacklevel=2)
 
     def _on_every_step(self) -> bool:
         evaluation = self.evaluation()
@@ -93,7 +89,7 @@ class EarlyStopping(VeloraCallback):
         return self.evaluation() is not None or self._judge(episode.episode_return, f"episode {episode.number}")
 
     def _judge(self, value: float, what: str) -> bool:
-        if self.reason is not None:  # further episodes that end with the same step, or an algorithm that goes on
+        if self.reason is not None:  # more episodes of the same step, or ARS
             return False
         self._latest.append(float(value))
         if len(self._latest) < self.window:
@@ -103,9 +99,9 @@ class EarlyStopping(VeloraCallback):
         if self._hits < self.patience:
             return True
         self.stopped_early = not isinstance(self.model, ARS)
-        times = "once" if self.patience == 1 else f"{self.patience} times in a row"
+        times = "once" if self.patience == 1 else f"({self.patience} times in a row)"
         steps = self.model.num_timesteps
-        self.reason = f"the return reached {self.target:g} {times}: {self.reward:g} at {what}, {steps} timesteps"
+        self.reason = f"the return reached {self.target:g} {times}: {self.reward:g} in {what}, at timestep {steps}"
         self.logger.record("early_stopping/reward", self.reward)
         self.logger.record("early_stopping/timesteps", steps)
         self.logger.dump(steps)

@@ -1,4 +1,4 @@
-"""Rows of SB3's logger at intervals of one's own."""
+"""Dump SB3's logger at chosen intervals."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 
 class LogMetrics(VeloraCallback):
-    """Lets SB3 log what it would log, every so many timesteps or episodes.
+    """Dumps SB3's logger every ``every_n_timesteps`` or ``every_n_episodes``.
 
-    SB3 logs every ``log_interval`` rollouts, or episodes with off-policy algorithms, and goes on doing so; with
-    ``learn(log_interval=None)`` this callback alone decides.
+    SB3 itself also dumps it every ``log_interval`` rollouts, or episodes for off-policy algorithms; pass
+    ``learn(log_interval=None)`` to turn that off.
 
     Args:
-        every_n_timesteps: Log when a multiple is reached, over all environments.
-        every_n_episodes: Log when a multiple is reached.
-        verbose: 0 for silence, 1 to print what it does.
+        every_n_timesteps: Dump at each multiple, over all environments.
+        every_n_episodes: Dump at each multiple.
+        verbose: 0 for no output, 1 to print what it does.
 
     Raises:
-        ValueError: If neither is given, or one is no whole number of at least 1.
+        ValueError: If neither is given, or one is not an integer of at least 1.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class LogMetrics(VeloraCallback):
     ) -> None:
         super().__init__(verbose)
         if every_n_timesteps is None and every_n_episodes is None:
-            raise ValueError("pass every_n_timesteps or every_n_episodes")
+            raise ValueError("pass every_n_timesteps, every_n_episodes or both")
         self._every = None if every_n_timesteps is None else EveryTimesteps(every_n_timesteps)
         self.every_n_episodes = (
             None if every_n_episodes is None else check_integer("every_n_episodes", every_n_episodes)

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, plain lines elsewhere."""
+"""A progress bar on a terminal, lines of text elsewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from velora_sb3._validation import check_number
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.episodes import Episode
 from velora_sb3.callbacks.progress_displays import Display, PlainLines, TerminalBar
@@ -17,24 +18,22 @@ RETURN_WINDOW = 10
 
 
 class ProgressBar(VeloraCallback):
-    """How far training is: steps, steps per second, episode return, time left.
+    """Shows steps, steps per second, episode return and remaining time.
 
-    The return shown is the mean of the last ten episodes: no ``Monitor`` is needed, and under ``VecNormalize`` it is
-    the env's own. The bar is closed when training ends, however it ends, or on ``close()``.
+    The return is the mean over the last ten episodes, before ``VecNormalize``; no ``Monitor`` is needed. The bar is
+    closed when training ends, or by :meth:`close`.
 
     Args:
-        refresh_rate: Redraws per second on a terminal. Elsewhere one line is printed at every tenth of the way.
+        refresh_rate: Redraws per second on a terminal. Elsewhere a line is printed at each tenth of training.
         show_metrics: Whether to show steps per second and the return.
 
     Raises:
-        ValueError: If ``refresh_rate`` is not above zero.
+        ValueError: If refresh_rate is not a finite number above 0.
     """
 
     def __init__(self, refresh_rate: float = 4.0, show_metrics: bool = True) -> None:
         super().__init__()
-        if not refresh_rate > 0:
-            raise ValueError(f"refresh_rate must be above 0 redraws per second, got {refresh_rate}")
-        self.refresh_rate = refresh_rate
+        self.refresh_rate = check_number("refresh_rate", refresh_rate, above=0)
         self.show_metrics = show_metrics
         self._display: Display | None = None
         self._returns: deque[float] = deque(maxlen=RETURN_WINDOW)
@@ -44,7 +43,7 @@ class ProgressBar(VeloraCallback):
         return type(self).__name__, {"refresh_rate": self.refresh_rate, "show_metrics": self.show_metrics}
 
     def close(self) -> None:
-        """Leave the terminal as it was. More than one call does no harm."""
+        """Restore the terminal. Idempotent."""
         if self._display is not None:
             self._display.close()
         self._display = None

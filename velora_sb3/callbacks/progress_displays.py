@@ -1,4 +1,4 @@
-"""Where progress is shown: a bar on a terminal, lines elsewhere."""
+"""Displays of progress: a bar on a terminal, lines of text elsewhere."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ LINES = 10
 
 
 class Display(Protocol):
-    """Where progress is shown."""
+    """A display of progress."""
 
     def show(self, done: int, total: int, speed: float, episode_return: float | None) -> None:
-        """Show it now."""
+        """Update the display."""
 
     def close(self) -> None:
-        """Leave the terminal as it was. More than one call does no harm."""
+        """Restore the terminal. Idempotent."""
 
 
 class TerminalBar:
-    """rich's progress bar, redrawn by us alone: no thread that a Ctrl-C could catch in the middle of a line."""
+    """rich's progress bar without its refresh thread, so that Ctrl-C leaves no half-drawn line."""
 
     def __init__(self, show_metrics: bool) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
@@ -53,7 +53,7 @@ class TerminalBar:
 
 
 class PlainLines:
-    """One line at every tenth of the way, for files and pipes."""
+    """A line at each tenth of training, for files and pipes."""
 
     def __init__(self, show_metrics: bool) -> None:
         self._show_metrics = show_metrics
@@ -63,7 +63,7 @@ class PlainLines:
         """Print a line if the next tenth is reached."""
         tenth = min(done, total) * LINES // max(total, 1)
         if self._printed is None:
-            self._printed = tenth  # where training starts: nothing to tell yet
+            self._printed = tenth  # no line at the start
         if tenth <= self._printed:
             return
         self._printed = tenth
@@ -75,7 +75,7 @@ class PlainLines:
         print("  ".join([*parts, f"ETA {remaining_time(done, total, speed)}"]), flush=True)
 
     def close(self) -> None:
-        """Nothing to leave behind."""
+        """Nothing to restore."""
 
 
 def remaining_time(done: int, total: int, speed: float) -> str:

@@ -1,4 +1,4 @@
-"""Every episode of training into an SQLite file."""
+"""Record every training episode in an SQLite file."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EventCallback
 
+from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.description import describe_run
 from velora_sb3.callbacks.base.episodes import Episode
@@ -26,29 +27,28 @@ from velora_sb3.metrics.runs import FINISHED, INTERRUPTED, STOPPED_EARLY, About,
 
 
 class RecordMetrics(VeloraCallback):
-    """Writes every episode of training to an SQLite file, which any number of runs and processes share.
+    """Writes every training episode to an SQLite file that any number of runs and processes can share.
 
-    Episodes are written in batches: as soon as one ends 5 seconds or more after the last write, or 2,000 have come
-    together, and when training ends. A process that is killed loses those since the last write; its run stays
-    ``running``. A file that cannot be written in mid-training is a warning, and is tried again.
+    Episodes are written in batches: when one ends 5 seconds or more after the last write, when 2,000 are pending, and
+    when training ends. A killed process loses the pending ones, and its run keeps the status ``running``. If the
+    file cannot be written during training, a warning says so and the write is retried.
 
-    ``learn()`` from timestep 0 is a new run. ``learn(..., reset_num_timesteps=False)`` goes on with the run of this
-    callback, of a restored state, or of the name given; what the file holds of that run after the model's timestep is
-    deleted then.
+    ``learn()`` from timestep 0 starts a new run. ``learn(..., reset_num_timesteps=False)`` continues the run of this
+    callback, of a restored state, or with the given name; its episodes after the model's timestep are deleted.
 
     Args:
-        path: The file. It is created, and its folder too.
+        path: The file, created with its directory if necessary.
         run: The run's name; None for ``<Algorithm>_<EnvName>_<number>``.
-        window: Number of the latest episodes over which moving average and deviation are taken.
-        verbose: 0 for silence, 1 to print what it does.
+        window: Number of latest episodes in the moving average and deviation.
+        verbose: 0 for no output, 1 to print what it does.
 
     Attributes:
-        run_name: The run's name, None before training.
-        run_id: The run's number in the file, None before training.
+        run_name: The run's name; None before training.
+        run_id: The run's number in the file; None before training.
 
     Raises:
-        ValueError: If run is an empty name, or window is below 1; when training starts, if the file is not one of
-            ours, or holds another run of that name.
+        ValueError: If run is empty, or window is not an integer of at least 1; when training starts, if the file was
+            not written by ``RecordMetrics``, or already holds a run with this name.
         OSError: When training starts, if the file cannot be written.
     """
 
@@ -62,14 +62,12 @@ class RecordMetrics(VeloraCallback):
     ) -> None:
         super().__init__(verbose)
         if run is not None and (not isinstance(run, str) or not run.strip()):
-            raise ValueError(f"run must be a name, or None for one that is made up, got {run!r}")
-        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-            raise ValueError(f"window must be a whole number of at least 1, got {window!r}")
-        self.path, self.run, self.window = Path(path), run, window
+            raise ValueError(f"run must be a non-empty string, or None for a generated name, got {run!r}")
+        self.path, self.run, self.window = Path(path), run, check_integer("window", window)
         self._run: Run | None = None
         self._writer: RunWriter | None = None
         self._losses = LatestLosses()
-        self._latest: deque[float] = deque(maxlen=window)
+        self._latest: deque[float] = deque(maxlen=self.window)
 
     @property
     def run_name(self) -> str | None:
@@ -86,11 +84,11 @@ class RecordMetrics(VeloraCallback):
         return type(self).__name__, {"path": str(self.path), "run": self.run, "window": self.window}
 
     def info(self) -> str:
-        """Where it writes."""
+        """The file that it writes."""
         return f"RecordMetrics: writes every episode to {self.path}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds the run and the losses; writes, too: what a training from here on will not see must be in the file."""
+        """Adds the run and the losses. Also writes pending episodes: a run resumed from here does not see them."""
         if self._writer is not None:
             self._writer.write()
             self._losses.update(self.logger.name_to_value)
@@ -98,7 +96,7 @@ class RecordMetrics(VeloraCallback):
         return {**super().state_dict(), "run": run, "losses": dict(self._losses.values)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         super().load_state_dict(state)
         self._run = None if state["run"] is None else Run(**state["run"])
         self._losses.values = dict(state["losses"])
@@ -106,12 +104,12 @@ class RecordMetrics(VeloraCallback):
     def _init_callback(self) -> None:
         if isinstance(self.parent, EventCallback):
             raise ValueError(
-                "RecordMetrics has to see every step of training: put it in the list of callbacks for learn(), not in "
+                "RecordMetrics must see every step of training: put it in the list of callbacks for learn(), not in "
                 f"{type(self.parent).__name__}"
             )
 
     def _on_start(self) -> None:
-        path = self.path.absolute()  # should the program change its directory
+        path = self.path.absolute()  # the program may change its directory
         path.parent.mkdir(parents=True, exist_ok=True)
         self._total = int(self.locals["total_timesteps"])
         about = describe(self.model, self._total, self.siblings())
@@ -120,11 +118,11 @@ class RecordMetrics(VeloraCallback):
             run, past = transact(path, work, LAST_WAIT_S, create=True)
         except sqlite3.Error as error:
             raise OSError(f"RecordMetrics cannot write to {path}: {error}") from error
-        # The last update's losses may have come after the last episode; the logger has forgotten them.
+        # The last update may have come after the last episode, and the logger no longer has its losses.
         self._losses.values = {**past.losses, **(self._losses.values if run == self._run else {})}
         self._run = run
 
-        # A model that was loaded without this callback's state counts its episodes from 1 again.
+        # A model loaded without this callback's state counts its episodes from 1.
         self._offset = max(past.episodes - self.episodes.finished, 0)
         self._start = time.monotonic() - past.seconds
         self._latest = deque(past.returns, maxlen=self.window)
@@ -169,7 +167,7 @@ class RecordMetrics(VeloraCallback):
 
 
 def describe(model: BaseAlgorithm, total_timesteps: int, callbacks: Iterable[BaseCallback]) -> About:
-    """Everything about a run that starts now."""
+    """The description of a run that starts now."""
     run = describe_run(model, callbacks)
     versions = run.pop("versions")
     return About(

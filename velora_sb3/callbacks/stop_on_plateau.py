@@ -1,4 +1,4 @@
-"""Stop when a logged number gets no better."""
+"""Stop training when a logged metric no longer improves."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any
 from sb3_contrib import ARS
 from stable_baselines3.common.callbacks import EvalCallback
 
-from velora_sb3._validation import check_integer, check_number
+from velora_sb3._validation import check_choice, check_integer, check_number
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.logged_values import LoggedValues, numbers_in
 
 
 class StopOnPlateau(VeloraCallback):
-    """Stops training when a number in SB3's log has not got better several times in a row.
+    """Stops training after ``patience`` consecutive rows of SB3's log in which a metric does not improve.
 
-    It judges each row of the log in which the number stands. SB3 logs between two rollouts, so training stops with the
-    step after. NaN and infinity are no improvement, and never the best.
+    It judges each row that holds the key. SB3 logs between rollouts, so training stops at the next step. NaN and
+    infinity never count as an improvement.
 
-    ARS ignores callbacks that want to stop. There it warns, and training goes on.
+    ARS ignores the return value of callbacks: there it warns and only reports.
 
     Args:
         monitor: The key in SB3's logger, such as ``eval/mean_reward`` or ``train/loss``.
         mode: ``"max"`` if higher is better, ``"min"`` if lower is.
-        patience: How many times in a row it may fail to get better.
-        min_delta: By how much it must exceed the best so far to count as better.
-        wait: After how many rows without the key it is an error that it has not come. Once other keys of its group
-            have come (``eval/...``), only rows with some of them count; before the first evaluation of an
-            ``EvalCallback`` none do for ``eval/...``.
-        verbose: 0 for silence, 1 to print what it does.
+        patience: Number of consecutive rows without improvement.
+        min_delta: Smallest change that counts as an improvement.
+        wait: Number of rows without the key after which it raises. Once other keys of its group (``eval/...``) have
+            appeared, only rows with keys of the group count; with an ``EvalCallback``, rows before the first evaluation
+            do not count for ``eval/...``.
+        verbose: 0 for no output, 1 to print what it does.
 
     Attributes:
-        best: The best number so far; None before the first.
-        failures: How many times in a row it has not got better.
+        best: The best value so far; None before the first.
+        failures: Number of consecutive rows without improvement.
         stopped_early: Whether it has stopped training.
-        reason: Why, in a sentence; None as long as it has not.
+        reason: Why it stopped, in a sentence; None before.
 
     Raises:
-        ValueError: If an argument is out of its range; in training, if the key has not come in ``wait`` rows.
+        ValueError: If an argument is out of range; in training, if the key is missing in ``wait`` rows.
     """
 
     def __init__(
@@ -56,9 +56,7 @@ class StopOnPlateau(VeloraCallback):
         super().__init__(verbose)
         if not isinstance(monitor, str) or not monitor:
             raise ValueError(f"monitor must be a key of SB3's logger, such as 'eval/mean_reward', got {monitor!r}")
-        if mode not in ("min", "max"):
-            raise ValueError(f'mode must be "min" or "max", got {mode!r}')
-        self.monitor, self.mode = monitor, mode
+        self.monitor, self.mode = monitor, check_choice("mode", mode, ("min", "max"))
         self.patience, self.wait = check_integer("patience", patience), check_integer("wait", wait)
         self.min_delta = check_number("min_delta", min_delta, least=0)
         self.best: float | None = None
@@ -74,17 +72,17 @@ class StopOnPlateau(VeloraCallback):
         return type(self).__name__, {name: getattr(self, name) for name in names}
 
     def info(self) -> str:
-        """What it waits for."""
-        better = "higher" if self.mode == "max" else "lower"
-        return f"StopOnPlateau: stops when {self.monitor} gets no {better} {self.patience} times in a row"
+        """When it stops training."""
+        better, rows = "higher" if self.mode == "max" else "lower", "row" if self.patience == 1 else "rows"
+        return f"StopOnPlateau: stops after {self.patience} {rows} without a {better} {self.monitor}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds the best number, and how often it was not reached."""
+        """Adds the best value and the rows without improvement."""
         own = {name: getattr(self, name) for name in ("best", "failures", "stopped_early", "reason")}
         return {**super().state_dict(), **own, "has_come": self._has_come}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         super().load_state_dict(state)
         self.best, self.failures = state["best"], int(state["failures"])
         self.stopped_early, self.reason = bool(state["stopped_early"]), state["reason"]
@@ -93,11 +91,11 @@ class StopOnPlateau(VeloraCallback):
     def _on_start(self) -> None:
         if self.is_new_run:
             self.best, self._has_come = None, False
-        if self.is_new_run or self.reason is not None:  # learn() after a stop is a wish to go on
+        if self.is_new_run or self.reason is not None:  # learn() after a stop continues on purpose
             self.failures, self.stopped_early, self.reason = 0, False, None
         self._missed, self._group_has_come = 0, False
         if isinstance(self.model, ARS):
-            warnings.warn("ARS ignores callbacks that want to stop: StopOnPlateau only reports", stacklevel=2)
+            warnings.warn("ARS cannot be stopped by a callback: StopOnPlateau only reports", stacklevel=2)
         self._log.rows.clear()
         self._log.follow(self.logger)
 
@@ -113,9 +111,9 @@ class StopOnPlateau(VeloraCallback):
 
     def _on_end(self) -> None:
         self._log.leave()
-        came_last = self._log.get(self.monitor) is not None  # in a row after the last step, which nothing judges
+        came_last = self._log.get(self.monitor) is not None  # in a row after the last step
         if not (self._has_come or came_last or self.interrupted):
-            warnings.warn(f"StopOnPlateau had nothing to judge: {self._log.unknown(self.monitor)}", stacklevel=2)
+            warnings.warn(f"StopOnPlateau never saw its metric: {self._log.unknown(self.monitor)}", stacklevel=2)
 
     def _judge(self, value: float, timestep: int) -> None:
         sign = 1.0 if self.mode == "max" else -1.0
@@ -126,14 +124,14 @@ class StopOnPlateau(VeloraCallback):
         if self.failures < self.patience:
             return
         times = "once" if self.patience == 1 else f"{self.patience} times in a row"
-        best = "there was no finite one" if self.best is None else f"the best was {self.best:g}"
-        self.reason = f"{self.monitor} got no better {times}: {value:g} at {timestep} timesteps, {best}"
+        best = "no value was finite" if self.best is None else f"the best was {self.best:g}"
+        self.reason = f"{self.monitor} did not improve {times}: {value:g} at timestep {timestep}, {best}"
         self.stopped_early = not isinstance(self.model, ARS)
         if self.verbose >= 1:
             print(f"StopOnPlateau: {self.reason}")
 
     def _miss(self, row: dict[str, float]) -> None:
-        """A row came without the key, which has never come yet."""
+        """Count a row without the key, which has not appeared yet."""
         group = self.monitor.rpartition("/")[0] + "/"
         has_group = any(key.startswith(group) for key in row)
         if has_group and not self._group_has_come:
@@ -142,11 +140,11 @@ class StopOnPlateau(VeloraCallback):
         if has_group or not (self._group_has_come or evaluated):
             self._missed += 1
         if self._missed >= self.wait:
-            raise ValueError(f"nothing to judge in {self._missed} rows: {self._log.unknown(self.monitor)}")
+            raise ValueError(f"StopOnPlateau found no metric in {self._missed} rows: {self._log.unknown(self.monitor)}")
 
 
 class _Rows(LoggedValues):
-    """Every row until it is judged."""
+    """The rows that are not judged yet."""
 
     def __init__(self) -> None:
         super().__init__()

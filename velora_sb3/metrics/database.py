@@ -1,4 +1,4 @@
-"""The SQLite file: its tables, and the way in and out while other processes do the same."""
+"""The SQLite file: its tables, and transactions that are safe with several processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-SMALLEST = 512  # bytes; SQLite takes a smaller file for an empty one, and writes over it
-APPLICATION_ID = 0x56454C4F  # "VELO", in the file's header: tells our file from any other database
+SMALLEST = 512  # bytes; SQLite treats a smaller file as empty and overwrites it
+APPLICATION_ID = 0x56454C4F  # "VELO", in the file's header, marks our files
 SCHEMA_VERSION = 1
 TABLES = (
     """
@@ -31,7 +31,7 @@ TABLES = (
     )
     """,
     "CREATE INDEX runs_by_task ON runs (algorithm, env)",
-    # A return that is not a number is NULL to SQLite, so no NOT NULL there.
+    # SQLite stores NaN as NULL, so return is nullable.
     """
     CREATE TABLE episodes (
         run INTEGER NOT NULL REFERENCES runs (id),
@@ -54,22 +54,22 @@ PAUSE_S = 0.02
 
 
 def transact(path: Path, work: Callable[[sqlite3.Connection], T], timeout: float, *, create: bool = False) -> T:
-    """Do some work in a transaction of its own, on a connection of its own.
+    """Do some work in a transaction on a new connection.
 
-    Nothing stays open between two transactions: a process may be forked or killed there, and leaves one whole file.
+    Nothing stays open between transactions, so a process that is forked or killed there leaves a consistent file.
     """
     deadline = time.monotonic() + timeout
     while True:
         try:
             return _attempt(path, work, max(deadline - time.monotonic(), 0.0), create)
         except sqlite3.OperationalError as error:
-            # SQLite waits by itself, but not in every case: two that switch to WAL, or recover it, do not.
+            # SQLite waits for locks, but not while another process switches to WAL or recovers it.
             if "locked" not in str(error) or time.monotonic() >= deadline:
                 raise
         except sqlite3.DatabaseError as error:
             if "not a database" in str(error):
                 raise ValueError(
-                    f"{path} is not an SQLite database: name a new file, or one of RecordMetrics"
+                    f"{path} is not an SQLite database: pass a new path, or a file written by RecordMetrics"
                 ) from error
             raise
         time.sleep(PAUSE_S)
@@ -77,9 +77,9 @@ def transact(path: Path, work: Callable[[sqlite3.Connection], T], timeout: float
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Read a file of ours, as it stood at one moment."""
+    """Read a file in one consistent snapshot."""
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"no such file: {path}")
     try:
         with closing(_open_to_read(path)) as connection:
             connection.execute("BEGIN")
@@ -90,15 +90,15 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is not a file of ours."""
+    """Raise ``ValueError`` if ``RecordMetrics`` did not write the file, or in another schema."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID:
-        raise ValueError(f"{path} holds no metrics: name a file that RecordMetrics wrote")
+        raise ValueError(f"{path} was not written by RecordMetrics: pass one that was, or a new path")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != SCHEMA_VERSION:
         raise ValueError(
-            f"the metrics in {path} have schema version {version}, this velora-sb3 knows version {SCHEMA_VERSION}: "
-            "use the velora-sb3 that wrote it, or another file"
+            f"{path} has schema version {version}, this velora-sb3 supports version {SCHEMA_VERSION}: use "
+            "the velora-sb3 that wrote it, or another file"
         )
 
 
@@ -109,15 +109,15 @@ def _attempt(path: Path, work: Callable[[sqlite3.Connection], T], timeout: float
     with closing(sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)) as connection:
         if create:
             _create(connection, path)
-        # With WAL that is safe against a process that dies; against a power cut, but for the last transactions.
+        # With WAL this survives a killed process; a power cut may lose the last transactions.
         connection.execute("PRAGMA synchronous = NORMAL")
-        with connection:  # commits, or rolls back
+        with connection:  # commits or rolls back
             connection.execute("BEGIN IMMEDIATE")
             return work(connection)
 
 
 def _create(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables in an empty file, check any other; a file that is not ours is left as it is."""
+    """Create the tables in an empty file; check any other, and leave a foreign file untouched."""
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables == 0:
         with connection:
@@ -126,18 +126,18 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
                 for statement in TABLES:
                     connection.execute(statement)
     check(connection, path)
-    connection.execute("PRAGMA journal_mode = WAL")  # where the file system cannot, the old way stays
+    connection.execute("PRAGMA journal_mode = WAL")  # has no effect where the file system does not support it
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=rw"  # the last reader tidies the log away, which mode=ro cannot
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # the last reader removes the log, which mode=ro cannot
     connection = sqlite3.connect(uri, uri=True, timeout=10.0, isolation_level=None)
     try:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.OperationalError:
         connection.close()
-        # In a folder where nothing can be written SQLite cannot share the log. Without a log there is no need to.
+        # In a read-only directory SQLite cannot share the log; without a log it does not need to.
         if path.with_name(f"{path.name}-wal").exists():
             raise
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"

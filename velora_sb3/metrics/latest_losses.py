@@ -1,4 +1,4 @@
-"""What SB3's logger was told last about training."""
+"""The latest losses in SB3's logger."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ PREFIX = "train/"
 
 
 class LatestLosses(KVWriter):
-    """Keeps the latest number under each ``train/...``; one of the logger's outputs.
+    """An output of the logger that keeps the latest number of each ``train/...`` key.
 
-    The logger forgets what it was told at each dump, so its values are taken at the dump, and once more whenever
-    somebody wants the latest.
+    The logger clears itself at each dump, so values are read at the dump, and from the logger in between.
 
     Attributes:
-        values: The numbers by their full names.
+        values: The numbers by key.
     """
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Take the values of a dump."""
+        """Keep the numbers of a dump."""
         self.update(key_values)
 
     def update(self, values: Mapping[str, Any]) -> None:
-        """Take the numbers under ``train/``."""
+        """Keep the numbers under ``train/``."""
         for name, value in values.items():
             if name.startswith(PREFIX) and isinstance(value, numbers.Real):
                 self.values[name] = float(value)

@@ -1,4 +1,4 @@
-"""Runs and episodes out of the file."""
+"""Load runs and episodes as data frames."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ EPISODE_COLUMNS = {
 
 
 def load_metrics(path: str | os.PathLike[str], run: str | int | None = None) -> pd.DataFrame:
-    """The episodes of a file that ``RecordMetrics`` wrote, also while it is being written.
+    """Load the episodes of a file written by ``RecordMetrics``, also during training.
 
     Args:
         path: The file.
-        run: Name or number of the one run that is wanted; None for all.
+        run: Name or number of a run; None for all runs.
 
     Returns:
-        One row for each episode, ordered by run and number: the run's columns, the episode's, and one column for each
-        ``train/...`` that SB3 had logged by then. The columns are described on the documentation's page.
+        One row per episode, ordered by run and episode number: the run's columns, the episode's, and a column for each
+        ``train/...`` key that SB3 had logged by then. The documentation describes the columns.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not one of ours, cannot be read, or has no such run.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If ``RecordMetrics`` did not write it, it cannot be read, or it does not hold the run.
     """
     with reading(Path(path)) as connection:
         runs = _runs(connection, Path(path), run)
@@ -49,25 +49,25 @@ def load_metrics(path: str | os.PathLike[str], run: str | int | None = None) -> 
         ).fetchall()
     episodes = pd.DataFrame(rows, columns=[*EPISODE_COLUMNS, "losses"])
     texts = episodes.pop("losses")
-    parsed = {text: json.loads(text) for text in texts.unique()}  # many episodes share one training step
+    parsed = {text: json.loads(text) for text in texts.unique()}  # many episodes share the losses of an update
     losses = pd.DataFrame([parsed[text] for text in texts], index=episodes.index, dtype="float64")
     joined = runs[RUN_COLUMNS].merge(episodes.astype(EPISODE_COLUMNS), on="run_id", how="right")
     return pd.concat([joined[RUN_COLUMNS + list(EPISODE_COLUMNS)[1:]], losses], axis="columns")
 
 
 def load_runs(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """The runs of a file that ``RecordMetrics`` wrote, those without an episode too.
+    """Load the runs of a file written by ``RecordMetrics``, including those without episodes.
 
     Args:
         path: The file.
 
     Returns:
-        One row for each run: the columns that :func:`load_metrics` has for it, the number of its ``episodes``, and
-        ``config`` and ``versions`` as dicts.
+        One row per run: its columns in :func:`load_metrics`, its number of ``episodes``, and ``config`` and
+        ``versions`` as dicts.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not one of ours, or cannot be read.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If ``RecordMetrics`` did not write it, or it cannot be read.
     """
     with reading(Path(path)) as connection:
         runs = _runs(connection, Path(path), None)
@@ -88,9 +88,9 @@ def _runs(connection: sqlite3.Connection, path: Path, run: str | int | None) -> 
         is_wanted = runs["run"] == run if isinstance(run, str) else runs["run_id"] == run
         if not is_wanted.any():
             known = ", ".join(f"{name} ({number})" for name, number in zip(runs["run"], runs["run_id"], strict=True))
-            raise ValueError(f"{path} has no run {run!r}; it holds {known or 'none yet'}")
+            raise ValueError(f"{path} has no run {run!r}; available: {known or 'none'}")
         runs = runs[is_wanted]
     for column in ("started", "ended"):
         runs[column] = pd.to_datetime(runs[column], utc=True, format="ISO8601").dt.as_unit("us")
-    texts = dict.fromkeys(("run", "algorithm", "env", "status"), "str")  # also if there are none
+    texts = dict.fromkeys(("run", "algorithm", "env", "status"), "str")  # also for an empty frame
     return runs.astype({"run_id": "int64", "seed": "Int64", "total_timesteps": "int64", **texts})

@@ -1,4 +1,4 @@
-"""A run's row: made, found again, and its name."""
+"""Create, find and name runs in the file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ RUNNING, FINISHED, STOPPED_EARLY, INTERRUPTED = "running", "finished", "stopped 
 
 @dataclass(frozen=True)
 class About:
-    """A run, before anything happened.
+    """The description of a run.
 
     Attributes:
-        algorithm: The class's name.
+        algorithm: The class name.
         env: The environment's id.
-        env_name: The same in short, for the run's name.
-        seed: The model's seed, None if it has none.
-        total_timesteps: ``num_timesteps`` at which training is to end.
+        env_name: Its short name, for the run's name.
+        seed: The model's seed; None if it has none.
+        total_timesteps: ``num_timesteps`` at which training ends.
         config: Policy, settings, environments and callbacks, as JSON.
         versions: Versions by package, as JSON.
     """
@@ -36,12 +36,12 @@ class About:
 
 @dataclass(frozen=True)
 class Run:
-    """Which run it is.
+    """The identity of a run.
 
     Attributes:
         id: Its number in the file.
         name: Its name.
-        started: When it started; tells it from a run of the same name in another file.
+        started: Its start time, which distinguishes it from a run with the same name in another file.
     """
 
     id: int
@@ -51,12 +51,12 @@ class Run:
 
 @dataclass
 class Past:
-    """What a run has behind it, nothing if it is new.
+    """The history of a run; empty if it is new.
 
     Attributes:
         episodes: Number of its last episode.
-        seconds: Training time up to that.
-        returns: Its latest returns, the oldest first.
+        seconds: Training time up to that episode.
+        returns: Its latest returns, oldest first.
         losses: The losses known at that episode.
     """
 
@@ -69,11 +69,11 @@ class Past:
 def open_run(
     known: Run | None, wanted: str | None, about: About, timestep: int, window: int
 ) -> Callable[[sqlite3.Connection], tuple[Run, Past]]:
-    """Go on with a run, or begin one.
+    """Continue a run, or create one.
 
-    A training that starts at timestep 0 is a new run. One that goes on is the known run, else the one of the wanted
-    name, else a new one. Episodes after its timestep are deleted: the training that they came from was cut short, and
-    went back to a checkpoint.
+    Training from timestep 0 is a new run. Otherwise it continues the known run, else the one with the wanted name, else
+    it is a new run. Episodes after the timestep are deleted: they come from training that was resumed from an earlier
+    checkpoint.
     """
 
     def work(connection: sqlite3.Connection) -> tuple[Run, Past]:
@@ -91,7 +91,7 @@ def open_run(
 
 
 def now() -> str:
-    """The time as it is stored."""
+    """The current time, as stored."""
     return datetime.now(timezone.utc).isoformat()
 
 
@@ -106,13 +106,13 @@ def _find(connection: sqlite3.Connection, known: Run | None, wanted: str | None,
     row = connection.execute("SELECT id, name, started, algorithm, env FROM runs WHERE name = ?", (wanted,)).fetchone()
     if row is not None and row[3:] != (about.algorithm, about.env):
         raise ValueError(
-            f"run {wanted!r} is {row[3]} on {row[4]}, this is {about.algorithm} on {about.env}: give another run="
+            f"run {wanted!r} is {row[3]} on {row[4]}, not {about.algorithm} on {about.env}: pass another run="
         )
     return None if row is None else Run(*row[:3])
 
 
 def _free_name(connection: sqlite3.Connection, wanted: str | None, about: About) -> str:
-    """The wanted name, or the next number."""
+    """The wanted name, or a generated one with the next number."""
     if wanted is None:
         stem = f"{about.algorithm}_{about.env_name}_"
         names = connection.execute("SELECT substr(name, ?) FROM runs WHERE substr(name, 1, ?) = ?", (
@@ -121,7 +121,7 @@ def _free_name(connection: sqlite3.Connection, wanted: str | None, about: About)
         return stem + str(1 + max((int(number) for (number,) in names if number.isdecimal()), default=0))
     if connection.execute("SELECT 1 FROM runs WHERE name = ?", (wanted,)).fetchone() is not None:
         raise ValueError(
-            f"there is a run {wanted!r} already: give another run=, or none; to go on with it, give the trained model "
+            f"run {wanted!r} already exists: pass another run=, or none; to continue it, call the trained model's "
             "learn(..., reset_num_timesteps=False)"
         )
     return wanted

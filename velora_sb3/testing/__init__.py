@@ -1,4 +1,4 @@
-"""Test callbacks of your own on a scripted run."""
+"""Test your own callbacks on a scripted run."""
 
 from velora_sb3.testing.run_callback import ScriptedRun, run_callback
 from velora_sb3.testing.scripted_env import ScriptedEnv

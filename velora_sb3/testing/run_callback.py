@@ -1,4 +1,4 @@
-"""Try a callback on a run whose every step is written down beforehand."""
+"""Run a callback through a scripted training run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from velora_sb3._validation import check_integer
 from velora_sb3.testing.scripted_env import Info, Script, ScriptedEnv
 
 
 @dataclass
 class ScriptedRun:
-    """What came of :func:`run_callback`.
+    """The result of :func:`run_callback`.
 
     Attributes:
-        model: The model, as ``learn()`` left it.
-        hooks: What SB3 called on the callback, in order: ``init_callback``, ``on_training_start``,
+        model: The model after ``learn()``.
+        hooks: The methods that SB3 called on the callback, in order: ``init_callback``, ``on_training_start``,
             ``on_rollout_start``, ``on_step``, ``on_rollout_end``, ``on_training_end``.
-        answers: What ``on_step`` returned, step by step, as it was.
-        rows: What the logger was dumped, row by row; ``"step"`` is the timestep.
-        error: The error of the script, if it raised it.
+        answers: The return value of ``on_step`` at each step.
+        rows: The dumped rows of the logger; ``"step"`` is the timestep.
+        error: The scripted error, if it was raised.
     """
 
     model: BaseAlgorithm
@@ -39,7 +40,7 @@ class ScriptedRun:
 
     @property
     def num_timesteps(self) -> int:
-        """The timesteps that were taken, over all environments."""
+        """Number of timesteps, over all environments."""
         return self.model.num_timesteps
 
     @property
@@ -48,7 +49,7 @@ class ScriptedRun:
         return bool(self.answers) and not self.answers[-1]
 
     def logged(self, key: str) -> list[Any]:
-        """All values that the logger was dumped under a key.
+        """The dumped values of a key.
 
         Args:
             key: Such as ``early_stopping/reward``.
@@ -73,41 +74,37 @@ def run_callback(
     raises: tuple[int, BaseException] | None = None,
     monitor: bool = True,
 ) -> ScriptedRun:
-    """Let a callback go through a run of ``learn()`` in which nothing is learned and everything is given.
+    """Run a callback through ``learn()`` with scripted environments and no training.
 
-    The loop is SB3's own, with a tiny model: A2C, or DQN with ``off_policy``, whose ``train()`` does nothing. So
-    hooks, ``locals``, ``model``, ``logger`` and ``training_env`` are what they are in training.
+    The loop is SB3's own, with a tiny A2C, or DQN if ``off_policy``, whose ``train()`` does nothing. So hooks,
+    ``locals``, ``model``, ``logger`` and ``training_env`` are those of real training.
 
     Args:
-        callback: The callback, or a list of SB3's with several.
+        callback: The callback, or SB3's ``CallbackList``.
         rewards: ``(T,)``, or ``(T, n_envs)`` for several environments.
-        dones: Where an episode ends by itself, shaped as the rewards; by default nowhere but at the last step.
-        truncations: Where a time limit cuts one short, likewise; by default nowhere.
-        observations: ``(T + 1, ...)``, or ``(T + 1, n_envs, ...)`` if the rewards have that axis: what the environments
-            show at their start and after each step, the last of an episode too. Zeros by default.
-        infos: For each step the info, or one for each environment.
-        logged: For each dump of SB3's, the numbers to be in it.
-        rollout_length: Steps of a rollout, of which the run must be a multiple. By default 1 if ``off_policy``, else
-            as many as give every row of ``logged`` its rollout; without, all are one rollout.
-        off_policy: Whether the model is DQN, which dumps at ends of episodes, instead of A2C, which does at each
-            rollout's end.
-        raises: A step from 0, and the error that the environment raises there, such as ``KeyboardInterrupt()``.
+        dones: Where an episode terminates, shaped like the rewards; by default only at the last step.
+        truncations: Where an episode is truncated, shaped like the rewards; by default nowhere.
+        observations: ``(T + 1, ...)``, or ``(T + 1, n_envs, ...)`` if the rewards have that axis: at the start and
+            after each step, including the last of an episode. Zeros by default.
+        infos: The info of each step, or a sequence with one per environment.
+        logged: For each dump of SB3, the numbers to add to it.
+        rollout_length: Steps per rollout, which must divide ``T``. By default 1 if ``off_policy``; otherwise one
+            rollout per row of ``logged``, or a single one without.
+        off_policy: Whether to use DQN, which dumps when episodes end, instead of A2C, which dumps after each rollout.
+        raises: A step, from 0, and the exception that the environment raises there, such as ``KeyboardInterrupt()``.
         monitor: Whether the environments have SB3's ``Monitor``.
 
     Returns:
-        The run. Errors of the callback itself are raised; the script's own is in ``error``.
+        The run. Exceptions of the callback are raised; the scripted one is in ``error``.
 
     Raises:
-        ValueError: If the lengths do not fit together.
+        ValueError: If the lengths do not match.
     """
     script = Script(rewards, dones, truncations, observations, infos, raises)
     if rollout_length is None:
         rollout_length = 1 if off_policy else max(len(script) // len(logged), 1) if logged else len(script)
-    if rollout_length < 1 or len(script) % rollout_length:
-        raise ValueError(
-            f"{len(script)} steps do not make whole rollouts of {rollout_length}: SB3 would go on; pass another "
-            "rollout_length"
-        )
+    if len(script) % check_integer("rollout_length", rollout_length):
+        raise ValueError(f"rollout_length must divide the {len(script)} steps of the script, got {rollout_length}")
     env = DummyVecEnv([_maker(script, index, monitor) for index in range(script.n_envs)])
     common: dict[str, Any] = {"policy_kwargs": {"net_arch": [2]}, "seed": 0, "device": "cpu"}
     model: BaseAlgorithm
@@ -129,16 +126,16 @@ def run_callback(
 
 
 class _Scripted:
-    """Learns nothing, and logs what the script says."""
+    """Does not train, and logs scripted rows."""
 
     script_rows: list[Mapping[str, Any]]
     logger: Logger
 
     def train(self, *_: Any, **__: Any) -> None:
-        """Learn nothing."""
+        """Do nothing."""
 
     def dump_logs(self, *arguments: Any) -> None:
-        """Add the script's next row to SB3's."""
+        """Add the next scripted row to SB3's."""
         if self.script_rows:
             for key, value in self.script_rows.pop(0).items():
                 self.logger.record(key, value)
@@ -146,11 +143,11 @@ class _Scripted:
 
 
 class ScriptedA2C(_Scripted, A2C):
-    """A2C that follows a script."""
+    """A2C with a scripted log."""
 
 
 class ScriptedDQN(_Scripted, DQN):
-    """DQN that follows a script."""
+    """DQN with a scripted log."""
 
 
 def _maker(script: Script, index: int, monitor: bool) -> Callable[[], gym.Env[Any, Any]]:
@@ -162,7 +159,7 @@ def _maker(script: Script, index: int, monitor: bool) -> Callable[[], gym.Env[An
 
 
 class _Watched(CallbackList):
-    """Notes what SB3 calls."""
+    """Records the methods that SB3 calls."""
 
     def __init__(self, callbacks: list[BaseCallback], run: ScriptedRun) -> None:
         super().__init__(callbacks)

@@ -1,4 +1,4 @@
-"""Environments that do what a script says."""
+"""Environments that follow a script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Info = Mapping[str, Any]
 
 
 class Script:
-    """What happens in a run, step by step; the arguments are those of ``run_callback``."""
+    """The steps of a run; arguments as for ``run_callback``."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Script:
         self.rewards = _by_env("rewards", rewards, float)
         steps, self.n_envs = self.rewards.shape
         if not steps or not self.n_envs:
-            raise ValueError("rewards must have at least one step, and one environment")
+            raise ValueError("rewards must have at least one step and one environment")
         last = np.arange(steps)[:, None] == steps - 1
         nowhere = np.zeros_like(self.rewards, dtype=bool)
         self.dones = last | nowhere if dones is None else _by_env("dones", dones, bool)
@@ -38,19 +38,19 @@ class Script:
         else:
             seen = np.asarray(observations)
             seen = seen if np.ndim(rewards) == 2 else seen[:, None]
-            self.observations = seen[..., None] if seen.ndim == 2 else seen  # one number: a vector of one
+            self.observations = seen[..., None] if seen.ndim == 2 else seen  # scalars become vectors of length 1
         self.infos = [{}] * steps if infos is None else list(infos)
         self.raises = raises
         expected = {"dones": self.rewards.shape, "truncations": self.rewards.shape}
         expected["observations"] = (steps + 1, self.n_envs)
         for name, shape in expected.items():
             if (got := getattr(self, name).shape[:2]) != shape:
-                raise ValueError(f"{name} must be of shape {shape}, as there are {steps} steps, got {got}")
+                raise ValueError(f"{name} must have shape {shape} for {steps} steps, got {got}")
         if len(self.infos) != steps:
-            raise ValueError(f"infos must have one entry for each of the {steps} steps, got {len(self.infos)}")
+            raise ValueError(f"infos must have an entry for each of the {steps} steps, got {len(self.infos)}")
 
     def __len__(self) -> int:
-        """The number of steps."""
+        """Number of steps."""
         return len(self.rewards)
 
     def info(self, step: int, index: int) -> dict[str, Any]:
@@ -60,11 +60,11 @@ class Script:
 
 
 class ScriptedEnv(gym.Env[np.ndarray, int]):
-    """One of the script's environments.
+    """One environment of a script.
 
     Args:
         script: The script.
-        index: Which one it is.
+        index: Index of the environment.
     """
 
     def __init__(self, script: Script, index: int) -> None:
@@ -74,16 +74,16 @@ class ScriptedEnv(gym.Env[np.ndarray, int]):
         self._script, self._index, self._step = script, index, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, Info]:  # type: ignore[override]
-        """Where the script stands: it has no other start."""
+        """The current observation: a script cannot start over."""
         return self._observation(), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """The next step of the script, whatever the action."""
+        """The next scripted step, whatever the action."""
         script, now = self._script, self._step
         if script.raises is not None and now == script.raises[0]:
             raise script.raises[1]
         if now == len(script):
-            raise RuntimeError(f"the script has {now} steps only")
+            raise RuntimeError(f"the script has only {now} steps")
         self._step += 1
         place = now, self._index
         ends = bool(script.dones[place]), bool(script.truncations[place])
@@ -96,5 +96,5 @@ class ScriptedEnv(gym.Env[np.ndarray, int]):
 def _by_env(name: str, values: ArrayLike, dtype: type) -> np.ndarray:
     array: np.ndarray = np.asarray(values, dtype=dtype)
     if array.ndim not in (1, 2):
-        raise ValueError(f"{name} must be of shape (T,) or (T, n_envs), got {array.shape}")
+        raise ValueError(f"{name} must have shape (T,) or (T, n_envs), got {array.shape}")
     return array[:, None] if array.ndim == 1 else array

@@ -68,12 +68,12 @@ def test_only_numbers_are_kept(logged):
 
 
 def test_an_unknown_key_is_told_with_those_there_are(logged):
-    assert logged.unknown("a") == "SB3's logger has no number 'a'. It has: nothing yet"
+    assert logged.unknown("a") == "SB3's logger has no number 'a'. Available: nothing yet"
     for key in ("eval/mean_reward", "time/fps"):
         logged._logger.record(key, 1)
     assert logged.unknown("eval/mean_rewards") == (
         "SB3's logger has no number 'eval/mean_rewards'; did you mean 'eval/mean_reward'? "
-        "It has: eval/mean_reward, time/fps"
+        "Available: eval/mean_reward, time/fps"
     )
 
 

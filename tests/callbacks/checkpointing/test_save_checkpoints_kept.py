@@ -107,7 +107,7 @@ def test_the_best_by_the_return_of_episodes_stay(tmp_path):
 
 
 def test_an_unknown_key_is_told_at_once_with_those_that_there_are(tmp_path):
-    told = "no number 'mine/scor'; did you mean 'mine/score'.* It has: .*mine/score.*or use 'episode return'"
+    told = "no number 'mine/scor'; did you mean 'mine/score'.* Available: .*mine/score.*or use 'episode return'"
     with pytest.warns(RuntimeWarning, match=told) as warned:
         save = train(tmp_path, Record("mine/score", range(24)), monitor="mine/scor", save_top_k=2)
     assert len(warned) == 1

@@ -230,7 +230,7 @@ def test_a_hook_that_asks_for_the_wrong_thing_is_told_at_once():
         def on_train_result(self, *, episode, **kwargs):
             pass
 
-    with pytest.raises(TypeError, match="on_train_result cannot call .* asks for episode"):
+    with pytest.raises(TypeError, match="on_train_result cannot call .* requires episode"):
         Wrong()
 
 

@@ -44,12 +44,12 @@ def test_an_unknown_hook_lists_the_hooks():
 
 @pytest.mark.parametrize("given", [3, [print, "no"]])
 def test_no_function(given):
-    with pytest.raises(TypeError, match="on_episode_end must be a function or a list of them"):
+    with pytest.raises(TypeError, match="on_episode_end must be a function or a list of functions"):
         LambdaCallback(on_episode_end=given)
 
 
 def test_a_function_that_asks_for_the_wrong_thing():
-    with pytest.raises(TypeError, match="on_episode_end cannot call .* asks for result"):
+    with pytest.raises(TypeError, match="on_episode_end cannot call .* requires result"):
         LambdaCallback(on_episode_end=lambda result: 0)
 
 

@@ -50,7 +50,7 @@ def test_peek_of_nothing():
     metrics = MetricsLogger()
     metrics.log_value("there", 1.0)
     assert metrics.peek("not", default=7) == 7
-    with pytest.raises(KeyError, match="nothing is logged under 'not', only under there"):
+    with pytest.raises(KeyError, match="unknown metric 'not': logged so far are there"):
         metrics.peek("not")
 
 
@@ -77,7 +77,7 @@ def test_settings_need_not_be_repeated_and_must_not_change():
     metrics.log_value("x", 5.0)
     metrics.log_value("x", 2.0, reduce="max")
     assert metrics.peek("x") == 5.0
-    with pytest.raises(ValueError, match="x was logged first with window=2, and now with 3"):
+    with pytest.raises(ValueError, match="x was first logged with window=2, now with 3"):
         metrics.log_value("x", 1.0, window=3)
     metrics.log_value("y", 1.0, reduce="mean", ema_coeff=0.5)
     metrics.log_value("y", 3.0, reduce="mean", ema_coeff=0.5)

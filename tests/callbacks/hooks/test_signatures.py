@@ -14,5 +14,5 @@ def test_a_function_gets_what_it_names():
 
 @pytest.mark.parametrize("function", [lambda episode: 0, lambda episode, **kwargs: 0, lambda episode, /: 0])
 def test_what_it_asks_for_in_vain_is_told_at_once(function):
-    with pytest.raises(TypeError, match="asks for episode, and gets, by keyword, algorithm, metrics_logger, result"):
+    with pytest.raises(TypeError, match="requires episode; available, by keyword: algorithm, metrics_logger, result"):
         fit("on_train_result", function)

@@ -1,1 +1,1 @@
-"""What every callback of ours builds on."""
+"""The base class of callbacks, and what they share."""

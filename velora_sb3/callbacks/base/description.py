@@ -1,4 +1,4 @@
-"""What is being trained and how, as JSON can hold it."""
+"""A description of the model, environments and callbacks, as JSON can hold it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from velora_sb3.callbacks.base.naming import env_id, env_name, env_text
 LONGEST_LIST = 1000
 PACKAGES = ("velora-sb3", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 
-# Arguments of SB3's constructors that are no settings of the algorithm, or stand elsewhere in the description.
+# Arguments of SB3's constructors that are not hyperparameters, or are described elsewhere.
 NO_HYPERPARAMETERS = {
     *("self", "args", "kwargs", "policy", "policy_kwargs", "env", "seed", "device", "verbose", "tensorboard_log"),
     "_init_setup_model",

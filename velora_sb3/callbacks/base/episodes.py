@@ -1,4 +1,4 @@
-"""The episodes of a training run, counted once for all callbacks."""
+"""The episodes of training, counted once for all callbacks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Episode:
     """One finished episode of training.
 
     Attributes:
-        number: 1 for the first that ended.
-        episode_return: Sum of its rewards, as the environment gave them.
-        length: Its steps.
-        timestep: ``num_timesteps`` when it ended; with ARS when its rollout ended.
-        env_index: Which of the vectorized environments it ran in; with ARS always 0.
+        number: 1 for the first episode that ended.
+        episode_return: Sum of its rewards, before any normalization.
+        length: Number of steps.
+        timestep: ``num_timesteps`` when it ended; for ARS when its rollout ended.
+        env_index: Index of its vectorized environment; for ARS always 0.
     """
 
     number: int
@@ -31,30 +31,33 @@ class Episode:
 
 
 class EpisodeCounter:
-    """Sums up the rewards of a model's training environments, episode by episode.
+    """Sums the rewards of a model's training environments, episode by episode.
 
-    All callbacks of a model share one, so each step is counted once, whoever asks first. It needs no ``Monitor``: it
-    reads ``rewards`` and ``dones`` of SB3's rollouts, and under ``VecNormalize`` the rewards before normalization.
-    ARS shows callbacks neither; its episodes are taken from ``ep_info_buffer`` at the end of each rollout, as SB3's
-    evaluation reports them.
+    All callbacks of a model share one counter, so each step is counted once. It needs no ``Monitor``: it reads
+    ``rewards`` and ``dones`` of SB3's rollouts, and under ``VecNormalize`` the original rewards. ARS exposes neither to
+    callbacks; its episodes come from ``ep_info_buffer`` at the end of each rollout.
 
-    An episode whose first steps nobody has seen is left out: one in flight when a callback joins a run that went on
-    without any.
+    An episode is left out if its first steps were missed: it was running when the first callback joined.
 
     Args:
         n_envs: Number of vectorized environments.
+
+    Attributes:
+        finished: Number of episodes that have ended.
+        latest: The episodes that ended with the latest step, in the order of the environments.
+        rewards: The rewards of the latest step, before any normalization, ``(n_envs,)``.
     """
 
     def __init__(self, n_envs: int) -> None:
         self.finished = 0
         self._returns = np.zeros(n_envs)
         self._lengths = np.zeros(n_envs, dtype=np.int64)
-        self._whole = np.ones(n_envs, dtype=bool)  # false while an episode's first steps were not seen
+        self._whole = np.ones(n_envs, dtype=bool)  # False where the first steps of the running episode were missed
         self._timestep = 0
         self.latest: list[Episode] = []
         self.rewards = np.zeros(n_envs)
         self._rollout = 0  # num_timesteps at the end of the last rollout of ARS
-        self._observations: list[Any] = []  # one of these is _last_obs as long as SB3 does not reset
+        self._observations: list[Any] = []  # one of these is _last_obs unless the environments were reset
 
     @staticmethod
     def of(model: BaseAlgorithm) -> EpisodeCounter:
@@ -64,7 +67,7 @@ class EpisodeCounter:
             model: The model, with its environments.
 
         Returns:
-            The same object for every call with this model, as long as its number of environments stays the same.
+            The model's counter; a new one if the number of environments has changed.
         """
         counter = _COUNTERS.get(model)
         if counter is None or len(counter._returns) != model.n_envs:
@@ -74,24 +77,24 @@ class EpisodeCounter:
         return counter
 
     def start(self, model: BaseAlgorithm, dones: np.ndarray | None = None) -> None:
-        """Note that ``learn()`` begins, and what has happened to the environments since the last time.
+        """Prepare for ``learn()``: keep running episodes that continue, drop those that do not.
 
         Args:
             model: The model.
-            dones: The ends of episodes at the latest step, if a callback joins in mid-training.
+            dones: Which episodes ended with the latest step, ``(n_envs,)``, if a callback joins during training.
         """
         timestep, known = model.num_timesteps, self._observations
         if timestep == 0:  # SB3 has reset the environments
             self.finished = 0
             self._forget(np.ones_like(self._whole))
-        elif timestep != self._timestep:  # somebody trained without callbacks
+        elif timestep != self._timestep:  # trained without callbacks in between
             self._forget(~_in_flight(model) if dones is None else np.asarray(dones, dtype=bool))
         elif known and not any(model._last_obs is observation for observation in known):  # reset, as after set_env
             self._forget(np.ones_like(self._whole))
         self._timestep, self.latest, self._rollout, self._observations = timestep, [], timestep, []
 
     def is_up_to_date(self, timestep: int) -> bool:
-        """Whether it has heard of all episodes so far.
+        """Whether every step up to a timestep was counted.
 
         Args:
             timestep: ``num_timesteps``.
@@ -102,18 +105,18 @@ class EpisodeCounter:
         return max(self._timestep, self._rollout) > timestep - len(self._returns)
 
     def running(self, index: int) -> tuple[int, float] | None:
-        """Where the episode under way in an environment stands.
+        """Length and return of a running episode so far.
 
         Args:
-            index: Which of the vectorized environments.
+            index: Index of the vectorized environment.
 
         Returns:
-            Its steps and the sum of its rewards so far; None if its first steps were not seen.
+            Its number of steps and the sum of its rewards; None if its first steps were missed.
         """
         return (int(self._lengths[index]), float(self._returns[index])) if self._whole[index] else None
 
     def step(self, model: BaseAlgorithm, rollout: dict[str, Any]) -> list[Episode]:
-        """Take in one step of the environments, once, however many callbacks ask.
+        """Count a step of the environments; repeated calls for the same step count it once.
 
         Args:
             model: The model.
@@ -126,10 +129,10 @@ class EpisodeCounter:
         if timestep == self._timestep:
             return self.latest
         rewards, dones = rollout.get("rewards"), rollout.get("dones")
-        if rewards is None or dones is None:  # ARS, or a callback that SB3 shows no rollout: others may see it
+        if rewards is None or dones is None:  # ARS, or a callback that SB3 gives no locals
             return []
         n_envs = len(self._returns)
-        if timestep - self._timestep > n_envs:  # nobody asked at the steps between: these episodes are not whole
+        if timestep - self._timestep > n_envs:  # steps in between were not counted
             self._whole[:] = False
         normalizer = unwrap_vec_wrapper(model.env, VecNormalize) if model.env is not None else None
         if isinstance(normalizer, VecNormalize):
@@ -146,14 +149,14 @@ class EpisodeCounter:
         return self.latest
 
     def rollout_end(self, model: BaseAlgorithm, rollout: dict[str, Any]) -> list[Episode]:
-        """The episodes of a rollout whose steps callbacks are not shown (ARS), none for all other algorithms.
+        """The episodes of a rollout of ARS, which exposes no steps.
 
         Args:
             model: The model.
             rollout: A callback's ``locals``.
 
         Returns:
-            The same episodes for every callback that asks.
+            The episodes, the same for every call after a rollout; none for other algorithms.
         """
         if "rewards" in rollout or not model.ep_info_buffer:
             return []
@@ -166,7 +169,7 @@ class EpisodeCounter:
         return self.latest
 
     def state_dict(self) -> dict[str, Any]:
-        """Where counting stands, as plain data."""
+        """The counts, as plain data."""
         return {
             "finished": self.finished,
             "returns": self._returns.tolist(),
@@ -176,11 +179,11 @@ class EpisodeCounter:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting from a state.
+        """Restore a state.
 
         Args:
-            state: What :meth:`state_dict` gave. Only the number of finished episodes is taken at another timestep,
-                with another number of environments, or if there is no ``returns`` because environments were reset.
+            state: A state from :meth:`state_dict`. Running episodes are restored only at the same timestep, with the
+                same number of environments, and if the state has ``returns``; otherwise only ``finished`` is.
         """
         self.finished = int(state["finished"])
         if "returns" not in state:
@@ -189,12 +192,12 @@ class EpisodeCounter:
             self._returns[:], self._lengths[:], self._whole[:] = state["returns"], state["lengths"], state["whole"]
 
     def _forget(self, whole: np.ndarray) -> None:
-        """Start all sums anew; ``whole`` says in which environments an episode starts now."""
+        """Reset all sums; ``whole`` says in which environments an episode starts now."""
         self._returns[:] = self._lengths[:] = 0
         self._whole[:] = whole
 
     def _end_of_whole(self, index: int) -> bool:
-        """Whether the episode that has just ended was seen from its start; the next one is."""
+        """Whether the episode that has just ended was counted from its start; the next one is."""
         whole = bool(self._whole[index])
         if not whole:
             self._returns[index] = self._lengths[index] = 0
@@ -209,7 +212,7 @@ class EpisodeCounter:
 
 
 def _in_flight(model: BaseAlgorithm) -> np.ndarray:
-    """Which environments of a model that has trained before are in the middle of an episode."""
+    """Which environments of a model that has trained before are in mid-episode."""
     buffer = getattr(model, "replay_buffer", None)
     if buffer is not None:  # off-policy algorithms do not keep _last_episode_starts
         return np.asarray(buffer.dones[buffer.pos - 1] == 0) if buffer.size() else np.zeros(model.n_envs, dtype=bool)

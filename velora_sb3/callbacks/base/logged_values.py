@@ -1,4 +1,4 @@
-"""The latest number under every key of SB3's logger."""
+"""The latest value of every key of SB3's logger."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from velora_sb3.tracking.writer import sendable
 
 
 class LoggedValues(KVWriter):
-    """Remembers what SB3's logger forgets: it empties itself at each dump.
+    """Keeps the latest values of SB3's logger, which clears itself at each dump.
 
-    One of the logger's outputs, so it sees every row, whoever dumps it: SB3, an ``EvalCallback``, any callback. Only
-    numbers are kept, NaN and infinity too, also arrays and tensors of one element. A callback follows the logger from
-    its ``_on_start`` to its ``_on_end``: SB3 makes a new logger for each ``learn()``.
+    It is one of the logger's outputs, so it receives every row, from SB3, an ``EvalCallback`` or any callback. Only
+    numbers are kept, including NaN, infinity, and arrays and tensors of one element. A callback follows the logger from
+    its ``_on_start`` to its ``_on_end``, because SB3 creates a new logger for each ``learn()``.
 
     Attributes:
-        values: The latest dumped number under each key.
-        timesteps: The timestep of the row that it stood in.
+        values: The latest dumped number of each key.
+        timesteps: The timestep of the row that held it.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class LoggedValues(KVWriter):
         self._logger: Logger | None = None
 
     def follow(self, logger: Logger) -> None:
-        """See every row from now on. What was seen before stays known.
+        """Receive every row from now on. Earlier values are kept.
 
         Args:
             logger: The model's logger.
@@ -38,20 +38,20 @@ class LoggedValues(KVWriter):
         logger.output_formats.append(self)
 
     def leave(self) -> None:
-        """See no more rows. More than one call does no harm."""
+        """Stop receiving rows. Idempotent."""
         if self._logger is not None and self in self._logger.output_formats:
             self._logger.output_formats.remove(self)
         self._logger = None
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Take in a row, also what other outputs are not to have."""
+        """Keep the numbers of a row, including those excluded from other outputs."""
         for key, value in numbers_in(key_values).items():
             self.values[key], self.timesteps[key] = value, step
 
     def latest(self) -> dict[str, float]:
-        """The latest number under each key, also what was recorded but not yet dumped.
+        """The latest number of each key, including values recorded but not yet dumped.
 
-        With an on-policy algorithm ``train/...`` is recorded at the end of an iteration and dumped in the next.
+        On-policy algorithms record ``train/...`` at the end of an iteration and dump it in the next.
 
         Returns:
             The numbers by key.
@@ -60,7 +60,7 @@ class LoggedValues(KVWriter):
         return {**self.values, **waiting}
 
     def get(self, key: str) -> float | None:
-        """The latest number under a key.
+        """The latest number of a key.
 
         Args:
             key: Such as ``eval/mean_reward``.
@@ -71,18 +71,18 @@ class LoggedValues(KVWriter):
         return self.latest().get(key)
 
     def unknown(self, key: str) -> str:
-        """Why a key has no number, for an error.
+        """An error message for a key without a number.
 
         Args:
-            key: The key that was looked for.
+            key: The missing key.
 
         Returns:
-            A sentence with the keys that there are, and those most like it.
+            A sentence that lists the available keys and suggests similar ones.
         """
         keys = sorted(self.latest())
         similar = difflib.get_close_matches(key, keys)
         hint = f"; did you mean {' or '.join(map(repr, similar))}?" if similar else "."
-        return f"SB3's logger has no number {key!r}{hint} It has: {', '.join(keys) or 'nothing yet'}"
+        return f"SB3's logger has no number {key!r}{hint} Available: {', '.join(keys) or 'nothing yet'}"
 
     def close(self) -> None:
         """Nothing is open."""

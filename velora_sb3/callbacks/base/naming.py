@@ -1,4 +1,4 @@
-"""Names of files and runs: the environment's, and numbers in short."""
+"""Names for files and runs: environments, and short numbers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 
 def env_id(env: VecEnv) -> str | None:
-    """The id under which Gymnasium knows an environment.
+    """The Gymnasium id of an environment.
 
     Args:
-        env: The vectorized environments; the first is asked.
+        env: The vectorized environments, of which the first counts.
 
     Returns:
         The id, such as ``Pendulum-v1``; None if it has none.
@@ -26,13 +26,13 @@ def env_id(env: VecEnv) -> str | None:
 
 
 def env_name(env: VecEnv) -> str:
-    """What an environment is called: by its id, or by its class if it has none.
+    """The name of an environment: its id without namespace and version, or its class if it has no id.
 
     Args:
-        env: The vectorized environments; the first is asked.
+        env: The vectorized environments, of which the first counts.
 
     Returns:
-        The name without namespace and version, such as ``Pendulum``; fit for a file's name.
+        The name, such as ``Pendulum``; safe in file names.
     """
     known = env_id(env)
     if known is not None:
@@ -45,10 +45,10 @@ def env_name(env: VecEnv) -> str:
 
 
 def env_text(env: VecEnv) -> str:
-    """What the first of the environments prints: its wrappers, its class and its id.
+    """How the first environment prints: its wrappers, its class and its id.
 
-    An environment in another process is asked for no more than this text: it could not always send its spec or its
-    class, and would die of the attempt.
+    An environment in another process is only asked for this text, because its spec or class may not be picklable, and
+    the attempt would end the process.
 
     Args:
         env: The vectorized environments.
@@ -63,13 +63,13 @@ def env_text(env: VecEnv) -> str:
 
 
 def short_number(number: int) -> str:
-    """A number in few characters: 100, 1.5K, 2M. Two numbers never have the same.
+    """A short form of a number: 100, 1.5K, 2M. Different numbers have different forms.
 
     Args:
-        number: A whole number, at least 0.
+        number: An integer of at least 0.
 
     Returns:
-        The number, in thousands, millions or billions if two decimals tell it exactly.
+        The number, in thousands, millions or billions where two decimals are exact.
     """
     for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
         if number >= size and number % (size // 100) == 0:

@@ -1,4 +1,4 @@
-"""Work beside training that training does not notice."""
+"""Side work that leaves training unchanged."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 @contextmanager
 def preserve_rng(model: BaseAlgorithm) -> Iterator[None]:
-    """Give back, at the end, the global random generators as they were, and the policy in its mode.
+    """Restore the global random generators and the policy's training mode on exit.
 
-    So a policy may act, and an env may be made and stepped, in the middle of training. The environments of training
-    must not be stepped, of course.
+    Within the block a policy may act, and other environments may be created and stepped, without changing training. The
+    training environments must not be stepped.
     """
     python, numpy, mode = random.getstate(), np.random.get_state(), model.policy.training
     cuda = [model.device] if model.device.type == "cuda" else []

@@ -1,4 +1,4 @@
-"""When a number of timesteps has passed."""
+"""Triggers by timesteps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from velora_sb3._validation import check_integer
 class EveryTimesteps:
     """Fires when the number of timesteps reaches or crosses a multiple of a period.
 
-    With several environments the number jumps, so its remainder would often never be 0. Where training stands says
-    all: there is nothing to store for a later run.
+    With several environments ``num_timesteps`` jumps, and may never be a multiple itself. The trigger depends on
+    ``num_timesteps`` alone, so it has no state to save.
     """
 
     def __init__(self, period: int) -> None:
@@ -17,10 +17,10 @@ class EveryTimesteps:
         self._before = 0
 
     def start(self, timestep: int) -> None:
-        """Training starts, or goes on."""
+        """Training starts or continues."""
         self._before = timestep
 
     def crossed(self, timestep: int) -> bool:
-        """Whether a multiple lies between the last call and now."""
+        """Whether a multiple was reached since the last call."""
         before, self._before = self._before, timestep
         return timestep // self.period > before // self.period

@@ -1,4 +1,4 @@
-"""Values that hooks log, on their way into SB3's logger."""
+"""Metrics that hooks log, reduced for SB3's logger."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from stable_baselines3.common.logger import KVWriter
 from velora_sb3.callbacks.hooks.reductions import NUMERIC, Reduction, new_reduction
 
 Key = str | tuple[str, ...]
-TEXT_OUTPUTS = ("stdout", "log", "csv", "json")  # of SB3; they raise for pictures
+TEXT_OUTPUTS = ("stdout", "log", "csv", "json")  # of SB3; they raise for images
 
 
 class MetricsLogger:
-    """Collects values, reduces them, and hands them to SB3's logger whenever SB3 writes a row.
+    """Collects values, reduces them, and adds them to each row of SB3's logger.
 
-    A row has what was logged since the row before. Names with several parts are joined by a slash.
+    A row holds what was logged since the previous row. The parts of a key are joined by slashes.
 
     Args:
-        prefix: Stands in front of every name in SB3's logger.
+        prefix: Prepended to every key in SB3's logger.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -40,22 +40,21 @@ class MetricsLogger:
         ema_coeff: float | None = None,
         clear_on_reduce: bool | None = None,
     ) -> None:
-        """Log a value. The first one under a name settles how values of that name are reduced.
+        """Log a value. The first value of a key fixes its reduction.
 
         Args:
-            key: Its name, ``"a/b"`` or ``("a", "b")``.
-            value: A number; for ``item`` and ``item_series`` whatever SB3's logger takes, as ``Image`` and ``Figure``.
+            key: The key, ``"a/b"`` or ``("a", "b")``.
+            value: A number; for ``item`` and ``item_series`` anything that SB3's logger takes, such as ``Image``.
             reduce: ``mean``, ``min``, ``max`` or ``sum`` of the values since the last row; ``ema``, a moving average;
                 ``lifetime_sum``; ``item``, the latest value; ``item_series``, a list. None for ``mean``, or ``item`` if
-                the value is no number.
-            window: Reduce the latest so many values instead of those since the last row.
-            ema_coeff: Weight of a new value in the moving average; 0.01 if there is none.
-            clear_on_reduce: Whether values are forgotten when a row was written. None for what ``reduce`` and
-                ``window`` say.
+                the value is not a number.
+            window: Reduce this many latest values instead of those since the last row.
+            ema_coeff: Weight of a new value in the moving average; None for 0.01.
+            clear_on_reduce: Whether a row clears the values. None for the default of ``reduce`` and ``window``.
 
         Raises:
-            ValueError: If the settings make no sense together, or differ from those of the first value.
-            TypeError: If a number is needed and the value is none.
+            ValueError: If the settings contradict each other or those of the key's first value.
+            TypeError: If the reduction needs a number and the value is not one.
         """
         name = _name(key)
         known = self._reductions.get(name)
@@ -63,26 +62,26 @@ class MetricsLogger:
             if reduce is None and ema_coeff is None and not _is_number(value):
                 reduce = "item"
             known = new_reduction(name, reduce, window, ema_coeff, clear_on_reduce)
-            known.push(value)  # before it is kept: it may be refused
+            known.push(value)  # first: it may raise
             self._reductions[name] = known
             return
-        if reduce == "mean" and known.reduce == "ema":  # as which it began
+        if reduce == "mean" and known.reduce == "ema":  # an ema, declared by its coefficient
             reduce = None
         given = {"reduce": reduce, "window": window, "ema_coeff": ema_coeff, "clear_on_reduce": clear_on_reduce}
         for setting, wanted in given.items():
             if wanted is not None and wanted != getattr(known, setting):
                 raise ValueError(
-                    f"{name} was logged first with {setting}={getattr(known, setting)!r}, and now with {wanted!r}: use "
-                    "another key, or the same settings"
+                    f"{name} was first logged with {setting}={getattr(known, setting)!r}, now with {wanted!r}: use the "
+                    "same settings, or another key"
                 )
         known.push(value)
 
     def log_dict(self, value_dict: Mapping[str, Any], *, key: Key | None = None, **settings: Any) -> None:
-        """Log several values at once.
+        """Log several values.
 
         Args:
-            value_dict: Values by name; dicts within it are names with several parts.
-            key: What stands in front of the names.
+            value_dict: Values by key; nested dicts are keys with several parts.
+            key: Prefix of the keys.
             **settings: As for :meth:`log_value`, the same for all.
         """
         for name, value in value_dict.items():
@@ -94,10 +93,10 @@ class MetricsLogger:
 
     @contextmanager
     def log_time(self, key: Key, *, reduce: str = "ema", **settings: Any) -> Iterator[None]:
-        """Log how many seconds a ``with`` block took.
+        """Log the duration of a ``with`` block in seconds.
 
         Args:
-            key: The name.
+            key: The key.
             reduce: As for :meth:`log_value`.
             **settings: As for :meth:`log_value`.
         """
@@ -108,17 +107,17 @@ class MetricsLogger:
             self.log_value(key, time.perf_counter() - start, reduce=reduce, **settings)
 
     def peek(self, key: Key | None = None, *, default: Any = None) -> Any:
-        """What the values of a name come to: those since the last row, or if there are none, what that row got.
+        """The reduced value of a key: of the values since the last row, or else the value in that row.
 
         Args:
-            key: The name, or the first parts of several; None for all.
-            default: What to return if there are no values; None for an error.
+            key: The key, or a prefix of several keys; None for all.
+            default: Returned if there are no values; None to raise instead.
 
         Returns:
-            The reduced value; a nested dict for several names.
+            The reduced value; a nested dict for several keys.
 
         Raises:
-            KeyError: If there are no values under the name, and no default.
+            KeyError: If there are no values under the key, and no default.
         """
         name = "" if key is None else _name(key)
         found = self._reductions.get(name)
@@ -133,18 +132,18 @@ class MetricsLogger:
             return below
         if default is not None:
             return default
-        raise KeyError(f"nothing is logged under {name!r}, only under {', '.join(self._reductions) or 'nothing'}")
+        raise KeyError(f"unknown metric {name!r}: logged so far are {', '.join(self._reductions) or 'none'}")
 
     @property
     def is_fresh(self) -> bool:
-        """Whether a value came since the last row."""
+        """Whether a value was logged since the last row."""
         return any(reduction.fresh for reduction in self._reductions.values())
 
     def reduce(self) -> dict[str, Any]:
-        """What a row of SB3's logger gets. Values that are not to last are forgotten.
+        """The reduced values for a row of SB3's logger; clears those that are cleared by a row.
 
         Returns:
-            Reduced values by name.
+            Reduced values by key.
         """
         row: dict[str, Any] = {}
         for name, reduction in self._reductions.items():
@@ -157,7 +156,7 @@ class MetricsLogger:
         return row
 
     def state_dict(self) -> dict[str, Any]:
-        """The values that a later run must know; items are not among them."""
+        """The values that a resumed run needs; items are not saved."""
         return {
             name: {
                 "settings": [one.reduce, one.window, one.ema_coeff, one.clear_on_reduce],
@@ -168,10 +167,10 @@ class MetricsLogger:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state.
+        """Restore a state.
 
         Args:
-            state: What :meth:`state_dict` gave.
+            state: A state from :meth:`state_dict`.
         """
         self._reductions.clear()
         for name, saved in state.items():
@@ -180,22 +179,18 @@ class MetricsLogger:
             one.latest.extend(latest)
 
     def take_over(self, other: MetricsLogger) -> None:
-        """Go on with the values of another, which must not be used any more.
-
-        Args:
-            other: The other.
-        """
+        """Continue with the values of another logger, which must not be used any more."""
         self._reductions = other._reductions
 
 
 class MetricsWriter(KVWriter):
-    """An output of SB3's logger that writes nothing: it puts metrics into the row, for the outputs after it."""
+    """An output of SB3's logger that adds metrics to each row, for the outputs after it."""
 
     def __init__(self, loggers: Sequence[MetricsLogger]) -> None:
         self.loggers = loggers
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Add to a row."""
+        """Add the metrics to a row."""
         for logger in self.loggers:
             for name, value in logger.reduce().items():
                 key_values[name] = value
@@ -208,12 +203,12 @@ class MetricsWriter(KVWriter):
 def _name(key: Key) -> str:
     name = key if isinstance(key, str) else "/".join(key)
     if not name:
-        raise ValueError(f"key must be a name, or several in a tuple, got {key!r}")
+        raise ValueError(f"key must be a non-empty string or tuple of strings, got {key!r}")
     return name
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
-    """Put a value into a nested dict; a name that is both a value and a part of names has its value under ``""``."""
+    """Put a value into a nested dict; a key that is also a prefix of others has its value under ``""``."""
     for part in path[:-1]:
         if not isinstance(tree.get(part, {}), dict):
             tree[part] = {"": tree[part]}

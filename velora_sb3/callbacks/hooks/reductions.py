@@ -1,4 +1,4 @@
-"""Many values that become one."""
+"""Reductions of many values to one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from velora_sb3._validation import check_integer, check_number
+
 NUMERIC = ("mean", "min", "max", "sum", "lifetime_sum", "ema")
 REDUCTIONS = (*NUMERIC, "item", "item_series")
 EMA_COEFF = 0.01
@@ -15,18 +17,18 @@ EMA_COEFF = 0.01
 
 @dataclass
 class Reduction:
-    """Values under one name, and what becomes of them.
+    """The values of one key and their reduction.
 
-    Without a window no values are kept but what their reduction needs; ``item_series`` keeps those since the last row.
+    Without a window only the running result is kept; ``item_series`` keeps the values since the last row.
 
     Attributes:
-        name: Their name, for errors.
+        name: The key, for errors.
         reduce: One of ``REDUCTIONS``.
-        window: Number of the latest values that count; None for all.
-        ema_coeff: Weight of a new value in a moving average.
-        clear_on_reduce: Whether values are forgotten once they were written.
-        fresh: Whether a value came since the last row.
-        written: What the last row got.
+        window: Number of latest values to reduce; None for all.
+        ema_coeff: Weight of a new value in the moving average.
+        clear_on_reduce: Whether a row clears the values.
+        fresh: Whether a value was logged since the last row.
+        written: The value in the last row.
     """
 
     name: str
@@ -41,14 +43,14 @@ class Reduction:
     written: Any = None
 
     def push(self, value: Any) -> None:
-        """Take in a value."""
+        """Add a value."""
         if self.reduce in NUMERIC:
             try:
                 value = float(value)
             except (TypeError, ValueError) as error:
                 raise TypeError(
-                    f"{self.name}: reduce={self.reduce!r} takes numbers, got {_short(value)}: pass reduce='item', and "
-                    "SB3's Image or Figure for a picture"
+                    f"{self.name}: reduce={self.reduce!r} needs a number, got {_short(value)}; for images and figures "
+                    "pass reduce='item' and SB3's Image or Figure"
                 ) from error
         self.fresh = True
         if self.window is not None or self.reduce == "item_series":
@@ -60,7 +62,7 @@ class Reduction:
             self.count += 1
 
     def peek(self) -> Any:
-        """What the values come to."""
+        """The reduced value."""
         if self.window is None and self.reduce != "item_series":
             if self.count == 0:
                 return self.written
@@ -72,7 +74,7 @@ class Reduction:
         return self.latest[-1] if self.reduce == "item" else float(getattr(np, self.reduce)(self.latest))
 
     def clear(self) -> None:
-        """Note that the value was written."""
+        """Mark the value as written."""
         self.fresh, self.written = False, self.peek()
         if self.clear_on_reduce:
             self.latest.clear()
@@ -89,21 +91,23 @@ class Reduction:
 def new_reduction(
     name: str, reduce: str | None, window: int | None, ema_coeff: float | None, clear_on_reduce: bool | None
 ) -> Reduction:
-    """A reduction from what a user gave."""
+    """A reduction from a user's settings."""
     if reduce is None or (reduce == "mean" and ema_coeff is not None):
         reduce = "mean" if ema_coeff is None else "ema"
     if reduce not in REDUCTIONS:
         raise ValueError(f"{name}: reduce must be one of {', '.join(REDUCTIONS)}, got {reduce!r}")
-    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
-        raise ValueError(f"{name}: window must be a whole number of at least 1, got {window!r}")
+    if window is not None:
+        window = check_integer(f"{name}: window", window)
     if window is not None and reduce in ("ema", "lifetime_sum"):
-        raise ValueError(f"{name}: reduce={reduce!r} looks at all values, so leave window={window!r} out")
-    if ema_coeff is not None and (reduce != "ema" or not 0 < ema_coeff <= 1):
-        raise ValueError(f"{name}: ema_coeff must be above 0 and at most 1, and for 'ema' only, got {ema_coeff!r}")
+        raise ValueError(f"{name}: reduce={reduce!r} covers all values and takes no window, got window={window!r}")
+    if ema_coeff is not None and reduce != "ema":
+        raise ValueError(f"{name}: ema_coeff={ema_coeff!r} needs reduce='ema', got reduce={reduce!r}")
+    if ema_coeff is not None:
+        ema_coeff = check_number(f"{name}: ema_coeff", ema_coeff, above=0, most=1)
     if clear_on_reduce is None:
         clear_on_reduce = window is None and reduce not in ("ema", "lifetime_sum", "item")
     if reduce == "item_series" and window is None:
-        clear_on_reduce = True  # or it would grow for ever
+        clear_on_reduce = True  # otherwise the list would grow without bound
     return Reduction(name, reduce, window, EMA_COEFF if ema_coeff is None else ema_coeff, clear_on_reduce)
 
 

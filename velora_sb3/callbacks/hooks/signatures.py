@@ -1,4 +1,4 @@
-"""The hooks of an ``EpisodeCallback``, and the functions that stand behind them."""
+"""The hooks of an ``EpisodeCallback`` and their arguments."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ EVALUATION_HOOKS = ("on_evaluate_start", "on_evaluate_end")
 
 
 def fit(hook: str, function: Hook) -> Hook:
-    """A function that can be called with all arguments of a hook."""
+    """Wrap a function so that it can be called with all arguments of a hook."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # some functions written in C do not tell
+    except ValueError:  # some C functions have no signature
         return function
     by_name = [one for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
     needed = [one.name for one in by_name if one.default is one.empty]
@@ -40,7 +40,7 @@ def fit(hook: str, function: Hook) -> Hook:
     names = {one.name for one in by_name} & set(HOOKS[hook])
     if missing := [name for name in needed if name not in names]:
         raise TypeError(
-            f"{hook} cannot call {function!r}: it asks for {', '.join(missing)}, and gets, by keyword, "
+            f"{hook} cannot call {function!r}: it requires {', '.join(missing)}; available, by keyword: "
             f"{', '.join(HOOKS[hook])}"
         )
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
