@@ -138,9 +138,12 @@ def test_it_renders_what_is_there_now():
     [
         ({"hold_probabilities": (1, 4)}, r"must add up to 1, got \[1.0, 4.0\]"),
         ({"hold_probabilities": []}, r"must add up to 1, got \[\]"),
-        ({"hold_probabilities": [1.5, -0.5]}, "must not be negative"),
-        ({"drop_probability": 1.0}, "drop_probability must be at least 0 and below 1, got 1.0"),
-        ({"drop_probability": -0.1}, "drop_probability must be at least 0 and below 1"),
+        (
+            {"hold_probabilities": [1.5, -0.5]},
+            "each of hold_probabilities must be a finite number at least 0, got -0.5",
+        ),
+        ({"drop_probability": 1.0}, "drop_probability must be a finite number at least 0 and below 1, got 1.0"),
+        ({"drop_probability": -0.1}, "drop_probability must be a finite number at least 0 and below 1"),
     ],
 )
 def test_what_is_no_probability_is_explained(arguments, message):
@@ -149,7 +152,7 @@ def test_what_is_no_probability_is_explained(arguments, message):
 
 
 def test_a_frame_stack_belongs_around_it():
-    with pytest.raises(ValueError, match="put this wrapper inside a frame stack, not around it"):
+    with pytest.raises(ValueError, match="apply IrregularSampling before the frame stack"):
         IrregularSampling(FrameStackObservation(TimeDeltaObservation(ClockEnv()), 3))
 
 

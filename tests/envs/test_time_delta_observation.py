@@ -112,11 +112,11 @@ def test_a_frame_stack_around_it_has_a_time_for_each_frame():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dt": 0}, "dt must be positive and finite, got 0"),
-        ({"dt": "1D"}, "dt must be positive and finite, got '1D'"),
-        ({"unit": -1.0}, "unit must be positive and finite, got -1.0"),
+        ({"dt": 0}, "dt must be a finite number above 0, got 0"),
+        ({"dt": "1D"}, "dt must be a finite number above 0, got '1D'"),
+        ({"unit": -1.0}, "unit must be a finite number above 0, got -1.0"),
         ({"unit": "soon"}, "'soon' is neither a number nor a duration such as '1min' or '1D'"),
-        ({"elapsed_key": "dt", "timestamp_key": "time"}, "pass one of the two keys"),
+        ({"elapsed_key": "dt", "timestamp_key": "time"}, "exclude each other: pass one of the two"),
     ],
 )
 def test_what_cannot_be_told_apart_is_explained(arguments, message):
@@ -125,19 +125,23 @@ def test_what_cannot_be_told_apart_is_explained(arguments, message):
 
 
 def test_a_key_that_is_taken_is_refused():
-    with pytest.raises(ValueError, match="an entry 'timespans' already: choose another timespans_key"):
+    with pytest.raises(ValueError, match="already has an entry 'timespans': choose another timespans_key"):
         TimeDeltaObservation(TimeDeltaObservation(ClockEnv()))
 
 
 @pytest.mark.parametrize(
     ("key", "infos", "message"),
     [
-        ("elapsed_key", [{}, {"other": 1}], "info has no 'time', it has 'other'$"),
-        ("timestamp_key", [{}, {"time": 1}], "info has no 'time', it has nothing; timestamps are needed at reset too"),
+        ("elapsed_key", [{}, {"other": 1}], "info has no key 'time', got 'other'$"),
+        (
+            "timestamp_key",
+            [{}, {"time": 1}],
+            "info has no key 'time', got an empty dict; reset.. must return a timestamp too",
+        ),
         ("elapsed_key", [{}, {"time": -1.0}], r"info\['time'\] is -1.0: the time .* must be finite and not negative"),
         ("elapsed_key", [{}, {"time": float("nan")}], "must be finite and not negative"),
-        ("timestamp_key", [{"time": 3}, {"time": 1}], r"went from 3.0 to 1.0: the time .* not negative"),
-        ("timestamp_key", [{"time": 3}, {"time": "2024-01-01"}], "a date, or a number?"),
+        ("timestamp_key", [{"time": 3}, {"time": 1}], r"changed from 3.0 to 1.0: the time .* not negative"),
+        ("timestamp_key", [{"time": 3}, {"time": "2024-01-01"}], "use dates or numbers, not both"),
         ("timestamp_key", [{"time": "noon-ish"}], "'noon-ish' is neither a number nor a date"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Environments that ask for a memory, and wrappers that make them."""
+"""Wrappers that hide velocities or make time irregular, and environments whose velocities are hidden."""
 
 from velora_sb3.envs.irregular_sampling import IrregularSampling
 from velora_sb3.envs.mask_velocity import MaskVelocity

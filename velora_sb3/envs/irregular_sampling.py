@@ -1,4 +1,4 @@
-"""Observations at uneven times, and observations that get lost."""
+"""Observations at irregular times, and lost observations."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from velora_sb3._validation import check_number
 from velora_sb3.envs.time_delta_observation import TimeDeltaObservation
 
 
 class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """Lets the agent see the environment, and act on it, at uneven times alone.
+    """Observe the environment, and act on it, at irregular times.
 
-    An action is held for a random number of the environment's steps. Then an observation is due. With
-    ``drop_probability`` it does not arrive: the action is held on, until the next one is due. What arrives is the
-    observation as it is then, with the sum of all rewards since the last one, and ``timespans`` says how long that was.
-    An episode's first observation always arrives; so does its last, at once, also in the middle of a hold.
+    Each action is held for a random number of environment steps, until the next observation. With probability
+    ``drop_probability`` an observation is lost, and the action is held until the next one. The agent gets the latest
+    observation, the sum of the rewards since its last observation, and the time since then as ``timespans``. The
+    first and the last observation of an episode are never lost, and the last ends a hold.
 
-    The time is that of the observation's own timespans, summed, if it has any (as :class:`TimeDeltaObservation` makes);
-    otherwise it is counted in the environment's steps. A ``TimeLimit`` inside, as ``gymnasium.make`` puts it, counts
-    the environment's steps.
+    The time is the sum of the observation's own timespans if it has any, as from :class:`TimeDeltaObservation`, and
+    the number of environment steps otherwise. A ``TimeLimit`` inside, as from ``gymnasium.make``, counts environment
+    steps.
 
-    ``reset(seed=...)`` seeds the holds and the losses too, apart from the environment's own randomness: the
-    environment draws the same numbers with and without this wrapper.
+    ``reset(seed=...)`` also seeds holds and losses, from a stream of their own: the environment draws the same random
+    numbers with and without this wrapper.
 
     Args:
         env: The environment.
-        hold_probabilities: Probabilities that an observation is due after 1, 2, 3, ... steps; ``[0.25] * 4`` is one to
-            four steps, all equally likely.
-        drop_probability: Probability that an observation that is due does not arrive, below 1.
+        hold_probabilities: Probabilities of holds of 1, 2, 3, ... steps; ``[0.25] * 4`` is one to four steps, equally
+            likely.
+        drop_probability: Probability that an observation is lost, below 1.
         timespans_key: Key of the timespans; the policies' argument of that name.
 
     Raises:
-        ValueError: If a probability is none, or the observation's own timespans are not one number.
+        ValueError: If probabilities are out of range or do not add up to 1, or if the observation's own timespans are
+            not one number.
     """
 
     def __init__(
@@ -45,24 +47,23 @@ class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.Re
         drop_probability: float = 0.0,
         timespans_key: str = "timespans",
     ) -> None:
-        hold = [float(probability) for probability in hold_probabilities]
+        hold = [check_number("each of hold_probabilities", value, least=0) for value in hold_probabilities]
         gym.utils.RecordConstructorArgs.__init__(
             self, hold_probabilities=hold, drop_probability=drop_probability, timespans_key=timespans_key
         )
-        if not hold or not all(probability >= 0 for probability in hold) or not np.isclose(sum(hold), 1):
-            raise ValueError(f"hold_probabilities must not be negative and must add up to 1, got {hold}")
-        if not 0 <= drop_probability < 1:
-            raise ValueError(f"drop_probability must be at least 0 and below 1, got {drop_probability!r}")
+        if not np.isclose(sum(hold), 1):
+            raise ValueError(f"hold_probabilities must add up to 1, got {hold}")
+        check_number("drop_probability", drop_probability, least=0, below=1)
         space = env.observation_space
         if not isinstance(space, spaces.Dict) or timespans_key not in space.spaces:
             env = TimeDeltaObservation(env, timespans_key=timespans_key)
         elif np.prod(space[timespans_key].shape or ()) != 1:
             raise ValueError(
-                f"observation[{timespans_key!r}] must be one number, got {space[timespans_key]}: "
-                "put this wrapper inside a frame stack, not around it"
+                f"observation[{timespans_key!r}] must be one number, got {space[timespans_key]}: apply "
+                "IrregularSampling before the frame stack"
             )
         super().__init__(env)
-        entries: Any = env.observation_space  # a Dict, and a sum may be more than a single timespan may
+        entries: Any = env.observation_space  # a Dict, whose bound of a single timespan does not hold for a sum
         time = spaces.Box(0, np.inf, entries[timespans_key].shape, np.float32)
         self.observation_space = spaces.Dict({**entries.spaces, timespans_key: time})
         self._probabilities = np.array(hold) / sum(hold)
@@ -71,8 +72,8 @@ class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.Re
         self._random = np.random.default_rng()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], Any]:
-        """As the environment's; the observation always arrives."""
-        if seed is not None:  # spawn_key: a stream of its own, not the environment's
+        """Reset the environment; the first observation is never lost."""
+        if seed is not None:  # spawn_key: a stream apart from the environment's
             self._random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
         observation, info = self.env.reset(seed=seed, options=options)
         return self._with_time(observation, observation[self._timespans_key].item()), info
@@ -85,7 +86,7 @@ class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.Re
 
         Returns:
             The observation with the time since the last one, the sum of the rewards, whether the episode has
-            terminated or been truncated, and the last step's info.
+            terminated, whether it is truncated, and the last step's info.
         """
         total, passed, arrived = 0.0, 0.0, False
         while not arrived:

@@ -1,4 +1,4 @@
-"""Control tasks whose velocities are hidden: an agent must remember to see them."""
+"""Control tasks with hidden velocities, which an agent must infer from past observations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-# Indices of the velocities, as RL Zoo masks them.
+from velora_sb3._validation import check_integer
+
+# Indices of the velocities, as in RL Zoo.
 VELOCITIES: dict[str, tuple[int, ...]] = {
     "CartPole-v1": (1, 3),
     "Pendulum-v1": (2,),
@@ -19,14 +21,15 @@ VELOCITIES: dict[str, tuple[int, ...]] = {
 
 
 class MaskVelocity(gym.ObservationWrapper[np.ndarray, Any, np.ndarray], gym.utils.RecordConstructorArgs):
-    """Sets velocities to zero.
+    """Set velocities to zero.
 
     Args:
         env: An environment with vector observations.
-        indices: Which entries are velocities; None looks them up by the environment's id.
+        indices: Indices of the velocities; None looks them up by the environment's id.
 
     Raises:
-        ValueError: If no indices are given and none are known for the environment, or one is out of range.
+        ValueError: If no indices are given and none are known for the environment, if one is out of range, or if
+            observations are no vectors.
     """
 
     def __init__(self, env: gym.Env[np.ndarray, Any], indices: tuple[int, ...] | None = None) -> None:
@@ -36,18 +39,18 @@ class MaskVelocity(gym.ObservationWrapper[np.ndarray, Any, np.ndarray], gym.util
             env_id = env.spec.id if env.spec else type(env.unwrapped).__name__
             if env_id not in VELOCITIES:
                 raise ValueError(
-                    f"no velocities are known for {env_id}: pass their indices; known are {', '.join(VELOCITIES)}"
+                    f"the velocities of {env_id} are unknown: pass indices=(...); known are {', '.join(VELOCITIES)}"
                 )
             indices = VELOCITIES[env_id]
         space = env.observation_space
         if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
             raise ValueError(f"MaskVelocity needs vector observations, got {space}")
-        if not all(0 <= index < space.shape[0] for index in indices):
-            raise ValueError(f"indices must lie between 0 and {space.shape[0] - 1}, got {tuple(indices)}")
+        for index in indices:
+            check_integer("each of indices", index, least=0, most=space.shape[0] - 1)
         self._mask = np.ones(space.shape, dtype=space.dtype)
         self._mask[list(indices)] = 0
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
-        """The observation with velocities at zero."""
+        """The observation with its velocities set to zero."""
         masked: np.ndarray = observation * self._mask
         return masked

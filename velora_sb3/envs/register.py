@@ -1,4 +1,4 @@
-"""Ids of environments that need a memory."""
+"""Environment ids with hidden velocities."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NO_VELOCITY = {
 
 
 def make_no_velocity(base: str, **kwargs: Any) -> gym.Env[Any, Any]:
-    """An environment without velocities."""
+    """An environment with its velocities masked."""
     return MaskVelocity(gym.make(base, **kwargs))
 
 
 def register_envs() -> None:
-    """Register the ids with gymnasium; one that exists already, RL Zoo's say, is left alone."""
+    """Register the ids with gymnasium, except those that exist already, such as RL Zoo's."""
     for name, base in NO_VELOCITY.items():
         if name not in gym.registry:
             gym.register(name, entry_point="velora_sb3.envs.register:make_no_velocity", kwargs={"base": base})
