@@ -20,7 +20,7 @@ def learned_something(model):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_observations(algorithm, observations):
     if algorithm is CrossQ and isinstance(OBSERVATIONS[observations], spaces.Dict):
-        with pytest.raises(ValueError, match="CrossQ takes no Dict observations; use SAC or TQC"):
+        with pytest.raises(ValueError, match="CrossQ does not support Dict observations: use SAC or TQC"):
             make_model(algorithm, make_env(algorithm, observations))
         return
     model = make_model(algorithm, make_env(algorithm, observations))

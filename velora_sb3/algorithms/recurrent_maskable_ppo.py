@@ -28,7 +28,7 @@ Self = TypeVar("Self", bound="RecurrentMaskablePPO")
 
 
 class _MaskableActions(OnPolicyAlgorithm):
-    """Between RecurrentPPO and SB3: actions of a Box have no masks."""
+    """Between RecurrentPPO and SB3: excludes Box actions, which have no masks."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["supported_action_spaces"] = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -36,17 +36,17 @@ class _MaskableActions(OnPolicyAlgorithm):
 
 
 class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
-    """sb3-contrib's RecurrentPPO with its MaskablePPO's action masks.
+    """sb3-contrib's RecurrentPPO with the action masks of sb3-contrib's MaskablePPO.
 
-    Data collection, ``train()``, buffers and action distributions are sb3-contrib's own. The environment says what is
-    allowed by a method ``action_masks()``, its own or sb3-contrib's ``ActionMasker``'s, as with MaskablePPO.
+    Collection, ``train()``, buffers and action distributions are sb3-contrib's. As with MaskablePPO, the environment
+    provides masks by a method ``action_masks()``, its own or that of sb3-contrib's ``ActionMasker``.
 
     Takes RecurrentPPO's arguments. ``policy`` is ``"LiquidPolicy"``, ``"MlpLstmPolicy"``, ``"CnnLstmPolicy"``,
     ``"MultiInputLstmPolicy"`` or a class; actions are Discrete, MultiDiscrete or MultiBinary.
 
     Raises:
-        TypeError: For a policy that knows no masks.
-        ValueError: By ``learn``, if the environment has no masks or masks that do not fit its actions.
+        TypeError: If the policy does not support masks.
+        ValueError: In ``learn``, if the environment has no masks, or masks that do not fit its actions.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -93,16 +93,16 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
         *,
         use_masking: bool = True,
     ) -> Self:
-        """As SB3's.
+        """Train.
 
         Args:
             total_timesteps: Timesteps to train for.
-            callback: Called while training.
+            callback: A callback, or several.
             log_interval: Iterations between log entries.
             tb_log_name: Name of the run for TensorBoard.
             reset_num_timesteps: Whether to count timesteps from zero.
             progress_bar: Whether to show SB3's progress bar.
-            use_masking: Whether to ask the environment for masks; without, all actions are allowed.
+            use_masking: Whether to use the environment's masks; without them every action is allowed.
 
         Returns:
             The model.
@@ -111,7 +111,7 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
     def collect_rollouts(self, env: VecEnv, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int) -> bool:
-        """As RecurrentPPO's; the masks of each step go to the policy and into the buffer.
+        """RecurrentPPO's; the masks of each step go to the policy and into the buffer.
 
         Args:
             env: The environments.
@@ -125,13 +125,16 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
         if not self._use_masking:
             return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         if not is_masking_supported(env):
-            raise ValueError("Environment does not support action masking. Consider using ActionMasker wrapper")
+            raise ValueError(
+                "the environment has no action_masks(): wrap it in sb3-contrib's ActionMasker, or call "
+                "learn(use_masking=False)"
+            )
 
-        masked = -1  # the last step that has its masks
+        masked = -1  # the last step whose masks are stored
 
         def mask_actions(_policy: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             nonlocal masked
-            if masked != rollout_buffer.pos:  # else a callback calls the policy, when the environments have moved on
+            if masked != rollout_buffer.pos:  # else a callback calls it, after the environments' step
                 rollout_buffer.store_masks(get_action_masks(env))
                 masked = rollout_buffer.pos
             return args, {**kwargs, "action_masks": rollout_buffer.action_masks[masked]}
@@ -153,15 +156,15 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
     ) -> tuple[np.ndarray, State | None]:
         """Act.
 
-        sb3-contrib's ``evaluate_policy`` for masks, and with it ``MaskableEvalCallback``, pass episode starts and no
-        state. So where episode starts come without a state, the memory goes on from what the last call returned.
+        sb3-contrib's ``evaluate_policy`` with masks, and so ``MaskableEvalCallback``, passes episode starts and no
+        state. Then the memory continues from the state that the last call returned.
 
         Args:
             observation: One observation or a batch.
-            state: What the last call returned; None is the zero state, unless ``episode_start`` is given.
-            episode_start: ``(N,)``, true where an episode starts: the memory starts afresh there.
+            state: The state that the last call returned; None is the zero state, unless ``episode_start`` is given.
+            episode_start: ``(N,)``, true where an episode starts: the state is reset there.
             deterministic: Whether to take the most likely action or to sample.
-            action_masks: ``(N, D)``, true where an action is allowed; None allows everything.
+            action_masks: ``(N, D)``, true where an action is allowed; None allows every action.
 
         Returns:
             The action and the state for the next call.

@@ -1,4 +1,4 @@
-"""sb3-contrib's LSTM policy without its Python loop over time: the same numbers, sooner."""
+"""sb3-contrib's LSTM policy without its Python loop over time: the same numbers, faster."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class LstmPolicy(RecurrentActorCriticPolicy):
-    """``MlpLstmPolicy`` whose LSTM takes a whole sequence in one call.
+    """``MlpLstmPolicy`` whose LSTM processes a whole sequence in one call.
 
-    sb3-contrib calls its LSTM once for every time step as soon as an episode starts anywhere in a batch. Its rollout
-    buffer cuts sequences at episode starts, so in training they stand at a sequence's first step alone. There it is
-    enough to reset the state once. Learning curves are made with this; speeds are measured with both.
+    sb3-contrib calls its LSTM once per time step if an episode starts anywhere in a batch. Its rollout buffer splits
+    sequences at episode starts, so in training they occur only at a sequence's first step, where one reset of the
+    state is enough. Learning curves are made with this policy; speeds are measured with both.
     """
 
     @staticmethod

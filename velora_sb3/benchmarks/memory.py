@@ -1,4 +1,4 @@
-"""Does an agent remember? Every candidate of every task, over seeds, and how fast the recurrent algorithms train."""
+"""The memory benchmark: learning runs of every candidate on every task, and training speeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVALUATION_EPISODES = 20
 
 
 def make_env(task: Task, candidate: Candidate, n_envs: int, seed: int) -> VecEnv:
-    """The environments as a candidate sees them."""
+    """The environments of a task, with a candidate's wrappers."""
 
     def make() -> Any:
         env = task.make_env()
@@ -76,11 +76,11 @@ def evaluate(model: BaseAlgorithm, task: Task, candidate: Candidate, seed: int) 
 
 
 def speeds(rounds: int) -> dict[str, float]:
-    """Training steps per second, in turns in one process.
+    """Training steps per second, interleaved in one process.
 
     RecurrentPPO with RL Zoo's settings for CartPoleNoVel: liquid cells, with and without mixed memory, and LSTMs of the
-    same width, in sb3-contrib's own policy and in the one without its loop over time that learning curves are made
-    with. RecurrentSAC with its defaults and SAC with its default ``MlpPolicy`` on PendulumNoVel.
+    same width, with sb3-contrib's policy and with ``LstmPolicy``. RecurrentSAC with its defaults and SAC with
+    ``MlpPolicy`` on PendulumNoVel.
     """
     on_policy = TASKS["CartPoleNoVel, on policy"]
     lstm = on_policy.candidates[LSTM]

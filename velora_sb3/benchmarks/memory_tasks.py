@@ -1,9 +1,8 @@
-"""The tasks of the memory benchmark, and who is compared on each.
+"""The tasks of the memory benchmark, and the candidates on each.
 
-Where RL Zoo has tuned settings for RecurrentPPO (``hyperparams/ppo_lstm.yml``), both kinds of memory run with those.
-Off policy every candidate has a learning rate of 1e-3 and, where it takes one, action noise of 0.1. For DQN, QR-DQN and
-their recurrent forms the rate falls to zero; they learn from as many transitions, with returns of as many steps, and
-their targets follow alike.
+Where RL Zoo has tuned settings for RecurrentPPO (``hyperparams/ppo_lstm.yml``), liquid cells and LSTMs run with those.
+Off policy, every candidate has a learning rate of 1e-3 and, if it takes action noise, a standard deviation of 0.1. For
+DQN, QR-DQN and their recurrent forms the rate falls to zero, and batches, n-step returns and target updates are equal.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def _falling(start: float) -> Callable[[float], float]:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An algorithm with its policy and settings, and what it sees of the environment."""
+    """An algorithm with its policy and settings, and the wrappers of its environment."""
 
     algorithm: Any
     policy: str | type
@@ -56,7 +55,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Task:
-    """An environment and after how many steps the agent is evaluated."""
+    """An environment, its candidates, and the steps after which they are evaluated."""
 
     make_env: Callable[[], gym.Env[Any, Any]]
     steps: tuple[int, ...]
@@ -75,7 +74,7 @@ def _off_policy(algorithm: Any, policy: str, frames: int = 1, policy_kwargs: dic
     settings: dict[str, Any] = {"learning_rate": 1e-3}
     if issubclass(algorithm, DQN | QRDQN):
         settings = {"learning_rate": _falling(1e-3)}
-    if algorithm in (DQN, QRDQN):  # what their recurrent forms have by default, with 16 windows of 32 steps
+    if algorithm in (DQN, QRDQN):  # the defaults of their recurrent forms, with 16 windows of 32 steps
         tau = 0.01 if algorithm is QRDQN else 0.005
         settings |= {"n_steps": 5, "tau": tau, "target_update_interval": 1, "batch_size": 512}
     if issubclass(algorithm, TD3):  # DDPG too
@@ -84,7 +83,7 @@ def _off_policy(algorithm: Any, policy: str, frames: int = 1, policy_kwargs: dic
 
 
 def _on_policy(zoo: Mapping[str, Any], width: int) -> dict[str, Candidate]:
-    """RecurrentPPO with liquid cells, without and with mixed memory, and LSTMs of one width, with RL Zoo's settings."""
+    """RecurrentPPO with liquid cells, with and without mixed memory, and LSTMs of the same width."""
     heads = {"net_arch": {"pi": [64], "vf": [64]}, "ortho_init": False, **zoo["policy_kwargs"]}
     common = {"settings": zoo["settings"], "n_envs": zoo["n_envs"], "normalize": True}
     liquid = {**heads, "units": width}
@@ -96,14 +95,14 @@ def _on_policy(zoo: Mapping[str, Any], width: int) -> dict[str, Candidate]:
 
 
 def _irregular(env_id: str, zoo: Mapping[str, Any], **sampling: Any) -> Task:
-    """Liquid cells with timespans beside LSTMs that have the time as one more input."""
+    """Liquid cells with timespans, and LSTMs with the time as one more input."""
     candidates = {
         name: replace(candidate, wrapper=FlattenObservation)
         if name == LSTM
         else replace(candidate, normalized_keys=["observation"])
         for name, candidate in _on_policy(zoo, 64).items()
     }
-    return Task(_masked(env_id, **sampling), (50_000,), candidates)  # decisions, not steps
+    return Task(_masked(env_id, **sampling), (50_000,), candidates)  # counted in decisions, not in environment steps
 
 
 ZOO_PENDULUM: dict[str, Any] = {

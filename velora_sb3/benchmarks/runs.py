@@ -1,4 +1,4 @@
-"""Learning runs, one line of a JSON-lines file each; what the file holds already is not run again."""
+"""Learning runs, one line each in a JSON-lines file; runs that the file already holds are skipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Job = tuple[str, str, int]  # candidate, task, seed
 
 
 def parse_arguments(description: str | None, candidates: Sequence[str], tasks: Sequence[str], out: str) -> Any:
-    """The options that the learning benchmarks outside the command line share."""
+    """The options that the benchmarks in tests/benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
@@ -27,16 +27,16 @@ def parse_arguments(description: str | None, candidates: Sequence[str], tasks: S
 
 
 def read_rows(out: Path) -> list[dict[str, Any]]:
-    """What the file holds."""
+    """The runs in the file; none if it does not exist."""
     rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or not {"candidate", "task", "seed", "returns"} <= set(row):
-            raise ValueError(f"line {number} is no run")
+            raise ValueError(f"line {number} is not a run: it must hold candidate, task, seed and returns")
     return rows
 
 
 def run_missing(run: Callable[[Job], dict[str, Any]], jobs: Sequence[Job], out: Path, processes: int) -> list[Any]:
-    """Run the jobs that the file does not hold, and append them."""
+    """Run the jobs that are not in the file, and append them."""
     rows = read_rows(out)
     done = {(row["candidate"], row["task"], row["seed"]) for row in rows}
     missing = [job for job in jobs if job not in done]

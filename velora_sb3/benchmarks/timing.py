@@ -1,4 +1,4 @@
-"""Timing in turns: A, B, C, A, B, C, ... in one process, so that a machine's drift meets all of them alike."""
+"""Interleaved timing, A, B, C, A, B, C, ..., so that a machine's drift affects all alike."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def time_in_turns(actions: Mapping[str, Callable[[], object]], rounds: int, warm
 
 
 def verdict(name: str, value: float, bound: float, at_least: bool) -> str:
-    """One line: a ratio, what it must be, and whether it is."""
+    """One line: a ratio, its bound, and whether it is met."""
     good = value >= bound if at_least else value <= bound
     return f"{'met   ' if good else 'MISSED'} {name}: {value:.2f} (must be {'>=' if at_least else '<='} {bound})"

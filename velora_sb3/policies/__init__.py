@@ -1,4 +1,4 @@
-"""Liquid policies: SB3's own policy classes with a liquid network in front of their heads."""
+"""Liquid policies: SB3's policy classes with a liquid network as features extractor."""
 
 from velora_sb3.policies.actor_critic import LiquidActorCriticPolicy
 from velora_sb3.policies.algorithm_check import ALIAS, policy_for

@@ -14,7 +14,7 @@ class LiquidARSPolicy(LiquidPolicyMixin, ARSPolicy):
     """sb3-contrib's ``ARSPolicy`` with a liquid features extractor, for ARS.
 
     Takes every argument of ``ARSPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`. ARS perturbs all
-    parameters; a wiring's masks are buffers and stay as they are.
+    parameters, but not a wiring's masks, which are buffers.
     """
 
     def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -24,6 +24,6 @@ class LiquidARSPolicy(LiquidPolicyMixin, ARSPolicy):
         return translated
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
-        """The liquid extractor, where ARSPolicy has SB3's default."""
+        """The liquid extractor, in place of SB3's default."""
         extractor: BaseFeaturesExtractor = self._extractor_class(self.observation_space, **self._extractor_kwargs)
         return extractor

@@ -11,13 +11,13 @@ from velora_sb3.policies.mixin import LiquidPolicyMixin
 
 
 class LiquidCrossQPolicy(LiquidPolicyMixin, CrossQPolicy):
-    """SB3's ``CrossQPolicy`` with a liquid features extractor, for CrossQ.
+    """sb3-contrib's ``CrossQPolicy`` with a liquid features extractor, for CrossQ.
 
     Takes every argument of ``CrossQPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
 
     Raises:
-        ValueError: For Dict observations: sb3-contrib's CrossQ concatenates observations and next observations as
-            tensors. For ``recurrent``, which CrossQ cannot be.
+        ValueError: For Dict observations, because sb3-contrib's CrossQ concatenates observations and next
+            observations as tensors; and for ``recurrent``.
     """
 
     def __init__(
@@ -25,11 +25,12 @@ class LiquidCrossQPolicy(LiquidPolicyMixin, CrossQPolicy):
     ) -> None:
         if "recurrent" in kwargs:
             raise ValueError(
-                "CrossQ has no recurrent form: it normalizes over batches of independent transitions, which "
-                "the steps of a window are not; use RecurrentSAC or RecurrentTQC"
+                "CrossQ has no recurrent form: it normalizes over batches of independent transitions, and the steps "
+                "of a window are not independent; use RecurrentSAC or RecurrentTQC"
             )
         if isinstance(observation_space, spaces.Dict):
             raise ValueError(
-                "sb3-contrib's CrossQ takes no Dict observations; use SAC or TQC, or gymnasium's FlattenObservation"
+                "sb3-contrib's CrossQ does not support Dict observations: use SAC or TQC, or gymnasium's "
+                "FlattenObservation"
             )
         super().__init__(observation_space, action_space, *args, **kwargs)

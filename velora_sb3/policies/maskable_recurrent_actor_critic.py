@@ -1,4 +1,4 @@
-"""sb3-contrib's recurrent policies with its action masks."""
+"""sb3-contrib's recurrent policies with sb3-contrib's action masks."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ Masks = torch.Tensor | np.ndarray | None
 
 
 class RecurrentMaskableActorCriticPolicy(RecurrentActorCriticPolicy):
-    """sb3-contrib's ``RecurrentActorCriticPolicy`` with its ``MaskableActorCriticPolicy``'s action distributions.
+    """sb3-contrib's ``RecurrentActorCriticPolicy`` with the action distributions of ``MaskableActorCriticPolicy``.
 
-    What chooses or judges actions takes ``action_masks`` too: ``(N, D)``, true where an action is allowed, with
-    ``D`` the number of actions (Discrete), the sum of those of each dimension (MultiDiscrete) or two for each
-    dimension (MultiBinary). None allows everything. Arguments are those of ``RecurrentActorCriticPolicy``.
+    Methods that select or evaluate actions also take ``action_masks``: ``(N, D)``, true where an action is allowed.
+    ``D`` is the number of actions (Discrete), their sum over the dimensions (MultiDiscrete), or twice the number of
+    dimensions (MultiBinary). None allows every action. Takes the arguments of ``RecurrentActorCriticPolicy``.
     """
 
     action_dist: MaskableDistribution
-    _action_masks: Masks = None  # of the distributions that are made now
+    _action_masks: Masks = None  # of the distributions made within _masked()
 
     def _build(self, lr_schedule: Any) -> None:
         self.action_dist = make_masked_proba_distribution(self.action_space)
-        # The recurrent class's own accepts no maskable distribution; this one asks nothing else of its policy.
+        # The recurrent class's _build() rejects maskable distributions; this one needs nothing else of its policy.
         MaskableActorCriticPolicy._build(self, lr_schedule)  # type: ignore[arg-type]
 
     @contextmanager
     def _masked(self, action_masks: Masks) -> Iterator[None]:
-        """Mask what is made within; sb3-contrib's methods do not hand masks on, but call each other."""
+        """Mask the distributions made within: sb3-contrib's recurrent methods do not pass masks to one another."""
         outer = self._action_masks
         self._action_masks = outer if action_masks is None else action_masks
         try:
@@ -52,12 +52,12 @@ class RecurrentMaskableActorCriticPolicy(RecurrentActorCriticPolicy):
         return masked
 
     def forward(self, *args: Any, action_masks: Masks = None, **kwargs: Any) -> Any:
-        """As sb3-contrib's, with masks."""
+        """sb3-contrib's, with masks."""
         with self._masked(action_masks):
             return super().forward(*args, **kwargs)
 
     def get_distribution(self, *args: Any, action_masks: Masks = None, **kwargs: Any) -> Any:
-        """As sb3-contrib's, with masks."""
+        """sb3-contrib's, with masks."""
         with self._masked(action_masks):
             return super().get_distribution(*args, **kwargs)
 
@@ -69,7 +69,7 @@ class RecurrentMaskableActorCriticPolicy(RecurrentActorCriticPolicy):
         episode_starts: torch.Tensor,
         action_masks: Masks = None,
     ) -> Any:
-        """As sb3-contrib's, with masks; a minibatch's come with its states, in ``MaskedStates``."""
+        """sb3-contrib's, with masks; in training they come with the states, in ``MaskedStates``."""
         with self._masked(getattr(lstm_states, "action_masks", action_masks)):
             return super().evaluate_actions(obs, actions, lstm_states, episode_starts)
 
@@ -81,14 +81,14 @@ class RecurrentMaskableActorCriticPolicy(RecurrentActorCriticPolicy):
         deterministic: bool = False,
         action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """As sb3-contrib's, with masks.
+        """Act, with masks.
 
         Args:
             observation: One observation or a batch.
-            state: What the last call returned; None is the zero state.
+            state: The state that the last call returned; None is the zero state.
             episode_start: ``(N,)``, true where an episode starts.
             deterministic: Whether to take the most likely action or to sample.
-            action_masks: ``(N, D)``, true where an action is allowed; None allows everything.
+            action_masks: ``(N, D)``, true where an action is allowed; None allows every action.
 
         Returns:
             The action and the state for the next call.
@@ -99,10 +99,10 @@ class RecurrentMaskableActorCriticPolicy(RecurrentActorCriticPolicy):
 
 
 class RecurrentMaskableActorCriticCnnPolicy(RecurrentMaskableActorCriticPolicy, RecurrentActorCriticCnnPolicy):
-    """The same for images: ``RecurrentActorCriticCnnPolicy`` with masks."""
+    """``RecurrentActorCriticCnnPolicy``, for images, with masks."""
 
 
 class RecurrentMaskableMultiInputActorCriticPolicy(
     RecurrentMaskableActorCriticPolicy, RecurrentMultiInputActorCriticPolicy
 ):
-    """The same for Dict observations: ``RecurrentMultiInputActorCriticPolicy`` with masks."""
+    """``RecurrentMultiInputActorCriticPolicy``, for Dict observations, with masks."""

@@ -1,4 +1,4 @@
-"""What makes an SB3 policy class a liquid one."""
+"""The mixin that makes a policy class of SB3 a liquid one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNTS = {"n_critics", "n_quantiles"}
 
 
 class LiquidPolicyMixin:
-    """Put in front of one of SB3's policy classes, it replaces the features extractor and nothing else.
+    """A mixin for SB3's policy classes that replaces the features extractor.
 
     Actors, critics, target networks, heads, distributions and saving stay SB3's.
     """
@@ -36,15 +36,15 @@ class LiquidPolicyMixin:
         if algorithm is not None:
             check_algorithm(algorithm, bool(kwargs.get("recurrent", False)))
         accepted = self._accepted_arguments()
-        choices = sorted(accepted - {"lr_schedule", "recurrent"})  # those two are the algorithm's to pass
+        choices = sorted(accepted - {"lr_schedule", "recurrent"})  # which the algorithm passes
         for name in kwargs:
             if name not in accepted:
                 close = get_close_matches(name, choices, n=1)
                 hint = f"did you mean {close[0]!r}? " if close else ""
                 raise TypeError(f"{type(self).__name__} has no argument {name!r}; {hint}it takes {', '.join(choices)}")
-        # None is what SB3's own arguments are by default, but a choice among the liquid ones: no encoder, say.
+        # None leaves one of SB3's arguments at its default, but is a value of a liquid one: no encoder, for example.
         chosen = {n: value for n, value in kwargs.items() if value is not None or n in self.liquid_arguments}
-        for name in COUNTS & set(chosen):  # with none of them SB3 fails in training, or learns NaN
+        for name in COUNTS & set(chosen):  # with 0 SB3 fails in training, or learns NaN
             check_integer(name, chosen[name])
         self._chosen = set(chosen)
         self._given = {**self.defaults, **chosen}
@@ -67,10 +67,10 @@ class LiquidPolicyMixin:
         return cls._sb3_arguments() | set(cls.liquid_arguments)
 
     def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Arguments for the SB3 class: the liquid ones go to the features extractor."""
+        """The arguments of the SB3 class: those of the liquid network move to the features extractor."""
         extractor_class = arguments.pop("features_extractor_class", LiquidExtractor)
         extractor_kwargs = dict(arguments.pop("features_extractor_kwargs", {}))
-        if not issubclass(extractor_class, LiquidExtractor):  # the user's own becomes the encoder before the cell
+        if not issubclass(extractor_class, LiquidExtractor):  # a user's class encodes the cell's input
             extractor_kwargs = {"encoder_class": extractor_class, "encoder_kwargs": extractor_kwargs}
             extractor_class = LiquidExtractor
         pass_on_to_encoder(extractor_class, extractor_kwargs)
@@ -88,13 +88,13 @@ class LiquidPolicyMixin:
         }
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        """All that ``policy.load`` needs: SB3's own list forgets some (a separate features extractor, LSTM sizes)."""
+        """What ``policy.load`` needs; SB3's list lacks some (a separate features extractor, LSTM sizes)."""
         parameters: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
         return {**self._given, **parameters}
 
 
 def pass_on_to_encoder(extractor_class: type, extractor_kwargs: dict[str, Any]) -> None:
-    """What an extractor of ours does not know is for SB3's own before the cell: NatureCNN's ``features_dim``, say."""
+    """Move arguments that the extractor does not take, such as NatureCNN's ``features_dim``, to its encoder."""
     known = inspect.signature(extractor_class).parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
     if takes_any and extractor_class.__init__ is not LiquidExtractor.__init__:  # type: ignore[misc]  # a subclass's own
@@ -106,9 +106,9 @@ def pass_on_to_encoder(extractor_class: type, extractor_kwargs: dict[str, Any]) 
 
 
 def use_fused_adam(policy: BasePolicy) -> None:
-    """Let every Adam of a policy update its parameters in one kernel each: the same numbers, much less overhead.
+    """Switch every Adam optimizer of a policy to its fused kernel: the same numbers, much less overhead.
 
-    Done after construction, as SB3 chooses some of Adam's settings only where the user passes none.
+    This happens after construction, because SB3 chooses some of Adam's settings only where the user passes none.
 
     Args:
         policy: A policy whose optimizers exist.

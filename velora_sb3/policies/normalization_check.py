@@ -1,4 +1,4 @@
-"""Does VecNormalize leave the timespans alone?"""
+"""A check that VecNormalize does not normalize the timespans."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 def check_normalization(algorithm: BaseAlgorithm, timespans_key: str) -> None:
     """Check that the environment of an algorithm does not normalize the timespans.
 
-    A normalized timespan may be negative, which a cell rejects only when one comes; the others are wrong in silence.
+    A negative timespan raises an error only once a cell sees one; the others are silently wrong.
 
     Args:
         algorithm: The algorithm.

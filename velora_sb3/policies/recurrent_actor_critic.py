@@ -1,4 +1,4 @@
-"""The liquid policies of RecurrentPPO and RecurrentMaskablePPO: liquid cells in the LSTM's slots."""
+"""The liquid policies of RecurrentPPO and RecurrentMaskablePPO: liquid cells in place of LSTMs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 class CellSlot(nn.Module):
     """A liquid cell where sb3-contrib expects an LSTM of one layer.
 
-    sb3-contrib carries a pair ``(h, c)`` of shape ``(1, B, hidden_size)`` each. The cell's one state tensor is cut
-    in half for it, so nothing is stored twice.
+    sb3-contrib carries a pair ``(h, c)``, each of shape ``(1, B, hidden_size)``. The cell's state tensor is split in
+    half for it, so nothing is stored twice.
     """
 
     num_layers = 1
@@ -60,24 +60,26 @@ class CellSlot(nn.Module):
 
 
 class TimelessLinear(nn.Linear):
-    """A critic without a memory has no clock either: it leaves out the time since the last observation.
+    """A linear layer for a critic without a memory, which ignores the time since the last observation.
 
-    Differs from torch's: what stands behind the first ``in_features`` features is not looked at.
+    Differs from torch's ``Linear``: features after the first ``in_features`` are ignored.
     """
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``(N, in_features)`` or with the timespan behind them, to ``(N, out_features)``."""
+        """``(N, in_features)``, or one more with the timespan, to ``(N, out_features)``."""
         return super().forward(features[..., : self.in_features])
 
 
 class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
-    """Put in front of a recurrent policy class of sb3-contrib's kind, it replaces the LSTMs by liquid cells."""
+    """A mixin for sb3-contrib's recurrent policy classes that replaces their LSTMs by liquid cells."""
 
     liquid_arguments = (*CELL_ARGUMENTS, "timespans_key")
 
     def __init__(self, observation_space: Any, action_space: Any, lr_schedule: Any, **kwargs: Any) -> None:
         if kwargs.get("n_lstm_layers", 1) != 1 or kwargs.get("lstm_kwargs"):
-            raise ValueError("a liquid policy has one cell: leave out n_lstm_layers and lstm_kwargs")
+            raise ValueError(
+                "a liquid policy has one cell instead of LSTM layers: leave out n_lstm_layers and lstm_kwargs"
+            )
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
         self.lstm_actor: Any = self._make_slot()
         if self.enable_critic_lstm:
@@ -108,7 +110,7 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
             **arguments,
             "features_extractor_class": encoder_class,
             "features_extractor_kwargs": encoder_kwargs,
-            "lstm_hidden_size": 1,  # of LSTMs that are replaced as soon as sb3-contrib has made them
+            "lstm_hidden_size": 1,  # of the LSTMs that sb3-contrib makes and that are replaced
         }
 
     def _build_mlp_extractor(self) -> None:
@@ -124,12 +126,12 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, *args: Any, **kwargs: Any
     ) -> tuple[Any, Any]:
-        """As sb3-contrib's; who forgets the state is warned once."""
+        """sb3-contrib's; calls without a state raise a warning, once."""
         self._warn_if_stateless(state, episode_start)
         return super().predict(observation, state, episode_start, *args, **kwargs)
 
     def evaluate_actions(self, obs: Any, actions: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """As sb3-contrib's, which hands on MultiBinary actions as int8, for which torch has no log-likelihood."""
+        """sb3-contrib's, which passes MultiBinary actions as int8, for which torch has no log-likelihood."""
         actions = actions if actions.dtype == torch.long else actions.float()
         return super().evaluate_actions(obs, actions, *args, **kwargs)
 
@@ -140,7 +142,7 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
         episode_starts: torch.Tensor,
         lstm: CellSlot,
     ) -> tuple[torch.Tensor, Pair]:
-        """Sequences as sb3-contrib batches them, ``(B * T, F)``, through the cell and back."""
+        """Unroll the cell over sequences in sb3-contrib's layout ``(B * T, F)``."""
         n_seq = lstm_states[0].shape[1]
         sequence = features.reshape(n_seq, -1, lstm.input_size).swapaxes(0, 1)
         outputs, states = lstm(sequence, lstm_states, episode_starts.reshape(n_seq, -1).swapaxes(0, 1))
@@ -151,9 +153,9 @@ class LiquidRecurrentActorCriticPolicy(LiquidRecurrentMixin):
     """sb3-contrib's ``RecurrentActorCriticPolicy`` with liquid cells in its LSTM slots, for RecurrentPPO.
 
     Takes every argument of ``RecurrentActorCriticPolicy`` and of :class:`velora_sb3.memory.CellConfig`;
-    ``lstm_hidden_size`` is understood as ``units``.
+    ``lstm_hidden_size`` is another name for ``units``.
     """
 
 
 class LiquidRecurrentMaskableActorCriticPolicy(LiquidRecurrentMixin, RecurrentMaskableActorCriticPolicy):
-    """The same with action masks, for RecurrentMaskablePPO; takes the same arguments."""
+    """``LiquidRecurrentActorCriticPolicy`` with action masks, for RecurrentMaskablePPO; takes the same arguments."""

@@ -47,7 +47,7 @@ def test_a_file_of_something_else(run, tmp_path):
     (tmp_path / "memory.jsonl").write_text('{"seed": 1}\n')
     code, _, err = run("benchmark", "memory")
     assert code == 2
-    assert "line 1 is no run" in err
+    assert "line 1 is not a run" in err
 
 
 def test_every_environment_can_be_made():
