@@ -2,7 +2,7 @@ import pytest
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
-from velora_sb3 import LiquidPolicy, RecurrentMaskablePPO, policies
+from velora_sb3 import LiquidPolicy, RecurrentDQN, RecurrentMaskablePPO, RecurrentSAC, RecurrentTD3, policies
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,34 @@ def test_an_algorithm_that_builds_another_policy_beside_its_own_is_not_disturbed
             self.teacher = policies.LiquidDQNPolicy(*spaces, lambda _: 1e-3)
 
     assert Imitator("LiquidPolicy", "CartPole-v1").teacher is not None
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "env", "policy", "right"),
+    [
+        (RecurrentSAC, "Pendulum-v1", LiquidPolicy, "LiquidSACPolicy"),
+        (RecurrentTD3, "Pendulum-v1", "MlpPolicy", "LiquidTD3Policy"),
+        (RecurrentDQN, "CartPole-v1", policies.LiquidQRDQNPolicy, "LiquidDQNPolicy"),
+    ],
+)
+def test_recurrent_algorithms_name_the_right_one_too(algorithm, env, policy, right):
+    with pytest.raises(TypeError, match=f"is not a policy for {algorithm.__name__}: use velora_sb3.policies.{right},"):
+        algorithm(policy, env)
+
+
+def test_a_policy_with_a_constructor_of_its_own_is_recognized():
+    class MyPolicy(policies.LiquidTD3Policy):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    with pytest.raises(TypeError, match="MyPolicy is not a policy for SAC: use velora_sb3.policies.LiquidSACPolicy"):
+        SAC(MyPolicy, "Pendulum-v1")
+
+
+def test_an_algorithm_that_replaces_the_aliases_keeps_its_parents_policy():
+    class Short(SAC):
+        policy_aliases = {"short": policies.LiquidTD3Policy}
+
+    assert policies.policy_for(Short) is policies.LiquidSACPolicy
+    with pytest.raises(TypeError, match="use velora_sb3.policies.LiquidSACPolicy"):
+        Short("short", "Pendulum-v1")

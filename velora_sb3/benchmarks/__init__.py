@@ -1,1 +1,1 @@
-"""What the package is measured by: learning runs over seeds, and times taken in turns."""
+"""Benchmarks: learning runs over seeds, and interleaved timings."""
