@@ -20,8 +20,8 @@ from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.description import describe_run
 from velora_sb3.callbacks.base.episodes import Episode
+from velora_sb3.callbacks.base.logged_values import LoggedValues
 from velora_sb3.metrics.database import transact
-from velora_sb3.metrics.latest_losses import LatestLosses
 from velora_sb3.metrics.run_writer import LAST_WAIT_S, RunWriter
 from velora_sb3.metrics.runs import FINISHED, INTERRUPTED, STOPPED_EARLY, About, Run, open_run
 
@@ -66,7 +66,7 @@ class RecordMetrics(VeloraCallback):
         self.path, self.run, self.window = Path(path), run, check_integer("window", window)
         self._run: Run | None = None
         self._writer: RunWriter | None = None
-        self._losses = LatestLosses()
+        self._logged = LoggedValues()
         self._latest: deque[float] = deque(maxlen=self.window)
 
     @property
@@ -91,15 +91,14 @@ class RecordMetrics(VeloraCallback):
         """Adds the run and the losses. Also writes pending episodes: a run resumed from here does not see them."""
         if self._writer is not None:
             self._writer.write()
-            self._losses.update(self.logger.name_to_value)
         run = None if self._run is None else asdict(self._run)
-        return {**super().state_dict(), "run": run, "losses": dict(self._losses.values)}
+        return {**super().state_dict(), "run": run, "losses": self._losses()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state."""
         super().load_state_dict(state)
         self._run = None if state["run"] is None else Run(**state["run"])
-        self._losses.values = dict(state["losses"])
+        self._logged.values = dict(state["losses"])
 
     def _init_callback(self) -> None:
         if isinstance(self.parent, EventCallback):
@@ -119,14 +118,14 @@ class RecordMetrics(VeloraCallback):
         except sqlite3.Error as error:
             raise OSError(f"RecordMetrics cannot write to {path}: {error}") from error
         # The last update may have come after the last episode, and the logger no longer has its losses.
-        self._losses.values = {**past.losses, **(self._losses.values if run == self._run else {})}
+        self._logged.values = {**past.losses, **(self._losses() if run == self._run else {})}
         self._run = run
 
         # A model loaded without this callback's state counts its episodes from 1.
         self._offset = max(past.episodes - self.episodes.finished, 0)
         self._start = time.monotonic() - past.seconds
         self._latest = deque(past.returns, maxlen=self.window)
-        self.logger.output_formats.append(self._losses)
+        self._logged.follow(self.logger)
         self._writer = RunWriter(path, self._run.id)
         if self.verbose >= 1:
             print(f"RecordMetrics: run {self._run.name}, number {self._run.id} in {self.path}")
@@ -134,7 +133,6 @@ class RecordMetrics(VeloraCallback):
     def _on_episode(self, episode: Episode) -> bool:
         assert self._writer is not None
         self._latest.append(episode.episode_return)
-        self._losses.update(self.logger.name_to_value)
         with np.errstate(invalid="ignore"):  # infinite returns
             average, deviation = float(np.mean(self._latest)), float(np.std(self._latest))
         self._writer.add(
@@ -147,7 +145,7 @@ class RecordMetrics(VeloraCallback):
                 episode.timestep,
                 time.monotonic() - self._start,
                 episode.env_index,
-                json.dumps(self._losses.values),
+                json.dumps(self._losses()),
             )
         )
         return True
@@ -155,15 +153,18 @@ class RecordMetrics(VeloraCallback):
     def _on_end(self) -> None:
         if self._writer is None:  # there was an error at the start
             return
-        self._losses.update(self.logger.name_to_value)
-        if self._losses in self.logger.output_formats:
-            self.logger.output_formats.remove(self._losses)
+        self._logged.values = self._losses()  # also those that are not dumped
+        self._logged.leave()
         if self.interrupted:
             status = INTERRUPTED
         else:
             status = FINISHED if self.model.num_timesteps >= self._total else STOPPED_EARLY
         self._writer.end(status)
         self._writer = None
+
+    def _losses(self) -> dict[str, float]:
+        """The latest number of each ``train/...`` key."""
+        return {key: value for key, value in self._logged.latest().items() if key.startswith("train/")}
 
 
 def describe(model: BaseAlgorithm, total_timesteps: int, callbacks: Iterable[BaseCallback]) -> About:

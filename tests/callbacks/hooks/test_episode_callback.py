@@ -219,6 +219,20 @@ def test_it_must_see_every_step(wrap):
         model_of(PPO, numbered((4,))).learn(6, callback=wrap(Told()))
 
 
+def test_settings_may_be_numpy_integers():
+    callback = EpisodeCallback(history=np.int64(3), timesteps_per_iteration=np.int32(2))
+    assert callback.config()[1] == {"history": 3, "timesteps_per_iteration": 2, "hooks": []}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_returns_and_lengths_are_the_counters(algorithm):
+    seen, listener = [], Listener()
+    hook = LambdaCallback(on_episode_end=lambda episode: seen.append((episode.get_return(), len(episode))))
+    env = numbered((4, 3), discrete=algorithm is DQN, normalize=True)
+    model_of(algorithm, env).learn(24, callback=[hook, listener])
+    assert seen == [(episode.episode_return, episode.length) for episode in listener.heard] != []
+
+
 @pytest.mark.parametrize("settings", [{"history": 0}, {"history": True}, {"timesteps_per_iteration": 0.5}])
 def test_settings_are_checked(settings):
     with pytest.raises(ValueError, match=f"{next(iter(settings))} must be an integer of at least 1"):

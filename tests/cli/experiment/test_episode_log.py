@@ -4,6 +4,7 @@ import pytest
 from sb3_contrib import ARS
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from velora_sb3.cli.experiment.episode_log import COLUMNS, EpisodeLog
 
@@ -20,6 +21,15 @@ def test_every_episode_of_every_env_has_a_row(tmp_path):
     assert set(rows["env"]) == {0, 1, 2}
     last = rows.groupby("env").last()
     assert (rows.groupby("env")["length"].sum() * 3 == last["timesteps"]).all()
+
+
+def test_it_needs_no_monitor(tmp_path):
+    env = DummyVecEnv([lambda: gym.make("CartPole-v1")])
+    callback = EpisodeLog(tmp_path / "episodes.csv")
+    PPO("MlpPolicy", env, n_steps=64, batch_size=64, seed=0, device="cpu").learn(128, callback=callback)
+    rows = pd.read_csv(tmp_path / "episodes.csv")
+    assert len(rows) == callback.episodes.finished > 1
+    assert rows["seconds"].is_monotonic_increasing
 
 
 def test_ars_tells_its_episodes_at_the_end_of_a_rollout(tmp_path):

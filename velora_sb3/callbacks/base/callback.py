@@ -49,8 +49,8 @@ class VeloraCallback(BaseCallback):
         self.interrupted = False
         self._restored: dict[str, Any] | None = None
         self._counter: EpisodeCounter | None = None
-        self._heard: int | None = None  # timestep of the latest step that was counted; None: no episodes come
-        self._waiting: deque[Episode] = deque()
+        self._last_counted: int | None = None  # timestep of the latest step that was counted; None: no episodes come
+        self._pending: deque[Episode] = deque()
 
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings for the run's configuration.
@@ -148,8 +148,8 @@ class VeloraCallback(BaseCallback):
         self._learn_started = self.model.start_time  # another one for each learn()
         _RUNNING[self] = None
         self._counter = EpisodeCounter.of(self.model)
-        self._heard = heard
-        self._waiting.clear()
+        self._last_counted = heard
+        self._pending.clear()
         if self._restored is not None and "episodes" in self._restored:
             self._counter.load_state_dict(self._restored["episodes"])
         self._restored = None
@@ -170,9 +170,9 @@ class VeloraCallback(BaseCallback):
             self._listen()
 
     def _listen(self) -> None:
-        if self._heard is not None and self._heard != self.model.num_timesteps:
-            self._heard = self.model.num_timesteps
-            self._waiting.extend(self.episodes.step(self.model, self.locals))
+        if self._last_counted is not None and self._last_counted != self.model.num_timesteps:
+            self._last_counted = self.model.num_timesteps
+            self._pending.extend(self.episodes.step(self.model, self.locals))
 
     def _on_step(self) -> bool:
         if not self._running:  # callback_on_new_best: SB3 calls neither on_training_start nor update_locals
@@ -181,8 +181,8 @@ class VeloraCallback(BaseCallback):
             self._begin(None)
         self._listen()
         proceed = True
-        while self._waiting:
-            proceed = self._on_episode(self._waiting.popleft()) and proceed
+        while self._pending:
+            proceed = self._on_episode(self._pending.popleft()) and proceed
         return bool(self._on_every_step() and proceed)
 
     def on_rollout_end(self) -> None:

@@ -143,14 +143,14 @@ class EpisodeCallback(VeloraCallback):
             self.iteration = self.iteration_began = 0
         callbacks = self._hook_callbacks()
         if callbacks[0] is not self:  # the first in the list dispatches for all
-            self._heard, self._dispatcher = None, None
+            self._last_counted, self._dispatcher = None, None
             return
         before = None if self.is_new_run else self._dispatcher
         self._dispatcher = HookDispatcher(self.model, self.episodes, callbacks, self.siblings())
         self._dispatcher.resume(before, self._saved)
         self._saved = None
         if not self._dispatcher.counts_episodes:
-            self._heard = None
+            self._last_counted = None
 
     def _on_rollout_start(self) -> None:
         if self._dispatcher is not None:

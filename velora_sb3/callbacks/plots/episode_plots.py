@@ -76,7 +76,7 @@ class EpisodePlots(VeloraCallback):
         self._values.start(self.training_env)
 
     def _listen(self) -> None:
-        if self._heard is not None and self._heard != self.model.num_timesteps:
+        if self._last_counted is not None and self._last_counted != self.model.num_timesteps:
             self._values.step(self.model.num_timesteps, self.locals)
         super()._listen()
 
