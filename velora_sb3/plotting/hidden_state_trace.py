@@ -49,7 +49,7 @@ def hidden_state_trace(
             axes.set_axis_off()
         row = 1
     units = figure.add_subplot(grid[row])
-    picture = units.imshow(
+    image = units.imshow(
         trace.states.T[order_of_units(trace.states)],
         aspect="auto",
         cmap="RdBu_r",
@@ -60,7 +60,7 @@ def hidden_state_trace(
     )
     units.set_ylabel(f"{trace.states.shape[1]} units" + ("" if trace.carried else ", reset at each step"))
     units.set_yticks([])
-    figure.colorbar(picture, ax=units, label="activation", fraction=0.03, pad=0.01, extend=_extend(trace.states))
+    figure.colorbar(image, ax=units, label="activation", fraction=0.03, pad=0.01, extend=_extend(trace.states))
     if lines:
         below = figure.add_subplot(grid[row + 1], sharex=units)
         for label, (values, line_style) in lines.items():

@@ -44,6 +44,8 @@ class WorkerProcess:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C does not reach it, and killing the group kills its children
         )
+        assert self._process.stdin is not None and self._process.stdout is not None  # they are pipes
+        self._calls, self._reports = self._process.stdin, self._process.stdout
         threading.Thread(target=self._read_reports, name=f"velora-{kind}-reports", daemon=True).start()
         self._write(sys.path)
         self._write((kind, online, settings), flush=True)
@@ -78,18 +80,16 @@ class WorkerProcess:
         self._close()
 
     def _write(self, message: Any, *, flush: bool = False) -> None:
-        assert self._process.stdin is not None
         try:
-            pickle.dump(message, self._process.stdin)
+            pickle.dump(message, self._calls)
             if flush:
-                self._process.stdin.flush()
+                self._calls.flush()
         except OSError:
             self._ended()
 
     def _close(self) -> None:
-        assert self._process.stdin is not None
         with suppress(OSError):
-            self._process.stdin.close()
+            self._calls.close()
 
     def _ended(self) -> None:
         """The process is gone."""
@@ -100,9 +100,8 @@ class WorkerProcess:
 
     def _read_reports(self) -> None:
         """The thread's work."""
-        assert self._process.stdout is not None
-        with self._process.stdout as reports:
-            for line in reports:
+        with self._reports:
+            for line in self._reports:
                 self._handle(json.loads(line))
         self._ended()
 
