@@ -90,10 +90,10 @@ class SequenceReplayBuffer(ReplayBuffer):
             raise ValueError("optimize_memory_usage would overwrite the last observation of an episode: leave it out")
         if not handle_timeout_termination:
             raise ValueError("handle_timeout_termination=False would hide truncations: leave it out")
-        super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
         self.sequence_length = check_integer("sequence_length", sequence_length)
         self.burn_in_length = check_integer("burn_in_length", burn_in_length, least=0)
         self.n_steps, self.gamma = check_integer("n_steps", n_steps), gamma
+        super().__init__(buffer_size, observation_space, action_space, device, n_envs=n_envs)
 
     @property
     def window_length(self) -> int:
