@@ -124,12 +124,12 @@ class LiquidExtractor(BaseFeaturesExtractor):
         """
         if isinstance(observations, SequenceBatch):
             return self._next_features(observations) if observations.is_next else self._window_features(observations)
-        if isinstance(observations, StepInput):
+        if isinstance(observations, StepInput):  # a recurrent algorithm acts
             inputs, timespans = self._inputs(observations.observations, observations.previous_actions)
             outputs, observations.next_state = self.cell(inputs, observations.state, timespans)
             return self._read(inputs, outputs)
         inputs, timespans = self._inputs(observations, None)
-        if self.frames.steps is None:
+        if self.frames.steps is None:  # reactive
             timed = None if timespans is None else timespans.unsqueeze(-1)
             if timed is not None:
                 check_timespans(timespans, (len(inputs),))
