@@ -60,7 +60,9 @@ def test_only_a_recurrent_algorithm_is_called_recurrent():
 def test_the_wrong_action_space_names_algorithms_that_fit():
     env = gym.make("CartPole-v1")
     check_action_space(PPO, env, "CartPole-v1")
-    with pytest.raises(UserError, match=r"DDPG cannot act in CartPole-v1: .*Discrete\(2\), DDPG takes Box; use dqn"):
+    with pytest.raises(
+        UserError, match=r"DDPG does not support .* of CartPole-v1, Discrete\(2\); it supports Box; use dqn"
+    ):
         check_action_space(DDPG, env, "CartPole-v1")
 
 
@@ -73,6 +75,8 @@ def test_masks():
     check_masks(RecurrentPPO, env, "CartPole-v1")
     check_masks(RecurrentMaskablePPO, gym.make("VeloraMasked-v0"), "VeloraMasked-v0")
     for algorithm, other in {MaskablePPO: "ppo", RecurrentMaskablePPO: "recurrent_ppo"}.items():
-        needs = f"{algorithm.__name__} needs an env with a method action_masks.., CartPole-v1 has none; {other} needs"
+        needs = (
+            f"{algorithm.__name__} needs an environment with .* action_masks.., and CartPole-v1 has none: use {other}"
+        )
         with pytest.raises(UserError, match=needs):
             check_masks(algorithm, env, "CartPole-v1")

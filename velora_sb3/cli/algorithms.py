@@ -1,4 +1,4 @@
-"""The algorithms by their names on the command line, and what each can do."""
+"""The algorithms by their names on the command line, and the capabilities of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ACTION_SPACES: dict[str, spaces.Space[Any]] = {
 
 
 class _Probe(gym.Env[object, object]):
-    """An env with nothing but spaces, to ask an algorithm whether it takes them."""
+    """An environment with spaces only, to test whether an algorithm supports them."""
 
     def __init__(self, action_space: spaces.Space[Any]) -> None:
         self.observation_space = spaces.Box(-1.0, 1.0, (1,))
@@ -35,18 +35,18 @@ class _Probe(gym.Env[object, object]):
 
 
 def command_name(algorithm: type[BaseAlgorithm]) -> str:
-    """The name of an algorithm on the command line: ``RecurrentPPO`` is ``recurrent_ppo``, ``CrossQ`` ``crossq``."""
+    """An algorithm's name on the command line: ``recurrent_ppo`` for ``RecurrentPPO``, ``crossq`` for ``CrossQ``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])", "_", algorithm.__name__).lower()
 
 
 def algorithms() -> dict[str, type[BaseAlgorithm]]:
-    """Every algorithm that has a liquid policy."""
+    """All algorithms that have a liquid policy, by name."""
     known = [*POLICIES, *(getattr(recurrent, name) for name in recurrent.__all__)]
     return {command_name(algorithm): algorithm for algorithm in known}
 
 
 def find_algorithm(name: str) -> tuple[str, type[BaseAlgorithm]]:
-    """Look an algorithm up."""
+    """The proper name and the class of an algorithm."""
     known = algorithms()
     proper = name.lower().replace("-", "_")
     proper = ALIASES.get(proper, proper)
@@ -56,12 +56,12 @@ def find_algorithm(name: str) -> tuple[str, type[BaseAlgorithm]]:
 
 
 def action_spaces(algorithm: type[BaseAlgorithm]) -> list[str]:
-    """The kinds of action space that an algorithm takes, asked of its own constructor."""
+    """The kinds of action space that an algorithm supports, according to its constructor."""
     return [name for name, space in ACTION_SPACES.items() if can_act(algorithm, space)]
 
 
 def can_act(algorithm: type[BaseAlgorithm], space: spaces.Space[Any]) -> bool:
-    """Whether an algorithm can act in an action space. No network is built for the answer."""
+    """Whether an algorithm supports an action space. Builds no network."""
     try:
         algorithm(ALIAS, _Probe(space), device="cpu", _init_setup_model=False)  # type: ignore[call-arg]
     except AssertionError:
@@ -70,30 +70,31 @@ def can_act(algorithm: type[BaseAlgorithm], space: spaces.Space[Any]) -> bool:
 
 
 def takes_masks(algorithm: type[BaseAlgorithm]) -> bool:
-    """Whether an algorithm can be told which actions are allowed."""
+    """Whether an algorithm supports action masks."""
     return "action_masks" in inspect.signature(algorithm.predict).parameters
 
 
 def memory_kinds(algorithm: type[BaseAlgorithm]) -> list[str]:
-    """What a liquid policy of an algorithm can do with time."""
+    """The kinds of memory that a liquid policy of an algorithm can have."""
     return ["recurrent"] if algorithm.__name__.startswith("Recurrent") else ["reactive", "windowed"]
 
 
 def check_action_space(algorithm: type[BaseAlgorithm], env: gym.Env[object, object], env_id: str) -> None:
-    """Refuse an env in which an algorithm cannot act."""
+    """Raise if an algorithm does not support the action space of an environment."""
     if not can_act(algorithm, env.action_space):
         able = [name for name, other in algorithms().items() if can_act(other, env.action_space)]
         hint = f"; use {', '.join(able)}" if able else ""
         raise UserError(
-            f"{algorithm.__name__} cannot act in {env_id}: its actions are {env.action_space}, "
-            f"{algorithm.__name__} takes {', '.join(action_spaces(algorithm))}{hint}"
+            f"{algorithm.__name__} does not support the action space of {env_id}, {env.action_space}; it supports "
+            f"{', '.join(action_spaces(algorithm))}{hint}"
         )
 
 
 def check_masks(algorithm: type[BaseAlgorithm], env: gym.Env[Any, Any] | VecEnv, env_id: str) -> None:
-    """Refuse an env that does not say which actions are allowed, if the algorithm must be told."""
+    """Raise if an algorithm needs action masks and an environment has none."""
     if takes_masks(algorithm) and not is_masking_supported(env):
         unmasked = command_name(algorithm).replace("maskable_", "")
         raise UserError(
-            f"{algorithm.__name__} needs an env with a method action_masks(), {env_id} has none; {unmasked} needs none"
+            f"{algorithm.__name__} needs an environment with a method action_masks(), and {env_id} has none: use "
+            f"{unmasked}"
         )

@@ -1,4 +1,4 @@
-"""The parser of ``velora-sb3`` and what every subcommand shares: errors in one line, exit codes."""
+"""The parser of ``velora-sb3``, and what all subcommands share: one-line errors and exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line too."""
+    """An argument parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
@@ -40,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand.
 
     Args:
-        argv: The arguments; None for the process's own.
+        argv: The arguments; None for those of the process.
 
     Returns:
-        The exit code: 0, 1 (something does not work), 2 (a user's mistake), 130 (interrupted by Ctrl-C).
+        The exit code: 0, 1 (something does not work), 2 (invalid request), 130 (interrupted by Ctrl-C).
     """
     stdout = sys.stdout
     sys.stdout = ForgivingStream(stdout)

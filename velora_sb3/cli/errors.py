@@ -1,4 +1,4 @@
-"""Mistakes of the user, told in one line."""
+"""Errors of the user, reported in one line."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """What the user asked for cannot be done; the message says why and how to mend it."""
+    """A request that cannot be fulfilled; the message says why and how to fix it."""
 
     def __str__(self) -> str:
-        """The message on one line, whatever it was made of."""
+        """The message on one line."""
         return " ".join(super().__str__().split())
 
 
 def suggestion(name: str, choices: Iterable[str]) -> str:
-    """A hint at the choice that was probably meant."""
+    """A hint at the most similar choices."""
     by_lower = {choice.lower(): choice for choice in choices}
     close = get_close_matches(name.lower(), by_lower, n=3)
     return f"did you mean {' or '.join(repr(by_lower[match]) for match in close)}? " if close else ""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
-    """The error for a name that is none of the choices."""
+    """The error for a name that is not among the choices."""
     known = sorted(choices)
     return UserError(f"unknown {kind} {name!r}: {suggestion(name, known)}choose from {', '.join(known)}")
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, also when it says nothing."""
+    """The message of an exception, or its type if it has none."""
     return str(error) or type(error).__name__

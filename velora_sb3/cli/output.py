@@ -1,4 +1,4 @@
-"""Standard output that may go away: a closed pipe or a full disk must not end a training run."""
+"""Standard output that may disappear: a closed pipe or a full disk must not end a training run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 
 class ForgivingStream:
-    """A stream whose failing writes are dropped: after the first one nothing is written any more."""
+    """A stream that ignores failing writes: after the first one, nothing more is written."""
 
     encoding = "utf-8"
 
@@ -15,7 +15,7 @@ class ForgivingStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write if the stream still takes it."""
+        """Write, unless a write has failed."""
         try:
             if self._stream is not None:
                 self._stream.write(text)
@@ -24,7 +24,7 @@ class ForgivingStream:
         return len(text)
 
     def flush(self) -> None:
-        """Flush if the stream still takes it."""
+        """Flush, unless a write has failed."""
         try:
             if self._stream is not None:
                 self._stream.flush()
@@ -32,12 +32,13 @@ class ForgivingStream:
             self._give_up()
 
     def isatty(self) -> bool:
-        """Whether somebody sits in front of it."""
+        """Whether it is a terminal."""
         return self._stream is not None and self._stream.isatty()
 
     def _give_up(self) -> None:
         stream, self._stream = self._stream, None
-        assert stream is not None
+        if stream is None:
+            return
         try:  # what is still buffered would fail again when the interpreter ends
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
@@ -46,5 +47,5 @@ class ForgivingStream:
             pass
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the stream's."""
+        """Delegate everything else to the stream."""
         return getattr(self._stream, name)

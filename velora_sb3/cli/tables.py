@@ -1,4 +1,4 @@
-"""What the subcommands print: rich tables that fit in 80 columns."""
+"""Output of the subcommands: tables that fit in 80 columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from velora_sb3.cli.experiment.run import Outcome
 
 
 def plain_table(*columns: str) -> Table:
-    """A table without lines, its columns as wide as they need to be."""
+    """A table without borders, as wide as its contents."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -25,7 +25,7 @@ def plain_table(*columns: str) -> Table:
 
 
 def add_returns(table: Table, returns: list[float], lengths: list[int]) -> None:
-    """Rows with return and length of episodes."""
+    """Add rows with returns and lengths of episodes."""
     table.add_row("return", f"{np.mean(returns):,.1f} ± {np.std(returns):,.1f} ({len(returns)} episodes)", style="bold")
     table.add_row("lowest, highest", f"{np.min(returns):,.1f}, {np.max(returns):,.1f}")
     table.add_row("episode length", f"{np.mean(lengths):,.1f} ± {np.std(lengths):,.1f} steps")
@@ -38,7 +38,7 @@ def print_summary(console: Console, config: RunConfig, directory: Path, outcome:
     heading = f"{config.algo} on {config.env}"
     console.print()
     if outcome.interrupted:
-        console.print(f"[bold yellow]interrupted[/]: {heading}, the model so far is saved")
+        console.print(f"[bold yellow]interrupted[/]: {heading}; the model is saved")
     else:
         console.print(f"[bold green]done[/]: {heading}")
     if outcome.returns:
@@ -53,20 +53,20 @@ def print_summary(console: Console, config: RunConfig, directory: Path, outcome:
     for note in outcome.notes:
         console.print(note, style="yellow", markup=False, highlight=False)
     if outcome.interrupted:
-        print_line(console, f"go on:       velora-sb3 resume {shlex.quote(str(directory))}")
+        print_line(console, f"resume it:   velora-sb3 resume {shlex.quote(str(directory))}")
     else:
         print_line(console, f"evaluate it: velora-sb3 evaluate {shlex.quote(str(directory))}")
     print_line(console, f"repeat it:   velora-sb3 train --config {shlex.quote(str(directory / 'config.json'))}")
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print text as it is: no markup, no colours, and no line breaks that would spoil a path to copy."""
+    """Print plain text without line breaks, which would break up a path to copy."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def warnings_as_lines(console: Console) -> Iterator[None]:
-    """Print warnings as people read them, without the places in the code that they come from."""
+    """Print warnings without the source line that they come from."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         print_line(console, " ".join(str(message).split()))

@@ -32,7 +32,7 @@ def test_what_the_file_holds_is_not_run_again(run, tmp_path):
     [
         (["--tasks", "CartPoleNoVell"], "unknown task 'CartPoleNoVell': did you mean 'CartPoleNoVel'"),
         (["--only", "RecurrentSAK"], "unknown candidate 'RecurrentSAK': did you mean 'RecurrentSAC'"),
-        (["--out", "."], "is no file of results"),
+        (["--out", "."], "is not a file of results"),
         (["--seeds", "0"], "must be at least 1"),
     ],
 )

@@ -27,7 +27,7 @@ def test_a_bare_zip_needs_algorithm_and_env(trained, run, tmp_path):
     shutil.copy(trained / "model.zip", tmp_path / "bare.zip")
     code, _, err = run("evaluate", "bare.zip")
     assert code == 2
-    assert "no config.json beside bare.zip: give --algo and --env" in err
+    assert "no config.json beside bare.zip: pass --algo and --env" in err
     code, out, _ = run("evaluate", "bare.zip", "--algo", "ddpg", "--env", "Pendulum-v1", "--episodes", 1)
     assert code == 0
     assert "return" in out
@@ -42,9 +42,9 @@ def test_stochastic(trained, run):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["nowhere"], "there is no file or directory nowhere"),
-        (["."], ". holds no model.zip"),
-        (["text", "--algo", "ppo", "--env", "CartPole-v1"], "text is no model.zip: it is no zip file"),
+        (["nowhere"], "no such file or directory: nowhere"),
+        (["."], ". contains no model.zip"),
+        (["text", "--algo", "ppo", "--env", "CartPole-v1"], "text is not a zip file"),
         (["RUN", "--env", "Pendulm-v1"], "did you mean 'Pendulum-v1'"),
         (["RUN", "--env", "CartPole-v1"], "the model does not fit CartPole-v1"),
         (["RUN", "--algo", "dpg"], "did you mean 'ddpg'"),
@@ -68,7 +68,7 @@ def test_a_model_with_masks_where_there_are_none(run):
     )
     code, out, err = run("evaluate", "r", "--env", "VeloraUnmasked-v0")
     assert (code, out) == (2, "")
-    assert "needs an env with a method action_masks(), VeloraUnmasked-v0 has none" in err
+    assert "needs an environment with a method action_masks(), and VeloraUnmasked-v0 has none" in err
     assert err.count("\n") == 1
 
 

@@ -66,7 +66,7 @@ def test_no_episode_yet(run, tmp_path):
         (["METRICS", "--group-by", "algoritm"], "unknown column to group by 'algoritm': did you mean 'algorithm'?"),
         (["METRICS", "--x", "days"], "invalid choice: 'days'"),
         (["METRICS", "--smooth", "0"], "must be at least 1"),
-        (["METRICS", "--out", "curves.bmp"], "--out curves.bmp: choose a name that ends in .png, .svg, .pdf"),
+        (["METRICS", "--out", "curves.bmp"], "--out curves.bmp: expected a name that ends in .png, .svg, .pdf"),
         (["METRICS", "--out", "missing/curves.png"], "cannot write missing/curves.png: No such file or directory"),
     ],
 )
@@ -82,4 +82,4 @@ def test_without_matplotlib(metrics, run, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, _, err = run("plot", metrics)
     assert code == 2
-    assert err == 'velora-sb3: error: pictures need matplotlib: pip install "velora-sb3[plot]"\n'
+    assert err == 'velora-sb3: error: plots need matplotlib: pip install "velora-sb3[plot]"\n'

@@ -70,7 +70,7 @@ def test_everything_is_on_the_page(trained, tmp_path, capsys):
         "450",
         '{"units": 8}',
         "stable-baselines3",
-        "remembers nothing",
+        "has no memory",
     ):
         assert said in page.words
 
@@ -215,10 +215,10 @@ def test_every_piece_escapes(add):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["nowhere"], "there is no directory nowhere"),
-        (["empty"], "empty is no run directory of velora-sb3 train: it holds none of model.zip"),
-        (["RUN", "--out", "x.pdf"], "--out x.pdf: choose a name that ends in .html or .htm"),
-        (["RUN", "--out", "missing/x.html"], "--out missing/x.html: there is no directory missing"),
+        (["nowhere"], "no such directory: nowhere"),
+        (["empty"], "empty is not a run directory of velora-sb3 train: it contains none of model.zip"),
+        (["RUN", "--out", "x.pdf"], "--out x.pdf: expected a name that ends in .html or .htm"),
+        (["RUN", "--out", "missing/x.html"], "--out missing/x.html: no such directory: missing"),
         (["RUN", "--episodes", "0"], "must be at least 1"),
     ],
 )

@@ -217,7 +217,7 @@ def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):
     code, out, _ = run(*command("ppo", "run"))
     assert code == 130
     assert "stopping at the end of this rollout; press Ctrl-C again to stop at once" in out
-    assert "go on:       velora-sb3 resume run" in out
+    assert "resume it:   velora-sb3 resume run" in out
     monkeypatch.setattr(dying_env.Dying, "step", step)
     code, out, err = run("resume", "run", "--no-video")
     assert (code, err) == (0, "")

@@ -66,7 +66,7 @@ def test_packages_that_fail_are_told_in_one_line(name, code, message, tmp_path, 
 
 @pytest.mark.parametrize("name", ["", "./mine.py", ".mine", 3])
 def test_packages_that_are_no_names(name):
-    with pytest.raises(UserError, match="--gym-packages takes names of modules such as my_envs"):
+    with pytest.raises(UserError, match="--gym-packages takes module names such as my_envs"):
         import_packages([name])
 
 
@@ -76,7 +76,7 @@ def test_an_env_whose_constructor_fails_is_told_in_one_line():
 
     gym.register("VeloraBroken-v0", entry_point=broken)
     try:
-        with pytest.raises(UserError, match="env 'VeloraBroken-v0' cannot be made: ValueError: no such level"):
+        with pytest.raises(UserError, match="env 'VeloraBroken-v0' cannot be created: ValueError: no such level"):
             open_env("VeloraBroken-v0")
     finally:
         del gym.registry["VeloraBroken-v0"]

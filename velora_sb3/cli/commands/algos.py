@@ -1,4 +1,4 @@
-"""``velora-sb3 algos``: the algorithms and what each can do."""
+"""``velora-sb3 algos``: the algorithms and their capabilities."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ LETTERS = {"Box": "B", "Discrete": "D", "MultiDiscrete": "MD", "MultiBinary": "M
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
-        "algos", help="list the algorithms", description="List the algorithms, their policies and what they can do."
+        "algos",
+        help="list the algorithms",
+        description="List the algorithms with their policies, action spaces and memory.",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a table for each kind of memory; one for all would be too wide."""
+    """Print a table for each kind of memory."""
     from rich.console import Console
     from rich.table import Table
 
@@ -36,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
         console.print(table, highlight=False)
         print_line(console, "")
     print_line(console, "actions: " + ", ".join(f"{letters} {space}" for space, letters in LETTERS.items()))
-    print_line(console, "reactive:  one step from the zero state, nothing is remembered")
+    print_line(console, "reactive:  one step from the zero state; no memory")
     print_line(console, "windowed:  a history in the observation (FrameStackObservation, VecFrameStack)")
-    print_line(console, "recurrent: a state is carried from step to step")
+    print_line(console, "recurrent: a hidden state is carried from step to step")
     print_line(console, "also known as: " + ", ".join(f"{alias} = {name}" for alias, name in ALIASES.items()))
     return 0

@@ -1,4 +1,4 @@
-"""``velora-sb3 benchmark``: run a benchmark again and print its table."""
+"""``velora-sb3 benchmark``: run a benchmark and print its table."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from typing import Any
 from velora_sb3.cli.options import positive
 
 DESCRIPTION = """\
-Do the recurrent algorithms remember? Trains every candidate of every task over seeds and prints a Markdown table of
-returns: interquartile mean, 95 % bootstrap interval, worst seed. Every run is one line of the file given with --out;
-what it holds is not run again, so an interrupted benchmark goes on. The whole takes hours; --tasks and --only choose.
+Test the memory of the recurrent algorithms: train every candidate on every task over several seeds, and print a
+Markdown table of returns: interquartile mean, 95 % bootstrap interval, worst seed. Each run is a line in the file given
+with --out and is not repeated, so an interrupted benchmark can be continued. All of it takes hours; --tasks and --only
+select a part.
 """
 
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
-    benchmarks = commands.add_parser("benchmark", help="run a benchmark again", description="Run a benchmark again.")
+    benchmarks = commands.add_parser("benchmark", help="run a benchmark", description="Run a benchmark.")
     names = benchmarks.add_subparsers(dest="benchmark", metavar="NAME", required=True, parser_class=type(benchmarks))
-    parser = names.add_parser("memory", help="tasks that need memory, over seeds", description=DESCRIPTION)
+    parser = names.add_parser("memory", help="tasks that need memory, over several seeds", description=DESCRIPTION)
     parser.add_argument("--seeds", type=positive, default=5, help="seeds 0, 1, ... of each run (default: 5)")
-    parser.add_argument("--jobs", type=positive, default=2, help="runs side by side (default: 2)")
+    parser.add_argument("--jobs", type=positive, default=2, help="parallel runs (default: 2)")
     parser.add_argument(
         "--out", type=Path, default=Path("memory.jsonl"), help="file of results (default: memory.jsonl)"
     )
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="some tasks only")
-    parser.add_argument("--only", nargs="+", metavar="CANDIDATE", help="some candidates only")
-    parser.add_argument("--list", action="store_true", help="print tasks and candidates, run nothing")
-    parser.add_argument("--speed", action="store_true", help="measure steps per second instead, in turns")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only these tasks")
+    parser.add_argument("--only", nargs="+", metavar="CANDIDATE", help="only these candidates")
+    parser.add_argument("--list", action="store_true", help="list tasks and candidates, and exit")
+    parser.add_argument(
+        "--speed", action="store_true", help="measure steps per second instead, alternating between candidates"
+    )
     parser.add_argument("--rounds", type=positive, default=9, help="rounds of --speed (default: 9)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is missing, print the table."""
+    """Run what is missing and print the table."""
     import torch
 
     from velora_sb3.benchmarks.memory import speeds, train
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         read_rows(args.out)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{args.out} is no file of results ({error}): give another with --out") from error
+        raise UserError(f"{args.out} is not a file of results ({error}): choose another with --out") from error
     jobs = [
         (candidate, name, seed)
         for seed in range(args.seeds)

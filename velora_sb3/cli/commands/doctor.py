@@ -1,4 +1,4 @@
-"""``velora-sb3 doctor``: what works here, what is missing, and how to get it."""
+"""``velora-sb3 doctor``: check the installation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="check the installation",
-        description="Print versions and extras; try training, video and MuJoCo's rendering.",
+        description="Print versions and installed extras, and try training, video and MuJoCo rendering.",
     )
     parser.set_defaults(run=run)
 

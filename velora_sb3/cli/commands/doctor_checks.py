@@ -1,4 +1,4 @@
-"""The checks of ``velora-sb3 doctor``: things are tried, not guessed at."""
+"""The checks of ``velora-sb3 doctor``: each tries the real thing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from velora_sb3._optional import installed_version
 
 BASE = (
     "velora-sb3", "stable-baselines3", "sb3-contrib", "torch", "gymnasium", "ncps", "numpy", "pandas", "safetensors",
-    "rich", "tqdm", "PyYAML",
+    "rich", "tqdm", "PyYAML", "Jinja2",
 )  # fmt: skip
 MUJOCO_TIMEOUT_S = 60
 _MUJOCO_SCRIPT = """
@@ -27,11 +27,11 @@ print(env.render().shape)
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of trying something.
+    """The result of a check.
 
     Attributes:
         works: Whether it worked.
-        detail: What was seen, or the error.
+        detail: The result, or the error.
     """
 
     works: bool
@@ -45,12 +45,12 @@ def version_of(packages: tuple[str, ...]) -> dict[str, str]:
     found = {"python": f"{platform.python_version()}, {platform.platform(terse=True)}"}
     for package in packages:
         found[package] = installed_version(package) or "missing"
-    found["velora-sb3"] = __version__  # it may run from a checkout
+    found["velora-sb3"] = __version__  # a checkout may be newer than its metadata
     return found
 
 
 def device_line() -> str:
-    """What torch can compute on."""
+    """The devices that torch can use."""
     import torch
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA GPU"
@@ -66,7 +66,7 @@ def try_training() -> Attempt:
 
         model = DDPG(LiquidPolicy, "Pendulum-v1", buffer_size=100, learning_starts=10, batch_size=8, device="cpu")
         model.learn(20)
-    except Exception as error:  # whatever it is, it is what the user came to learn
+    except Exception as error:  # any error is a result of the check
         return Attempt(False, _line(error))
     return Attempt(True, f"DDPG with LiquidPolicy, Pendulum-v1, {model.num_timesteps} steps")
 
@@ -103,7 +103,7 @@ def try_video(frames: int = 8) -> Attempt:
 
 
 def try_mujoco() -> Attempt:
-    """Render one frame of a MuJoCo env, in a process of its own: a missing driver may end it."""
+    """Render one MuJoCo frame in a subprocess, which a missing driver may kill."""
     environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     backend = environment["MUJOCO_GL"]
     try:
@@ -114,8 +114,10 @@ def try_mujoco() -> Attempt:
     except subprocess.TimeoutExpired:
         return Attempt(False, f"MUJOCO_GL={backend}: no frame within {MUJOCO_TIMEOUT_S} s")
     if result.returncode:
-        said = [line for line in result.stderr.splitlines() if line and not line.startswith((" ", "Exception ignored"))]
-        return Attempt(False, f"MUJOCO_GL={backend}: {said[-1] if said else f'exit code {result.returncode}'}")
+        lines = [
+            line for line in result.stderr.splitlines() if line and not line.startswith((" ", "Exception ignored"))
+        ]
+        return Attempt(False, f"MUJOCO_GL={backend}: {lines[-1] if lines else f'exit code {result.returncode}'}")
     return Attempt(True, f"MUJOCO_GL={backend}: a frame of {result.stdout.strip()}")
 
 

@@ -1,4 +1,4 @@
-"""``velora-sb3 evaluate``: let a trained model act and report its returns."""
+"""``velora-sb3 evaluate``: the returns of a trained model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 DESCRIPTION = """\
-Let a trained model act and print its returns. A recurrent model keeps its state within each episode.
-model.zip contains a pickle, which can run any code when it is loaded: only load models from people you trust.
+Run a trained model and print its returns. A recurrent model keeps its state within each episode.
+model.zip contains a pickle, which can run arbitrary code when it is loaded: only load models from people you trust.
 """
 
 
@@ -25,14 +25,20 @@ def add_parser(commands: Any) -> None:
         description=DESCRIPTION,
     )
     parser.add_argument("model", metavar="RUN_OR_ZIP", help="a run directory, or a model.zip")
-    parser.add_argument("--env", help="gymnasium id (default: the run's)")
-    parser.add_argument("--algo", help="algorithm, for a zip without config.json beside it")
+    parser.add_argument("--env", help="Gymnasium id (default: the run's)")
+    parser.add_argument("--algo", help="algorithm, if there is no config.json beside the zip")
     parser.add_argument("--episodes", type=positive, default=20, help="number of episodes (default: 20)")
-    parser.add_argument("--seed", type=seed, default=0, help="seed of the env and of sampled actions (default: 0)")
-    parser.add_argument("--stochastic", action="store_true", help="sample actions, not the most likely ones")
-    parser.add_argument("--gym-packages", nargs="+", default=[], metavar="PACKAGE", help="packages that register envs")
+    parser.add_argument(
+        "--seed", type=seed, default=0, help="seed of the environment and of sampled actions (default: 0)"
+    )
+    parser.add_argument(
+        "--stochastic", action="store_true", help="sample actions instead of taking the most likely one"
+    )
+    parser.add_argument(
+        "--gym-packages", nargs="+", default=[], metavar="PACKAGE", help="packages to import that register environments"
+    )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda")
-    parser.add_argument("--threads", type=positive, default=1, help="torch's threads (default: 1)")
+    parser.add_argument("--threads", type=positive, default=1, help="number of torch threads (default: 1)")
     parser.set_defaults(run=run)
 
 
@@ -53,12 +59,12 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.model)
     zip_path = path / "model.zip" if path.is_dir() else path
     if not zip_path.is_file():
-        raise UserError(f"{path} holds no model.zip" if path.is_dir() else f"there is no file or directory {path}")
+        raise UserError(f"{path} contains no model.zip" if path.is_dir() else f"no such file or directory: {path}")
     config = load_config(zip_path.parent) if (zip_path.parent / CONFIG_FILE).is_file() else None
     algo, env_id = args.algo or (config and config.algo), args.env or (config and config.env)
     missing = [option for option, value in (("--algo", algo), ("--env", env_id)) if not value]
     if not algo or not env_id:
-        raise UserError(f"there is no {CONFIG_FILE} beside {zip_path}: give {' and '.join(missing)}")
+        raise UserError(f"no {CONFIG_FILE} beside {zip_path}: pass {' and '.join(missing)}")
 
     torch.set_num_threads(args.threads)
     check_device(args.device)
@@ -85,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load_model(path: Path, algo: str, device: str = "auto") -> BaseAlgorithm:
-    """Load a model to act, not to train on: no replay buffer is set up."""
+    """Load a model for inference, without a replay buffer."""
     import zipfile
 
     from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -95,9 +101,9 @@ def load_model(path: Path, algo: str, device: str = "auto") -> BaseAlgorithm:
 
     name, algorithm = find_algorithm(algo)
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is no model.zip: it is no zip file")
+        raise UserError(f"{path} is not a zip file")
     small: dict[str, Any] = {"buffer_size": 1} if issubclass(algorithm, OffPolicyAlgorithm) else {}
     try:
         return algorithm.load(path, device=device, **small)
-    except Exception as error:  # a pickle of another class or version can fail in any way
+    except Exception as error:  # unpickling another class or version may raise anything
         raise UserError(f"cannot load {path} as a {name} model: {type(error).__name__}: {reason(error)}") from error

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DESCRIPTION = """\
-Draw the learning curves of the runs in a file that the callback RecordMetrics wrote, also while it is being written.
-Runs of one algorithm on one environment, such as several seeds, are one line: the interquartile mean over the runs,
-with a 95 % bootstrap interval.
+Plot the learning curves of the runs in a file that the callback RecordMetrics wrote or is still writing. Runs of one
+algorithm on one environment, such as several seeds, become one line: the interquartile mean over the runs, with a 95 %
+bootstrap interval.
 """
 X_AXES = ("timesteps", "episodes", "seconds")
 GROUPS = ("algorithm", "env", "run", "seed", "status", "total_timesteps")
@@ -23,10 +23,10 @@ FORMATS = (".png", ".svg", ".pdf")
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
-    parser = commands.add_parser("plot", help="draw the learning curves of recorded runs", description=DESCRIPTION)
+    parser = commands.add_parser("plot", help="plot the learning curves of recorded runs", description=DESCRIPTION)
     parser.add_argument("metrics", metavar="METRICS_DB", help="the file that RecordMetrics wrote")
     parser.add_argument("--run", dest="runs", nargs="+", metavar="RUN", help="names or numbers of runs (default: all)")
-    parser.add_argument("--x", choices=X_AXES, default="timesteps", help="to the right (default: timesteps)")
+    parser.add_argument("--x", choices=X_AXES, default="timesteps", help="the x axis (default: timesteps)")
     parser.add_argument(
         "--smooth",
         type=positive,
@@ -37,33 +37,37 @@ def add_parser(commands: Any) -> None:
         "--group-by",
         default="algorithm,env",
         metavar="COLUMNS",
-        help=f"what runs of one line share, of {', '.join(GROUPS)} (default: algorithm,env; env always is)",
+        help=f"columns that runs of one line have in common, of {', '.join(GROUPS)} (default: algorithm,env; env is "
+        "always one of them)",
     )
-    parser.add_argument("--out", default="curves.png", help=f"the picture, {', '.join(FORMATS)} (default: curves.png)")
+    parser.add_argument("--out", default="curves.png", help=f"output file, {', '.join(FORMATS)} (default: curves.png)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw."""
+    """Plot."""
     from rich.console import Console
 
+    from velora_sb3._atomic import atomic_write
     from velora_sb3._optional import install_line, missing_modules
     from velora_sb3.cli.errors import UserError, unknown
     from velora_sb3.cli.tables import print_line
     from velora_sb3.plotting.learning_curves import learning_curves
 
     if missing_modules("plot"):
-        raise UserError(f"pictures need matplotlib: {install_line('plot')}")
+        raise UserError(f"plots need matplotlib: {install_line('plot')}")
     group_by = [column.strip() for column in args.group_by.split(",") if column.strip()]
     for column in group_by:
         if column not in GROUPS:
             raise unknown("column to group by", column, GROUPS)
     out = Path(args.out)
     if out.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {out}: choose a name that ends in {', '.join(FORMATS)}")
+        raise UserError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
     episodes = read_episodes(Path(args.metrics), args.runs)
+    figure = learning_curves(episodes, x=args.x, smooth=args.smooth, group_by=group_by)
     try:
-        learning_curves(episodes, x=args.x, smooth=args.smooth, group_by=group_by).savefig(out)
+        with atomic_write(out) as partial:
+            figure.savefig(partial)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     n_runs = episodes["run_id"].nunique()

@@ -9,10 +9,10 @@ from typing import Any
 from velora_sb3.cli.options import positive
 
 DESCRIPTION = """\
-Write one HTML page about a run directory of `velora-sb3 train`: curves, evaluations, actions, wiring or hidden state,
-video, configuration and versions. The page needs neither a network nor another file. What is missing in the directory
-is named on the page.
-model.zip contains a pickle, which can run any code when it is loaded: only report on runs of people you trust.
+Write an HTML page about a run of `velora-sb3 train`: curves, evaluations, actions, wiring or hidden state, video,
+configuration and versions. The page is self-contained: it needs no network and no other file. It names what the run
+directory lacks.
+model.zip contains a pickle, which can run arbitrary code when it is loaded: only report on runs of people you trust.
 """
 RUN_FILES = ("model.zip", "episodes.csv", "evaluations.csv")  # many programs write a config.json
 FORMATS = (".html", ".htm")
@@ -21,11 +21,11 @@ FORMATS = (".html", ".htm")
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
-        "report", help="a run on one HTML page (only of people you trust)", description=DESCRIPTION
+        "report", help="write an HTML page about a run (only of people you trust)", description=DESCRIPTION
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory")
-    parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the run directory)")
-    parser.add_argument("--episodes", type=positive, default=5, help="episodes to play with the model (default: 5)")
+    parser.add_argument("--out", metavar="FILE", help="output file (default: report.html in the run directory)")
+    parser.add_argument("--episodes", type=positive, default=5, help="number of episodes to run (default: 5)")
     parser.set_defaults(run=run)
 
 
@@ -40,14 +40,16 @@ def run(args: argparse.Namespace) -> int:
 
     directory = Path(args.run_dir)
     if not directory.is_dir():
-        raise UserError(f"there is no directory {directory}")
+        raise UserError(f"no such directory: {directory}")
     if not any((directory / name).is_file() for name in RUN_FILES):
-        raise UserError(f"{directory} is no run directory of velora-sb3 train: it holds none of {', '.join(RUN_FILES)}")
+        raise UserError(
+            f"{directory} is not a run directory of velora-sb3 train: it contains none of {', '.join(RUN_FILES)}"
+        )
     out = Path(args.out) if args.out is not None else directory / "report.html"
     if out.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {out}: choose a name that ends in {' or '.join(FORMATS)}")
+        raise UserError(f"--out {out}: expected a name that ends in {' or '.join(FORMATS)}")
     if not out.parent.is_dir():
-        raise UserError(f"--out {out}: there is no directory {out.parent}")
+        raise UserError(f"--out {out}: no such directory: {out.parent}")
     page = write_page(directory, args.episodes)
     try:
         write_text(out, page.html(_footer()))

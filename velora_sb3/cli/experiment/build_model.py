@@ -1,4 +1,4 @@
-"""From a run's configuration to a model that can learn."""
+"""From a run's configuration to an untrained model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACTIVATIONS = ("ReLU", "Tanh", "ELU", "GELU", "SiLU", "LeakyReLU", "Identity")
 
 
 def build_model(config: RunConfig) -> BaseAlgorithm:
-    """Build the envs and the model."""
+    """Build the environments and the model."""
     _, algorithm = find_algorithm(config.algo)
     env = open_env(config.env)
     check_action_space(algorithm, env, config.env)
@@ -34,7 +34,7 @@ def build_model(config: RunConfig) -> BaseAlgorithm:
     action_shape = action_space.shape if isinstance(action_space, spaces.Box) else None
     arguments = constructor_arguments(algorithm, config.hyperparams, action_shape)
     if config.n_envs > 1 and "episode" in _as_tuple(arguments.get("train_freq")):
-        raise UserError("training after whole episodes (train_freq) works with one env: leave out --n-envs")
+        raise UserError("training after whole episodes (train_freq) needs a single environment: omit --n-envs")
     policy_kwargs = _policy_kwargs(algorithm.policy_aliases[config.policy], config.policy_kwargs)
     check_device(config.device)
     if config.hyperparams.get("tensorboard_log") and find_spec("tensorboard") is None:
@@ -53,23 +53,23 @@ def build_model(config: RunConfig) -> BaseAlgorithm:
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that torch does not have; SB3 would train on the CPU without a word."""
+    """Raise if torch does not have a device; SB3 would silently train on the CPU."""
     if device == "auto":
         return
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        said = reason(error).splitlines()[0].partition(". ")[0]
-        raise UserError(f"--device {device}: {said}; choose auto, cpu or cuda if there is a GPU") from error
+        message = reason(error).splitlines()[0].partition(". ")[0]
+        raise UserError(f"--device {device}: {message}; use auto, cpu or, with a GPU, cuda") from error
 
 
 def _policy_kwargs(policy_class: type, given: dict[str, Any]) -> dict[str, Any]:
-    """A copy with names of activation functions replaced by their classes; unknown names are refused."""
+    """A copy with the classes of activation functions instead of their names; raises for unknown arguments."""
     parameters = inspect.signature(policy_class).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     accepted = set(parameters) - {"observation_space", "action_space", "lr_schedule"}
     for name in given:
-        if not open_ended and name not in accepted:  # the open-ended ones, the liquid ones, check for themselves
+        if not open_ended and name not in accepted:  # policies with **kwargs, the liquid ones, check them themselves
             raise unknown(f"argument of {policy_class.__name__}", name, accepted)
     kwargs = deepcopy(given)
     if not isinstance(kwargs.get("net_arch"), list | dict | None):

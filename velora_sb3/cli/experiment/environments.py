@@ -15,20 +15,20 @@ from velora_sb3.cli.errors import UserError, reason, suggestion
 
 
 def import_packages(names: list[str]) -> None:
-    """Import the packages that register envs."""
+    """Import the packages that register environments."""
     for name in names:
         if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
-            raise UserError(f"--gym-packages takes names of modules such as my_envs, got {name!r}")
+            raise UserError(f"--gym-packages takes module names such as my_envs, got {name!r}")
         try:
             import_module(name)
         except ImportError as error:
             raise UserError(f"--gym-packages {name}: {reason(error)}") from error
-        except (Exception, SystemExit) as error:  # the module is the user's: whatever it raises is told in one line
+        except (Exception, SystemExit) as error:  # the user's module may raise anything
             raise UserError(f"--gym-packages {name}: {type(error).__name__}: {reason(error)}") from error
 
 
 def open_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
-    """Make one env."""
+    """Make one environment."""
     prepare_rendering()
     try:
         return gym.make(env_id, **kwargs)
@@ -40,17 +40,17 @@ def open_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
         hint = suggestion(env_id, gym.registry)
         raise UserError(
             f"unknown env {env_id!r}: {hint or reason(error) + ' '}"
-            "(a package that registers envs is named with --gym-packages)"
+            "(use --gym-packages for a package that registers environments)"
         ) from error
-    except Exception as error:  # the env's own constructor
-        raise UserError(f"env {env_id!r} cannot be made: {type(error).__name__}: {reason(error)}") from error
+    except Exception as error:  # the environment's constructor may raise anything
+        raise UserError(f"env {env_id!r} cannot be created: {type(error).__name__}: {reason(error)}") from error
 
 
 def open_vec_env(env_id: str, n_envs: int, seed: int) -> VecEnv:
-    """Make several envs that step in this process, each in SB3's Monitor."""
+    """Make environments in this process, each wrapped in SB3's Monitor."""
     return make_vec_env(partial(gym.make, env_id), n_envs=n_envs, seed=seed, vec_env_cls=DummyVecEnv)
 
 
 def renders_frames(env: gym.Env[Any, Any]) -> bool:
-    """Whether an env can render itself into arrays."""
+    """Whether an environment can render images."""
     return "rgb_array" in (env.metadata.get("render_modes") or ())

@@ -1,4 +1,4 @@
-"""Evaluation during training and after it, with masks where an algorithm has them."""
+"""Evaluation during and after training, with action masks if the algorithm supports them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.callbacks import EvalCallback, MaskableEvalCallback
+from velora_sb3.callbacks.base.triggers import EveryTimesteps
 from velora_sb3.cli.algorithms import takes_masks
 from velora_sb3.cli.experiment.csv_rows import append_rows, start_rows
 
@@ -20,10 +21,9 @@ COLUMNS = ("timesteps", "mean_return", "std_return", "min_return", "max_return",
 
 
 class _ByTimesteps:
-    """Mixed into SB3's EvalCallback: evaluates whenever a multiple of so many timesteps is crossed.
+    """Mixin for ``EvalCallback``: evaluates every N timesteps; SB3 counts calls, which are ``n_envs`` timesteps each.
 
-    SB3 counts calls, which are ``n_envs`` timesteps each. Beside SB3's ``evaluations.npz`` it writes
-    ``evaluations.csv``.
+    It also writes ``evaluations.csv`` beside SB3's ``evaluations.npz``.
     """
 
     def __init__(
@@ -37,38 +37,33 @@ class _ByTimesteps:
             log_path=str(directory),
             verbose=0,
         )
-        self.every_n_timesteps = every_n_timesteps
         self.csv_path = directory / "evaluations.csv"
-        self._next = every_n_timesteps
+        self._period = EveryTimesteps(every_n_timesteps)
 
     def _on_training_start(self) -> None:
         super()._on_training_start()  # type: ignore[misc]
         timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
         start_rows(self.csv_path, COLUMNS, timesteps)
-        self._plan(timesteps)
+        self._period.start(timesteps)
 
     def _on_step(self) -> bool:
         timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
-        if timesteps < self._next:
+        if not self._period.crossed(timesteps):
             return True
-        self._plan(timesteps)
-        go_on = bool(super()._on_step())  # type: ignore[misc]
+        continues = bool(super()._on_step())  # type: ignore[misc]
         returns = self.evaluations_results[-1]  # type: ignore[attr-defined]
         lengths = self.evaluations_length[-1]  # type: ignore[attr-defined]
         row = (np.mean(returns), np.std(returns), np.min(returns), np.max(returns), np.mean(lengths))
         append_rows(self.csv_path, [(timesteps, *(round(float(number), 4) for number in row))])
-        return go_on
-
-    def _plan(self, timesteps: int) -> None:
-        self._next = (timesteps // self.every_n_timesteps + 1) * self.every_n_timesteps
+        return continues
 
 
 class EvaluateByTimesteps(_ByTimesteps, EvalCallback):
-    """SB3's EvalCallback, triggered by timesteps."""
+    """``EvalCallback``, triggered by timesteps."""
 
 
 class MaskedEvaluateByTimesteps(_ByTimesteps, MaskableEvalCallback):
-    """sb3-contrib's MaskableEvalCallback, triggered by timesteps."""
+    """``MaskableEvalCallback``, triggered by timesteps."""
 
 
 def evaluation_callback(
@@ -87,7 +82,7 @@ def evaluation_callback(
 def evaluate_model(
     model: BaseAlgorithm, env: VecEnv, n_episodes: int, deterministic: bool = True
 ) -> tuple[list[float], list[int]]:
-    """Let a model act; a recurrent one keeps its state within each episode."""
+    """Returns and lengths of episodes; a recurrent model keeps its state within each episode."""
     evaluate: Any = evaluate_masked if takes_masks(type(model)) else evaluate_policy
     returns, lengths = evaluate(
         model, env, n_eval_episodes=n_episodes, deterministic=deterministic, return_episode_rewards=True

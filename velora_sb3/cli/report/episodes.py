@@ -1,4 +1,4 @@
-"""Episodes that a saved model plays for a report."""
+"""Episodes of a saved model, for a report."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FRAMES = 8
 
 @dataclass
 class Played:
-    """What a saved model did.
+    """Episodes of a saved model.
 
     Attributes:
         traces: The episodes.
         shown: The first one again, with frames if the environment renders.
-        note: Why there are no frames; nothing if there are, or if the environment never renders.
+        note: Why there are no frames; empty if there are, or if the environment cannot render.
     """
 
     traces: list[EpisodeTrace]
@@ -45,7 +45,7 @@ class Played:
 
 
 def play(model: BaseAlgorithm, config: RunConfig, n_episodes: int) -> Played:
-    """Let a model act, with the seeds of the evaluation at the end of training."""
+    """Run episodes, with the seeds of the final evaluation of training."""
     env = open_env(config.env)
     try:
         check_masks(type(model), env, config.env)

@@ -1,4 +1,4 @@
-"""What stands in a report on a run, section by section."""
+"""The sections of a report on a run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ MOST_ROWS = 40
 
 
 def write_page(directory: Path, n_episodes: int) -> Page:
-    """Gather what a run directory has to tell. Whatever fails is named on the page."""
+    """Build the page of a run directory. It names whatever fails."""
     config, no_config = _attempt(lambda: _config(directory), directory)
     model: BaseAlgorithm | None = None
-    no_model: str | None = "model.zip could not be loaded: that takes the config.json"
+    no_model: str | None = "model.zip could not be loaded without config.json"
     played, not_played = None, None
     if config is not None:
         model, no_model = _attempt(lambda: _load(directory, config), directory)
@@ -79,22 +79,24 @@ def write_page(directory: Path, n_episodes: int) -> Page:
         _versions(page, config)
     page.section("Files")
     sizes = [(path, path.stat().st_size) for path in sorted(directory.rglob("*")) if path.is_file()]
-    sizes = [(path, size) for path, size in sizes if path.suffix not in (".html", ".partial")][:MOST_ROWS]
+    sizes = [(path, size) for path, size in sizes if path.suffix != ".html" and not path.name.startswith(".")][
+        :MOST_ROWS
+    ]
     page.table([(str(path.relative_to(directory)), f"{size:,} bytes") for path, size in sizes], numbers=True)
     return page
 
 
 def _attempt(build: Any, directory: Path | None = None) -> tuple[Any, str | None]:
-    """A result, or one line about why there is none: a file of a run can be broken in any way.
+    """A result, or one line why there is none: a file of a run can be broken in any way.
 
-    The directory's own path is left out of it: whoever gets the page need not know where the run was.
+    The line omits the path of the directory: readers of the page need not know it.
     """
     try:
         return build(), None
     except Exception as error:
         name = "" if type(error).__name__ in ("UserError", "FileNotFoundError") else f"{type(error).__name__}: "
-        said = " ".join(reason(error).split())
-        return None, name + (said if directory is None else said.replace(f"{directory}{os.sep}", ""))
+        message = " ".join(reason(error).split())
+        return None, name + (message if directory is None else message.replace(f"{directory}{os.sep}", ""))
 
 
 def _guarded(page: Page, what: str, build: Any) -> None:
@@ -111,7 +113,7 @@ def _config(directory: Path) -> RunConfig:
 
 def _load(directory: Path, config: RunConfig) -> BaseAlgorithm:
     if not (directory / "model.zip").is_file():
-        raise FileNotFoundError("model.zip is missing: nothing could be played or looked into")
+        raise FileNotFoundError("model.zip is missing: no episodes and no network can be shown")
     import_packages(config.gym_packages)
     return load_model(directory / "model.zip", config.algo, "cpu")
 
@@ -143,11 +145,11 @@ def _facts(
         trained = "" if episodes is None else f"{len(episodes):,} episodes"
         facts.append(("Timesteps", f"{model.num_timesteps:,}", trained))
         size = sum(parameter.numel() for parameter in model.policy.parameters())
-        facts.append(("Parameters", f"{size:,}", f"of {type(model.policy).__name__}, target networks too"))
+        facts.append(("Parameters", f"{size:,}", f"of {type(model.policy).__name__}, with target networks"))
     if episodes is not None and "seconds" in episodes and len(episodes):
         seconds = pd.to_numeric(episodes["seconds"], errors="coerce").max()
         if np.isfinite(seconds):
-            facts.append(("Time", f"{seconds:,.0f} s", "until the last episode's end"))
+            facts.append(("Time", f"{seconds:,.0f} s", "until the end of the last episode"))
     if config is not None:
         facts.append(("Seed", str(config.seed), ""))
     return facts
@@ -168,17 +170,17 @@ def _video(page: Page, directory: Path) -> None:
 
 def _curve(page: Page, episodes: pd.DataFrame | None, evaluations: pd.DataFrame | None) -> None:
     shown = pd.DataFrame({"timesteps": [], "return": []}) if episodes is None else episodes
-    page.plot(learning_curve(shown, evaluations), "Returns of training episodes, and of evaluations if there were any.")
+    page.plot(learning_curve(shown, evaluations), "Returns of training episodes and evaluations.")
 
 
 def _returns(page: Page, played: Played) -> None:
     rows = [
-        (str(number), f"{value:,.2f}", f"{length:,}" + ("" if trace.ended else ", cut"))
+        (str(number), f"{value:,.2f}", f"{length:,}" + ("" if trace.ended else ", unfinished"))
         for number, (trace, value, length) in enumerate(
             zip(played.traces, played.returns, played.lengths, strict=True), start=1
         )
     ]
-    page.text(f"The saved model, deterministic, on {len(rows)} episodes played for this page:")
+    page.text(f"The saved model, deterministic, in {len(rows)} episodes run for this page:")
     page.table(rows, ("episode", "return", "steps"), numbers=True)
     if played.note:
         page.lacks(played.note)
@@ -186,11 +188,11 @@ def _returns(page: Page, played: Played) -> None:
 
 def _evaluations(page: Page, evaluations: pd.DataFrame) -> None:
     if not len(evaluations):
-        page.text("No evaluation took place during training.")
+        page.text("There were no evaluations during training.")
         return
     last = evaluations.tail(MOST_ROWS)
-    shown = f", the last {MOST_ROWS}:" if len(last) < len(evaluations) else ":"
-    page.text(f"During training, {len(evaluations)} in all{shown}")
+    shown = f"; the last {MOST_ROWS}:" if len(last) < len(evaluations) else "."
+    page.text(f"During training: {len(evaluations)} evaluations{shown}")
     names = [str(name) for name in last.columns]
     rows = [[_number(value) for value in row] for row in last.itertuples(index=False)]
     page.table(rows, [name.replace("_", " ") for name in names], numbers=True)
@@ -202,25 +204,25 @@ def _actions(page: Page, played: Played, model: BaseAlgorithm) -> None:
 
 
 def _inside(page: Page, played: Played, model: BaseAlgorithm) -> None:
-    """What there is to see of a network that is liquid, or that remembers."""
+    """The wiring, hidden state and time constants of a liquid or recurrent network."""
     cell = find_cell(model)
     trace = played.shown
     if cell is not None and not any(type(part) is CfCCell and part.mask is None for part in cell.modules()):
         page.section("Wiring")
-        wiring = "The network that chooses the actions, with its learned synapses; the signal goes from left to right."
+        wiring = "The network that chooses the actions, with its learned synapses. Signals flow from left to right."
         _guarded(page, "the wiring", lambda: page.plot(wiring_graph(model), wiring))
     if trace.states.shape[1]:
         page.section("Hidden state")
-        said = (
-            "The units over the first episode; those that move alike stand side by side."
+        caption = (
+            "The units over the first episode; similar ones are adjacent."
             if trace.carried
-            else "The units over the first episode. This policy remembers nothing: they start afresh at each step."
+            else "The units over the first episode. This policy has no memory: they restart at each step."
         )
-        _guarded(page, "the hidden state", lambda: page.plot(hidden_state_trace(trace), said))
+        _guarded(page, "the hidden state", lambda: page.plot(hidden_state_trace(trace), caption))
     if trace.time_constants.size:
         page.section("Time constants")
-        said = "How fast the units move over the first episode: the effective time of a CfC's gate, an LTC's c / B."
-        _guarded(page, "the time constants", lambda: page.plot(time_constants(trace), said))
+        caption = "Time constants over the first episode: the effective time of a CfC's gate, an LTC's c / B."
+        _guarded(page, "the time constants", lambda: page.plot(time_constants(trace), caption))
 
 
 def _versions(page: Page, config: RunConfig) -> None:
@@ -230,7 +232,7 @@ def _versions(page: Page, config: RunConfig) -> None:
     rows = [
         (name, then[name], "the same" if here.get(name) == then[name] else here.get(name, "unknown")) for name in names
     ]
-    page.table(rows, ("package", "while training", "for this page"))
+    page.table(rows, ("package", "training", "this page"))
 
 
 def _plain(value: Any) -> str:
