@@ -59,7 +59,7 @@ def test_no_episode_yet(run, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["nowhere.db"], "there is no file nowhere.db"),
+        (["nowhere.db"], "no such file: nowhere.db"),
         (["text"], "cannot read text: file is not a database"),
         (["METRICS", "--run", "PPO_ShortEpisode_2"], "did you mean 'PPO_ShortEpisodes_2'"),
         (["METRICS", "--run", "4"], "unknown run in "),
