@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -16,6 +18,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "zoo": ("rl_zoo3",),
     "finrl": ("finrl", "stockstats", "yfinance"),
 }
+RUN_PACKAGES = ("velora-sb3", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 
 
 def install_line(extra: str) -> str:
@@ -34,9 +37,16 @@ def require(extra: str, user: str) -> None:
         raise ImportError(f"{user} needs {', '.join(missing)}: {install_line(extra)}")
 
 
+@functools.cache
 def installed_version(package: str) -> str | None:
     """The version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a run depends on; one without metadata is left out."""
+    found = {package: installed_version(package) for package in RUN_PACKAGES}
+    return {"python": platform.python_version(), **{package: known for package, known in found.items() if known}}

@@ -14,8 +14,9 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from velora_sb3._optional import versions
 from velora_sb3.checkpoints.format.encoding import Decoder
-from velora_sb3.checkpoints.format.files import MANIFEST, versions
+from velora_sb3.checkpoints.format.files import MANIFEST
 from velora_sb3.checkpoints.load import Loaded, clear_errors, load
 from velora_sb3.checkpoints.retention import newest_checkpoint
 from velora_sb3.checkpoints.state.callbacks import Transient, as_callback, restore_callbacks

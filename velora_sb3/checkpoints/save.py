@@ -15,6 +15,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
+from velora_sb3._optional import versions
 from velora_sb3.checkpoints.directories import atomic_directory, finish_saving
 from velora_sb3.checkpoints.format.encoding import Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
@@ -24,7 +25,6 @@ from velora_sb3.checkpoints.format.files import (
     OPTIMIZERS,
     POLICY,
     SCHEMA,
-    versions,
     write_files,
     write_manifest,
 )

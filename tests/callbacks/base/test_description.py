@@ -2,7 +2,6 @@ import json
 from enum import Enum
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -14,7 +13,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from tests.callbacks.runs import ALGORITHMS, Listener, make_env, make_model
 from velora_sb3.callbacks import EarlyStopping
-from velora_sb3.callbacks.base.description import as_json, describe_run, hyperparameters, versions
+from velora_sb3.callbacks.base.description import as_json, describe_run, hyperparameters
 
 
 class Colour(Enum):
@@ -127,10 +126,3 @@ def test_a_whole_run(tmp_path):
         {"name": "Listener", "settings": {}},
     ]
     assert json.loads(json.dumps(description, allow_nan=False)) == description
-
-
-def test_versions():
-    assert versions()["gymnasium"] == gym.__version__
-    assert set(versions()) == {
-        "python", "velora-sb3", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy"
-    }  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import platform
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -19,12 +18,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from velora_sb3._optional import installed_version
+from velora_sb3._optional import versions
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.naming import env_id, env_name, env_text
 
 LONGEST_LIST = 1000
-PACKAGES = ("velora-sb3", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 
 # Arguments of SB3's constructors that are not hyperparameters, or are described elsewhere.
 NO_HYPERPARAMETERS = {
@@ -66,14 +64,6 @@ def hyperparameters(model: BaseAlgorithm) -> dict[str, Any]:
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
             break  # what a base class takes besides is not the user's to set
     return found
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that train."""
-    return {
-        "python": platform.python_version(),
-        **{package: installed_version(package) or "unknown" for package in PACKAGES},
-    }
 
 
 def as_json(value: Any) -> Any:

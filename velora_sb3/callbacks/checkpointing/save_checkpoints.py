@@ -11,9 +11,10 @@ from typing import Any, Literal
 from stable_baselines3.common.callbacks import EvalCallback
 
 from velora_sb3._atomic import write_json
+from velora_sb3._optional import versions
 from velora_sb3._validation import check_choice, check_integer
 from velora_sb3.callbacks.base.callback import VeloraCallback
-from velora_sb3.callbacks.base.description import as_json, describe_run, versions
+from velora_sb3.callbacks.base.description import as_json, describe_run
 from velora_sb3.callbacks.base.episodes import Episode
 from velora_sb3.callbacks.base.naming import env_name, short_number
 from velora_sb3.callbacks.base.triggers import EveryTimesteps

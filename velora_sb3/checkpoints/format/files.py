@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from velora_sb3._optional import installed_version
 from velora_sb3.checkpoints.format.errors import CheckpointError
 from velora_sb3.checkpoints.format.tensor_file import Arrays, write_tensors
 
@@ -22,7 +19,6 @@ NEEDED = frozenset({POLICY, OPTIMIZERS, ARRAYS, STATE})
 KNOWN = NEEDED | {BUFFER}
 
 FORMAT, SCHEMA = "velora-sb3 checkpoint", 2  # 1 was written by velora-sb3 0.1.0
-PACKAGES = ("velora-sb3", "stable-baselines3", "sb3-contrib", "torch", "gymnasium", "numpy")
 MOST_JSON = 64 * 2**20  # bytes
 CHUNK = 2**20
 
@@ -62,13 +58,6 @@ def write_manifest(directory: Path, timesteps: int, metrics: Mapping[str, float]
     }
     manifest = {"format": FORMAT, "schema": SCHEMA, "created": time.time_ns(), "timesteps": timesteps}
     _write_json(directory / MANIFEST, {**manifest, "metrics": dict(metrics), "files": files})
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that a run depends on."""
-    found = {package: installed_version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), **{package: version for package, version in found.items() if version}}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

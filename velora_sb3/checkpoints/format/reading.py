@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from velora_sb3._optional import versions
 from velora_sb3.checkpoints.format.errors import CheckpointError
 from velora_sb3.checkpoints.format.files import (
     FORMAT,
@@ -24,7 +25,6 @@ from velora_sb3.checkpoints.format.files import (
     STATE,
     Manifest,
     sha256,
-    versions,
 )
 
 MOST_MANIFEST = 2**20  # bytes

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.callbacks.base.description import versions
+from velora_sb3._optional import versions
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.options import add_options
 

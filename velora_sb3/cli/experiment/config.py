@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from velora_sb3._atomic import write_text
-from velora_sb3.callbacks.base.description import versions
+from velora_sb3._optional import versions
 from velora_sb3.cli.errors import UserError
 from velora_sb3.cli.experiment.defaults import STEPS
 from velora_sb3.cli.options import check_values, option

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from velora_sb3.callbacks.base.description import versions
+from velora_sb3._optional import versions
 from velora_sb3.cells import CfCCell
 from velora_sb3.cli.commands.evaluate import load_model
 from velora_sb3.cli.errors import UserError, reason
