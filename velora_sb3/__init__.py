@@ -18,13 +18,11 @@ from velora_sb3.checkpoints import load_checkpoint, resume_training, save_checkp
 from velora_sb3.envs import register_envs
 from velora_sb3.memory import SequenceReplayBuffer, StatefulPredictor
 from velora_sb3.policies import LiquidTD3Policy, register
-from velora_sb3.policies.moved import explain_moved_modules
 
 LiquidPolicy = LiquidTD3Policy
 
 register()
 register_envs()
-explain_moved_modules()
 checkpoints.register(algorithms, policies, memory, memory.encoder, plain=[algorithms.collection_state.CollectionState])
 
 __version__ = "0.2.0"

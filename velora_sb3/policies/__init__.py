@@ -6,15 +6,15 @@ from velora_sb3.policies.ars import LiquidARSPolicy
 from velora_sb3.policies.crossq import LiquidCrossQPolicy
 from velora_sb3.policies.dqn import LiquidDQNPolicy
 from velora_sb3.policies.maskable import LiquidMaskableActorCriticPolicy
-from velora_sb3.policies.maskable_recurrent_actor_critic import (
-    RecurrentMaskableActorCriticCnnPolicy,
-    RecurrentMaskableActorCriticPolicy,
-    RecurrentMaskableMultiInputActorCriticPolicy,
-)
 from velora_sb3.policies.qrdqn import LiquidQRDQNPolicy
 from velora_sb3.policies.recurrent_actor_critic import (
     LiquidRecurrentActorCriticPolicy,
     LiquidRecurrentMaskableActorCriticPolicy,
+)
+from velora_sb3.policies.recurrent_maskable import (
+    RecurrentMaskableActorCriticCnnPolicy,
+    RecurrentMaskableActorCriticPolicy,
+    RecurrentMaskableMultiInputActorCriticPolicy,
 )
 from velora_sb3.policies.registry import POLICIES, register
 from velora_sb3.policies.sac import LiquidSACPolicy

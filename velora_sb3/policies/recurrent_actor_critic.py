@@ -12,8 +12,8 @@ from torch import nn
 from velora_sb3.cells import LiquidCell, unroll
 from velora_sb3.memory import CellConfig
 from velora_sb3.memory.encoder import TimedEncoder
-from velora_sb3.policies.maskable_recurrent_actor_critic import RecurrentMaskableActorCriticPolicy
 from velora_sb3.policies.mixin import pass_on_to_encoder, use_fused_adam
+from velora_sb3.policies.recurrent_maskable import RecurrentMaskableActorCriticPolicy
 from velora_sb3.policies.stateful import StatefulPolicyMixin
 
 CELL_ARGUMENTS = tuple(field.name for field in fields(CellConfig))
