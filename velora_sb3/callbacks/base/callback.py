@@ -37,7 +37,8 @@ class VeloraCallback(BaseCallback):
 
     Attributes:
         priority: A ``CallbackCollection`` calls callbacks with a higher priority first.
-        interrupted: Whether the last ``learn()`` did not end by itself: an error, Ctrl-C, or a parent that ends nobody.
+        interrupted: Whether the last end came after an error or Ctrl-C. Children of an event that end without a ``with``
+            block count as interrupted too, because nothing says that their ``learn()`` returned.
     """
 
     priority: float = 0
@@ -49,7 +50,7 @@ class VeloraCallback(BaseCallback):
         self.interrupted = False
         self._restored: dict[str, Any] | None = None
         self._counter: EpisodeCounter | None = None
-        self._last_counted: int | None = None  # timestep of the latest step that was counted; None: no episodes come
+        self._last_counted: int | None = None  # timestep of the latest step that was counted; None: not counting
         self._pending: deque[Episode] = deque()
 
     def config(self) -> tuple[str, dict[str, Any]]:
@@ -138,7 +139,7 @@ class VeloraCallback(BaseCallback):
             EpisodeCounter.of(self.model).start(self.model, self.locals.get("dones"))
             self._begin(self.model.num_timesteps)
 
-    def _begin(self, heard: int | None) -> None:
+    def _begin(self, timestep: int | None) -> None:
         if self._needs_every_step and self.parent is not None:
             raise ValueError(
                 f"{type(self).__name__} must see every step of training: pass it to learn(), alone or in a list, "
@@ -148,7 +149,7 @@ class VeloraCallback(BaseCallback):
         self._learn_started = self.model.start_time  # another one for each learn()
         _RUNNING[self] = None
         self._counter = EpisodeCounter.of(self.model)
-        self._last_counted = heard
+        self._last_counted = timestep
         self._pending.clear()
         if self._restored is not None and "episodes" in self._restored:
             self._counter.load_state_dict(self._restored["episodes"])
@@ -234,8 +235,8 @@ class VeloraCallback(BaseCallback):
         Returns:
             The callbacks, without the lists that hold them.
         """
-        everyone = list(walk(self.locals["callback"])) if "callback" in self.locals else []
-        return everyone if self in everyone else [*everyone, self]
+        found = list(walk(self.locals["callback"])) if "callback" in self.locals else []
+        return found if self in found else [*found, self]
 
 
 def walk(callback: BaseCallback) -> Iterator[BaseCallback]:

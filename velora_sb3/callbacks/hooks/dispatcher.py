@@ -52,7 +52,7 @@ class HookDispatcher:
         model: The model.
         counter: The counter of its episodes.
         callbacks: The callbacks with hooks, in the order of the list.
-        everyone: All callbacks of this ``learn()``.
+        siblings: All callbacks of this ``learn()``.
 
     Attributes:
         metrics: The logger for hooks of training.
@@ -66,12 +66,12 @@ class HookDispatcher:
         model: BaseAlgorithm,
         counter: EpisodeCounter,
         callbacks: Sequence[HookCallback],
-        everyone: Sequence[sb3.BaseCallback],
+        siblings: Sequence[sb3.BaseCallback],
     ) -> None:
         assert model.env is not None
         self.model, self._counter, self._env = model, counter, model.env
         self._callbacks = sorted(callbacks, key=lambda one: one.comes_last)  # stable otherwise
-        self._resumed = any(isinstance(one, RestoreRandomness) for one in everyone)
+        self._resumed = any(isinstance(one, RestoreRandomness) for one in siblings)
         self.metrics, self.evaluation_metrics = MetricsLogger(), MetricsLogger("eval/")
         self._functions = {name: [call for one in self._callbacks for call in one.functions(name)] for name in HOOKS}
         self._history = max(one.history for one in callbacks)
@@ -81,7 +81,7 @@ class HookDispatcher:
         self._latest: deque[tuple[float, int]] = deque(maxlen=LATEST_EPISODES)
         evaluations: dict[int, sb3.EvalCallback] = {}
         if follows or any(self._functions[name] for name in EVALUATION_HOOKS):
-            evaluations = {id(one): one for one in everyone if isinstance(one, sb3.EvalCallback)}
+            evaluations = {id(one): one for one in siblings if isinstance(one, sb3.EvalCallback)}
         self._announcing = [one for one in evaluations.values() if isinstance(one, EvalCallback)]
         self._silent = [one for one in evaluations.values() if not isinstance(one, EvalCallback)]
         self._trackers = [self._eval_tracker(one) for one in self._announcing]

@@ -10,7 +10,7 @@ Hook = Callable[..., Any]
 
 EPISODE = ("episode", "env_runner", "metrics_logger", "env", "env_index", "rl_module", "algorithm")
 EVALUATION = ("algorithm", "metrics_logger", "evaluation")
-# The hooks in the order in which they come first, and the arguments of each, all by keyword.
+# The hooks in the order of their first call, and the arguments of each, all by keyword.
 HOOKS = {
     "on_algorithm_init": ("algorithm", "metrics_logger"),
     "on_environment_created": ("env_runner", "metrics_logger", "env", "env_context", "algorithm"),
