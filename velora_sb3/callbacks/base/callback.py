@@ -37,8 +37,8 @@ class VeloraCallback(BaseCallback):
 
     Attributes:
         priority: A ``CallbackCollection`` calls callbacks with a higher priority first.
-        interrupted: Whether the last end came after an error or Ctrl-C. Children of an event that end without a ``with``
-            block count as interrupted too, because nothing says that their ``learn()`` returned.
+        interrupted: Whether the last end came after an error or Ctrl-C. Children of an event that end without a
+            ``with`` block count as interrupted too, because nothing says that their ``learn()`` returned.
     """
 
     priority: float = 0
