@@ -179,7 +179,7 @@ def unknown_env(directory):
     [
         (no_directory, [], "no run directory"),
         (no_config, [], "config.json: No such file"),
-        (no_checkpoint, [], "has no intact checkpoint (one was due every 50 steps; 0: never): start it again"),
+        (no_checkpoint, [], "has no intact checkpoint (the first was due after 50 steps): start it again"),
         (all_damaged, [], "has no intact checkpoint"),
         (other_env, [], "was saved with environment DyingCartPole-v0, but"),
         (unknown_env, [], "unknown env 'DyingCartPole-v7'"),
@@ -201,7 +201,7 @@ def test_a_run_may_save_nothing(run, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
     (tmp_path / "run" / "result.json").unlink()
     code, _, err = run("resume", "run")
-    assert code == 2 and "has no intact checkpoint" in err
+    assert code == 2 and "(it was started with --checkpoint-every 0): start it again" in err
 
 
 def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):

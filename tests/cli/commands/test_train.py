@@ -144,7 +144,7 @@ def test_a_renderer_without_its_package_is_told_before_training(run, monkeypatch
     monkeypatch.setitem(sys.modules, "pygame", None)
     code, out, _ = run("train", "--algo", "ddpg", "--env", "Pendulum-v1", "--steps", 20, "--run-dir", "r")
     assert code == 0
-    assert out.index("no video: Pendulum-v1 does not render: pygame is not installed") < out.index("20/20 steps")
+    assert out.index("no video: Pendulum-v1 cannot be rendered: pygame is not installed") < out.index("20/20 steps")
     assert (tmp_path / "r" / "model.zip").exists()
 
 

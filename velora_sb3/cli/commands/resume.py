@@ -113,9 +113,11 @@ def find_checkpoint(directory: Path, config: RunConfig, env_id: str) -> tuple[Pa
 
     checkpoint = newest_resumable(directory)
     if checkpoint is None:
+        period = config.checkpoint_every
+        reason = f"the first was due after {period:,} steps" if period else "it was started with --checkpoint-every 0"
         raise UserError(
-            f"the run in {directory} has no intact checkpoint (one was due every {config.checkpoint_every:,} steps; "
-            f"0: never): start it again with velora-sb3 train --config {directory / 'config.json'}"
+            f"the run in {directory} has no intact checkpoint ({reason}): start it again with velora-sb3 train "
+            f"--config {directory / 'config.json'}"
         )
     path, timesteps = checkpoint.manifest.path, checkpoint.manifest.timesteps
     saved = (checkpoint.state.get("environments") or {"envs": []})["envs"]
