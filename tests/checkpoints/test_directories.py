@@ -1,9 +1,12 @@
 """A checkpoint appears whole or not at all; what cannot be written leaves the old one as it was."""
 
+import errno
 import os
+import re
 import resource
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
@@ -85,48 +88,126 @@ def test_an_empty_directory_and_a_checkpoint_are_replaced(model, tmp_path):
     assert names(tmp_path) == ["it"]
 
 
-def leave_behind(directory, name, state, process):
+def leave_behind(directory, name, state, machine=None):
     """What a process that was killed in the middle has left."""
-    left = directory / f".{name}.{state}-{directories._HOST}-{process}-12345678"
+    left = directory / f".{name}.{state}-{machine or directories._machine()}-7-12345678"
     left.mkdir()
     (left / "file").write_text(state)
     return left
 
 
-def dead_process():
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    return child
-
-
-def test_what_killed_processes_left_is_cleared_and_what_living_ones_write_is_not(tmp_path):
+def test_what_killed_processes_left_is_cleared(tmp_path):
     for state in ("partial", "removed"):
-        leave_behind(tmp_path, "a.b", state, dead_process())
-    living = leave_behind(tmp_path, "a", "partial", os.getppid())
+        leave_behind(tmp_path, "a.b", state)
     somebody_elses = tmp_path / ".git.partial-x"
     somebody_elses.mkdir()
     clear_leftovers(tmp_path)
-    assert names(tmp_path) == sorted([living.name, somebody_elses.name])
+    assert names(tmp_path) == [somebody_elses.name]
+
+
+WRITER = """
+import sys, pathlib
+from velora_sb3.checkpoints import atomic_directory
+with atomic_directory(pathlib.Path(sys.argv[1]), lambda path: True) as place:
+    (place / "file").write_text("weights")
+    print(place.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A process in the middle of writing, and the hidden directory that it writes."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "it")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process, tmp_path / process.stdout.readline().strip()
+        process.kill()
+
+
+def test_what_another_process_writes_stays_whatever_its_number_means_here(writer, tmp_path):
+    """In another PID namespace its number is nobody's here, or somebody else's: no process has this one."""
+    process, partial = writer
+    stranger = partial.with_name(re.sub(r"-\d+-", f"-{2**22 + 1}-", partial.name))
+    partial.rename(stranger)
+    with atomic_directory(tmp_path / "other", always) as place:
+        (place / "file").write_text("x")
+    assert names(tmp_path) == [stranger.name, "other"]
+    stranger.rename(partial)
+    process.communicate("")
+    assert names(tmp_path) == ["it", "other"]
+
+
+def test_its_old_one_stays_aside_until_the_new_one_has_the_name(writer, tmp_path):
+    _, partial = writer
+    aside = tmp_path / partial.name.replace(".partial-", ".replaced-")
+    aside.mkdir()
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == sorted([partial.name, aside.name])
+
+
+def test_killed_it_leaves_what_the_next_one_clears(writer, tmp_path):
+    process, partial = writer
+    process.kill()
+    process.wait()
+    assert partial.exists()
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_what_another_machine_writes_stays_for_a_day_after_the_last_change(tmp_path):
+    left = leave_behind(tmp_path, "it", "partial", machine="another-host")
+    clear_leftovers(tmp_path)
+    assert left.exists()
+    for age, stays in ((23, True), (25, False)):
+        for path in (left / "file", left):
+            os.utime(path, (time.time() - age * 3600,) * 2)
+        clear_leftovers(tmp_path)
+        assert left.exists() == stays
+
+
+def test_without_locks_nothing_is_removed_before_a_day(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EBADF, "this file system has no locks")
+
+    monkeypatch.setattr(directories.fcntl, "flock", refuse)
+    left = leave_behind(tmp_path, "a", "partial")
+    with atomic_directory(tmp_path / "it", always) as place:
+        (place / "file").write_text("x")
+        clear_leftovers(tmp_path)
+    assert names(tmp_path) == [left.name, "it"]
+
+
+def test_a_new_one_that_is_taken_for_a_leftover_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    lock, calls = directories._try_to_lock, []
+
+    def late(directory):
+        calls.append(directory)
+        if len(calls) == 1:
+            clear_leftovers(tmp_path)
+        return lock(directory)
+
+    monkeypatch.setattr(directories, "_try_to_lock", late)
+    with atomic_directory(tmp_path / "it", always) as place:
+        (place / "file").write_text("x")
+    assert names(tmp_path) == ["it"]
 
 
 def test_the_old_one_gets_its_name_back_if_the_new_one_did_not_get_it(tmp_path):
-    leave_behind(tmp_path, "it.5", "replaced", dead_process())
+    leave_behind(tmp_path, "it.5", "replaced")
     recover(tmp_path)
     assert (tmp_path / "it.5" / "file").read_text() == "replaced"
 
 
 def test_a_replaced_one_goes_if_the_new_one_stands(tmp_path):
     (tmp_path / "it").mkdir()
-    leave_behind(tmp_path, "it", "replaced", dead_process())
+    leave_behind(tmp_path, "it", "replaced")
     clear_leftovers(tmp_path)
     assert names(tmp_path) == ["it"]
 
 
 def test_loading_finds_one_that_lost_its_name(model, tmp_path):
     save_checkpoint(model, tmp_path / "it")
-    hidden = leave_behind(tmp_path, "it", "replaced", dead_process())
+    hidden = leave_behind(tmp_path, "it", "replaced")
     (hidden / "file").unlink()
     hidden.rmdir()
     (tmp_path / "it").rename(hidden)

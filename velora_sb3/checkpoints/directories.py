@@ -1,14 +1,22 @@
 """Directories that are complete or absent, even if the program or the machine dies while they are written.
 
-Each is written under a hidden name ``.<name>.<state>-<host>-<process>-<random>``, flushed, and renamed. The hidden name
-tells what a killed process left behind, so the next one can restore or remove it.
+Each is written under a hidden name ``.<name>.<state>-<machine>-<process>-<random>``, flushed, and renamed. The hidden
+name tells what a killed process left behind, so that the next one can restore or remove it.
+
+Process ids do not tell whether a writer is alive: containers that share a directory have their own, and so have other
+machines. A writer therefore holds a lock on the directory that it writes, which ends with its process. Locks are valid
+among the processes of one kernel, which its boot id identifies; file systems shared by several machines may not pass
+them on. What another machine left, or this one before a reboot, is removed once it has been unchanged for a day.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import socket
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +27,19 @@ from pathlib import Path
 from velora_sb3._atomic import flush, replace, replace_directory
 from velora_sb3.checkpoints.format.errors import CheckpointError
 
-_HOST = socket.gethostname().replace(".", "_")
-_in_use: set[str] = set()  # suffixes of this process's hidden names
+if os.name != "nt":
+    import fcntl
+
+HIDDEN = re.compile(r"\.(?P<name>.+)\.(?P<state>partial|replaced|removed)-(?P<suffix>(?P<machine>.+)-\d+-[0-9a-f]{8})")
+ABANDONED_AFTER = 24 * 60 * 60  # seconds
+
+
+def _machine() -> str:
+    """The kernel that runs this process since its last boot; containers on it share it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")
+    except OSError:
+        return socket.gethostname().replace(".", "_")
 
 
 @contextmanager
@@ -55,7 +74,6 @@ def atomic_directory(
     clear_leftovers(path.parent)
     write = _Write(path, last)
     try:
-        write.partial.mkdir()
         yield write.partial
     except BaseException:
         write.discard()
@@ -94,8 +112,9 @@ class _Write(threading.Thread):
 
     def __init__(self, path: Path, last: Callable[[Path], None] | None) -> None:
         super().__init__(name=f"saving {path.name}")
-        self.path, self._last, self._suffix = path, last, _new_suffix()
-        self.partial, self._replaced = (_hidden(path, state, self._suffix) for state in ("partial", "replaced"))
+        self.path, self._last = path, last
+        suffix, self._lock = _locked_directory(path)
+        self.partial, self._replaced = (_hidden(path, state, suffix) for state in ("partial", "replaced"))
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -115,13 +134,13 @@ class _Write(threading.Thread):
         except BaseException:
             self.discard()
             raise
+        _unlock(self._lock)
         shutil.rmtree(self._replaced, ignore_errors=True)
-        _in_use.discard(self._suffix)
 
     def discard(self) -> None:
         """Remove what was written."""
         shutil.rmtree(self.partial, ignore_errors=True)
-        _in_use.discard(self._suffix)
+        _unlock(self._lock)
 
 
 def _map_in_threads(function: Callable[[Path], None], paths: Iterable[Path]) -> list[None]:
@@ -139,25 +158,25 @@ _failed: list[CheckpointError] = []
 
 def remove_directory(path: Path) -> None:
     """Remove a checkpoint. It is hidden first: a crash never leaves half of it under its name."""
-    suffix = _new_suffix()
-    hidden = _hidden(path, "removed", suffix)
+    hidden = _hidden(path, "removed", _new_suffix())
     replace(path, hidden)
     shutil.rmtree(hidden, ignore_errors=True)
-    _in_use.discard(suffix)
 
 
 def recover(directory: Path) -> None:
-    """Restore directories whose process was killed between hiding the old one and naming the new one."""
+    """Restore directories whose writer died between hiding the old one and naming the new one."""
     for left, name, state in _leftovers(directory):
         if state == "replaced" and not (directory / name).exists():
-            replace(left, directory / name)
+            with contextlib.suppress(OSError):  # another process was faster
+                replace(left, directory / name)
 
 
 def clear_leftovers(directory: Path) -> None:
-    """Remove what killed processes of this machine left unfinished."""
+    """Remove what dead processes left unfinished."""
     recover(directory)
-    for left, _, _ in _leftovers(directory):
-        shutil.rmtree(left, ignore_errors=True)
+    for left, name, state in _leftovers(directory):
+        if state != "replaced" or (directory / name).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _hidden(path: Path, state: str, suffix: str) -> Path:
@@ -165,34 +184,84 @@ def _hidden(path: Path, state: str, suffix: str) -> Path:
 
 
 def _new_suffix() -> str:
-    """A suffix that tells this process's directories from those that a killed one left."""
-    suffix = f"{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    _in_use.add(suffix)
-    return suffix
+    return f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
-def _leftovers(directory: Path) -> list[tuple[Path, str, str]]:
-    """Hidden directories of dead processes, each with the name it was written for and its state."""
-    found = []
-    for left in directory.glob(f".*.*-{_HOST}-*-*"):
-        name, _, rest = left.name.removeprefix(".").rpartition(".")
-        state, _, suffix = rest.partition("-")
-        process = suffix.removeprefix(f"{_HOST}-").partition("-")[0]
-        known = state in ("partial", "replaced", "removed") and process.isdigit()
-        if known and suffix not in _in_use and not _is_alive(int(process)):
-            found.append((left, name, state))
-    return found
+def _leftovers(directory: Path) -> Iterator[tuple[Path, str, str]]:
+    """Hidden directories that no process needs, each with the name it was written for and its state."""
+    for left in list(directory.glob(".*.*-*-*-*")):
+        match = HIDDEN.fullmatch(left.name)
+        if match is None:
+            continue
+        name, state = match["name"], match["state"]
+        if state == "removed" or (state == "replaced" and (directory / name).exists()):
+            yield left, name, state  # obsolete, even if its process lives
+            continue
+        partial = _hidden(directory / name, "partial", match["suffix"])
+        with _abandoned(partial if partial.exists() else left, match["machine"]) as abandoned:
+            if abandoned:
+                yield left, name, state
 
 
-def _is_alive(process: int) -> bool:
-    if process == os.getpid():
-        return False  # an earlier process of the same number: this one's suffixes are in _in_use
-    if os.name == "nt":
-        return True  # os.kill would end it
+@contextmanager
+def _abandoned(directory: Path, machine: str) -> Iterator[bool]:
+    """Whether the process that wrote a hidden directory is gone for certain; it is locked within the block."""
+    lock = None
+    if machine == _machine():
+        try:
+            lock = _try_to_lock(directory)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # removed, or on a file system without locks
+            pass
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        yield lock is not None or _age(directory) > ABANDONED_AFTER
+    finally:
+        _unlock(lock)
+
+
+def _age(directory: Path) -> float:
+    """Seconds since the last change in a directory, on the file system's clock; 0 if that cannot be told."""
+    try:
+        changed = max(path.stat().st_mtime for path in (directory, *directory.rglob("*")))
+        with tempfile.TemporaryFile(dir=directory.parent) as file:
+            return os.fstat(file.fileno()).st_mtime - changed
+    except OSError:
+        return 0.0
+
+
+def _locked_directory(path: Path) -> tuple[str, int | None]:
+    """Make a hidden directory to write to, and lock it if the file system can: its suffix, and the lock."""
+    while True:
+        suffix = _new_suffix()
+        partial = _hidden(path, "partial", suffix)
+        partial.mkdir()
+        try:
+            lock = _try_to_lock(partial)
+        except (BlockingIOError, FileNotFoundError):  # another process took it for a leftover before it was locked
+            continue
+        except OSError:
+            return suffix, None
+        if partial.exists():
+            return suffix, lock
+        _unlock(lock)
+
+
+def _try_to_lock(directory: Path) -> int | None:
+    """Lock a directory until the process ends, or until :func:`_unlock`; raises ``BlockingIOError`` if it is locked."""
+    if os.name == "nt":
+        return None
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        fcntl.flock(lock, fcntl.LOCK_UN)  # a child process may have inherited the handle
+        os.close(lock)
