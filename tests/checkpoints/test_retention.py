@@ -1,7 +1,13 @@
 """The newest, the best, and those that may go."""
 
+import json
+import subprocess
+import sys
+import time
+
 import pytest
 
+from tests.checkpoints.conftest import small_model
 from velora_sb3 import save_checkpoint
 from velora_sb3.checkpoints import (
     CheckpointError,
@@ -61,6 +67,50 @@ def test_the_last_are_kept(run):
 def test_the_best_are_kept_and_the_newest_which_a_run_goes_on_from(run):
     keep_best(run, 2, "eval/mean_reward")
     assert there(run) == ["c1", "c3", "c4"]
+
+
+def test_the_newest_was_written_last_whatever_the_clock_says(tmp_path, monkeypatch):
+    model, now = small_model(), time.time_ns()
+    for hours, steps in enumerate((100, 200, 300, 300)):
+        monkeypatch.setattr(time, "time_ns", lambda hours=hours: now - hours * 3600 * 10**9)
+        model.num_timesteps = steps
+        save_checkpoint(model, tmp_path / f"c{hours}")
+    assert names(manifest.path for manifest in list_checkpoints(tmp_path)) == ["c3", "c2", "c1", "c0"]
+    keep_last(tmp_path, 2)
+    assert sorted(names(tmp_path.iterdir())) == ["c2", "c3"]
+
+
+def test_in_another_process_too(run):
+    """It goes on from an earlier one, or starts again: what it writes is the newest, and is not removed."""
+    program = f"""
+import time
+time.time_ns = lambda: 0
+from velora_sb3 import load_checkpoint, save_checkpoint
+from velora_sb3.checkpoints import keep_last
+model = load_checkpoint({str(run / "saves" / "c1")!r}, device="cpu")
+model.num_timesteps = 10
+save_checkpoint(model, {str(run / "saves" / "again")!r})
+keep_last({str(run)!r}, 2)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert newest_checkpoint(run).name == "again"
+    assert there(run) == ["again", "c4"]
+
+
+def test_those_without_a_number_are_older_and_in_order_of_their_steps(model, run):
+    for number in range(5):
+        path = run / "saves" / f"c{number}" / MANIFEST
+        content = json.loads(path.read_text())
+        del content["number"]
+        path.write_text(json.dumps({**content, "timesteps": 100 - number}))
+    save_checkpoint(model, run / "saves" / "new")
+    assert names(manifest.path for manifest in list_checkpoints(run)) == ["new", "c0", "c1", "c2", "c3", "c4"]
+
+
+def test_what_cannot_be_read_is_left_out_with_a_warning(run):
+    (run / "saves" / "c3" / MANIFEST).write_text("{")
+    with pytest.warns(UserWarning, match="skipped a checkpoint: .*c3/manifest.json is not valid JSON"):
+        assert names(manifest.path for manifest in list_checkpoints(run)) == ["c4", "c2", "c1", "c0"]
 
 
 def test_less_can_be_better(run):

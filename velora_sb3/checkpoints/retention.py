@@ -23,10 +23,13 @@ def list_checkpoints(directory: str | Path) -> list[Manifest]:
         directory: The directory of a run, of its checkpoints, or of one checkpoint.
 
     Returns:
-        Their manifests, newest first. Incomplete checkpoints and those of other versions are left out; the files
-        themselves are not checked.
+        Their manifests, newest first, whatever the clock said: the one written last. Checkpoints of other versions
+        and those with a damaged manifest are left out, with a warning; the other files are not checked.
     """
-    return _find(Path(directory))[0]
+    found, errors = _find(Path(directory))
+    for error in errors:
+        warnings.warn(f"skipped a checkpoint: {error}", stacklevel=2)
+    return found
 
 
 def _find(directory: Path) -> tuple[list[Manifest], list[CheckpointError]]:
@@ -42,8 +45,9 @@ def _find(directory: Path) -> tuple[list[Manifest], list[CheckpointError]]:
             try:
                 found.append(read_manifest(file.parent))
             except CheckpointError as error:
-                errors.append(error)
-    return sorted(found, key=lambda manifest: (manifest.created, manifest.timesteps), reverse=True), errors
+                if file.exists():  # not removed meanwhile
+                    errors.append(error)
+    return sorted(found, key=lambda one: (one.number, one.timesteps, one.created), reverse=True), errors
 
 
 def newest_checkpoint(directory: str | Path) -> Path:

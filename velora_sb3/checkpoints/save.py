@@ -28,7 +28,7 @@ from velora_sb3.checkpoints.format.files import (
     write_files,
     write_manifest,
 )
-from velora_sb3.checkpoints.format.reading import is_checkpoint
+from velora_sb3.checkpoints.format.reading import is_checkpoint, next_number
 from velora_sb3.checkpoints.moment import Moment, check_moment, unfinished_work
 from velora_sb3.checkpoints.state.callbacks import as_callback, capture_callbacks, named_callbacks, run_ids
 from velora_sb3.checkpoints.state.model import (
@@ -102,7 +102,8 @@ def save_checkpoint(
         fail(f"an earlier checkpoint, {error}", error)
     try:
         measured = _measured(model, callback, metrics)
-        manifest = functools.partial(write_manifest, timesteps=model.num_timesteps, metrics=measured)
+        number, timesteps = next_number(path.parent), model.num_timesteps
+        manifest = functools.partial(write_manifest, number=number, timesteps=timesteps, metrics=measured)
         with atomic_directory(path, _may_replace, wait, last=manifest) as directory:
             _write(model, directory, callback, buffer, set(custom_objects), moment)
     except OSError as error:
@@ -140,7 +141,8 @@ def write_checkpoint(
     """
     callback = as_callback(callbacks)
     _write(model, directory, callback, buffer, set(custom_objects), check_moment(model, moment), quiet)
-    write_manifest(directory, model.num_timesteps, _measured(model, callback, metrics))
+    number = next_number(directory.parent)
+    write_manifest(directory, number, model.num_timesteps, _measured(model, callback, metrics))
 
 
 def _write(

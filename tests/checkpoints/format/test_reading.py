@@ -43,6 +43,8 @@ def test_the_version_is_not_believed(state, run):
 def test_a_new_one_is_found_beside_it_and_may_replace_it(run, model):
     save_checkpoint(model, run / "new")
     assert newest_checkpoint(run) == run / "new"
+    with pytest.warns(UserWarning, match=f"skipped a checkpoint: .*{OLD}"):
+        assert [manifest.path.name for manifest in list_checkpoints(run)] == ["new"]
     save_checkpoint(model, run / "old")
     assert [manifest.path.name for manifest in list_checkpoints(run)] == ["old", "new"]
 

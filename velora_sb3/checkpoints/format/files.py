@@ -29,6 +29,7 @@ class Manifest:
 
     Attributes:
         path: Its directory.
+        number: Counts the checkpoints of a run and of its directory; a newer one has a higher number.
         created: Time of writing, in nanoseconds since 1970.
         timesteps: ``num_timesteps`` of the model.
         metrics: Metrics at that time, by name.
@@ -36,6 +37,7 @@ class Manifest:
     """
 
     path: Path
+    number: int
     created: int
     timesteps: int
     metrics: dict[str, float]
@@ -49,15 +51,16 @@ def write_files(directory: Path, tensors: Mapping[str, Arrays], state: dict[str,
     _write_json(directory / STATE, state)
 
 
-def write_manifest(directory: Path, timesteps: int, metrics: Mapping[str, float]) -> None:
+def write_manifest(directory: Path, number: int, timesteps: int, metrics: Mapping[str, float]) -> None:
     """Write the manifest of the files that are there; it comes last."""
     files = {
         name: {"size": (directory / name).stat().st_size, "sha256": sha256(directory / name)}
         for name in sorted(KNOWN)
         if (directory / name).exists()
     }
-    manifest = {"format": FORMAT, "schema": SCHEMA, "created": time.time_ns(), "timesteps": timesteps}
-    _write_json(directory / MANIFEST, {**manifest, "metrics": dict(metrics), "files": files})
+    manifest = {"format": FORMAT, "schema": SCHEMA, "number": number, "created": time.time_ns()}
+    counted = {"timesteps": timesteps, "metrics": dict(metrics), "files": files}
+    _write_json(directory / MANIFEST, {**manifest, **counted})
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -28,6 +29,10 @@ from velora_sb3.checkpoints.format.files import (
 )
 
 MOST_MANIFEST = 2**20  # bytes
+MOST_COUNT = 2**63
+
+_highest = 0  # number of the checkpoints that this process has read or written
+_counted: set[Path] = set()  # directories whose checkpoints it has read
 
 
 @dataclass
@@ -98,14 +103,36 @@ def read_manifest(path: Path) -> Manifest:
     try:
         files = {name: (_count(entry["size"]), _digest(entry["sha256"])) for name, entry in content["files"].items()}
         metrics = {name: float(value) for name, value in content["metrics"].items()}
-        manifest = Manifest(path, _count(content["created"]), _count(content["timesteps"]), metrics, files)
+        number = _count(content.get("number", 0))  # which older checkpoints lack
+        manifest = Manifest(path, number, _count(content["created"]), _count(content["timesteps"]), metrics, files)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{file} is damaged ({error!r}): use another checkpoint") from error
     if unknown := sorted(set(files) - KNOWN):
         raise CheckpointError(f"{file} lists {unknown[0]!r}, which does not belong to a checkpoint")
     if missing := sorted(NEEDED - set(files)):
         raise CheckpointError(f"{file} does not list {missing[0]}: use another checkpoint")
+    _note(manifest.number)
     return manifest
+
+
+def next_number(directory: Path) -> int:
+    """A higher number than those of the checkpoints in a directory, and of all that this process read or wrote.
+
+    It orders checkpoints where the clock cannot (it may be set back), nor the timesteps (a run may start again from
+    an earlier checkpoint).
+    """
+    if (directory := directory.absolute()) not in _counted:
+        _counted.add(directory)
+        for file in directory.glob(f"*/{MANIFEST}"):
+            with contextlib.suppress(CheckpointError):
+                read_manifest(file.parent)
+    _note(_highest + 1)
+    return _highest
+
+
+def _note(number: int) -> None:
+    global _highest
+    _highest = max(_highest, number)
 
 
 def _writer(path: Path) -> str:
@@ -168,7 +195,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < MOST_COUNT:
         raise ValueError(f"{value!r} is not a size or a count")
     return value
 
