@@ -93,3 +93,14 @@ def test_masks_are_handed_on():
         for only in (0, 1, 0):
             masks = np.arange(2) == only
             assert predictor.predict(np.zeros(4, dtype=np.float32), action_masks=masks)[0] == only
+
+
+@pytest.mark.parametrize(("algorithm", "policy"), [(RecurrentPPO, "MlpLstmPolicy"), (RecurrentSAC, "LiquidPolicy")])
+def test_a_batch_of_another_size_needs_a_reset(algorithm, policy):
+    predictor = StatefulPredictor(algorithm(policy, "Pendulum-v1", seed=0))
+    predictor.predict(OBSERVATION)
+    with pytest.raises(ValueError, match=r"kept state is of 1 environment.s., got 3 observation.s.: call reset"):
+        predictor.predict(np.stack([OBSERVATION] * 3))
+    predictor.predict(OBSERVATION)
+    predictor.reset()
+    assert predictor.predict(np.stack([OBSERVATION] * 3))[0].shape == (3, 1)

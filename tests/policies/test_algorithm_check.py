@@ -2,7 +2,9 @@ import pytest
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
+from tests.compat.algorithms import make_env
 from velora_sb3 import LiquidPolicy, RecurrentDQN, RecurrentMaskablePPO, RecurrentSAC, RecurrentTD3, policies
+from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,20 @@ def test_an_algorithm_that_replaces_the_aliases_keeps_its_parents_policy():
     assert policies.policy_for(Short) is policies.LiquidSACPolicy
     with pytest.raises(TypeError, match="use velora_sb3.policies.LiquidSACPolicy"):
         Short("short", "Pendulum-v1")
+
+
+@pytest.mark.parametrize("observations", ["vector", "dict"])
+@pytest.mark.parametrize("algorithm", [DDPG, TD3, SAC, TQC, DQN, QRDQN])
+def test_a_replay_buffer_of_windows_needs_an_algorithm_with_memory(algorithm, observations, tmp_path):
+    buffer = SequenceDictReplayBuffer if observations == "dict" else SequenceReplayBuffer
+    env = make_env(algorithm, observations)
+    with pytest.raises(ValueError, match=f"{algorithm.__name__} has no memory between steps, and {buffer.__name__}"):
+        algorithm("LiquidPolicy", env, buffer_size=50, replay_buffer_class=buffer)
+
+
+def test_a_replay_buffer_of_windows_that_is_loaded_later_is_refused_as_well(tmp_path):
+    RecurrentSAC("LiquidPolicy", "Pendulum-v1", buffer_size=200).learn(50).save_replay_buffer(tmp_path / "buffer")
+    model = SAC("LiquidPolicy", "Pendulum-v1", buffer_size=200, learning_starts=0, batch_size=32)
+    model.load_replay_buffer(tmp_path / "buffer")
+    with pytest.raises(ValueError, match="this policy has no memory between steps, and its replay buffer"):
+        model.learn(5)

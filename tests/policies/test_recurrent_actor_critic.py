@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.compat.algorithms import make_env
 from tests.compat.algorithms import make_model as make_any_model
+from velora_sb3 import RecurrentMaskablePPO
 from velora_sb3.cells import CfCCell, unroll
 from velora_sb3.policies.recurrent_actor_critic import CellSlot
 
@@ -235,3 +236,32 @@ def test_sb3_s_own_extractor_takes_its_arguments(algorithm):
     assert model.policy.features_extractor.encoder.features_dim == 24
     with pytest.raises(TypeError, match="FlattenExtractor has no argument features_dim; it takes none"):
         make_any_model(algorithm, policy_kwargs={"features_extractor_kwargs": {"features_dim": 24}})
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "policy"),
+    [
+        (RecurrentPPO, "LiquidPolicy"),
+        (RecurrentMaskablePPO, "LiquidPolicy"),
+        (RecurrentMaskablePPO, "MlpLstmPolicy"),
+    ],
+)
+def test_a_state_of_another_batch_or_width_is_refused(algorithm, policy):
+    model = algorithm(policy, "CartPole-v1", n_steps=8, batch_size=8, seed=0)
+    one, three = np.zeros((1, 4), np.float32), np.zeros((3, 4), np.float32)
+    _, state = model.predict(one, None, np.ones(1))
+    _, state_of_three = model.predict(three, None, np.ones(3))
+    wide = tuple(np.zeros((1, 1, 400), np.float32) for _ in range(2))
+    for observation, wrong in ((three, state), (one, state_of_three), (one, wide), (one, state[:1])):
+        with pytest.raises(ValueError, match="state must be two arrays of shape .* got shapes"):
+            model.predict(observation, wrong, np.zeros(len(observation)))
+    with pytest.raises(ValueError, match="episode_start must have one value for each of 3 observation.s., got 1"):
+        model.predict(three, state_of_three, np.zeros(1))
+    model.predict(three, state_of_three, np.zeros(3))
+    model.predict(one[0], state, np.zeros(1))
+
+
+def test_a_slot_refuses_halves_of_another_width():
+    slot = CellSlot(CfCCell(3, 7, backbone_layers=0), timed=False)
+    with pytest.raises(ValueError, match="state must have shape"):
+        slot(torch.zeros(1, 2, 3), (torch.zeros(1, 2, 9),) * 2, torch.zeros(1, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,19 @@ class Frames:
             frames = {key: _unstack(value, self.steps, self.space[key]) for key, value in observations.items()}
             return frames, timespans
         return _unstack(observations, self.steps, self.space), timespans
+
+
+def batch_size(observation: Any, space: spaces.Space[Any]) -> int:
+    """Number of observations in what ``predict`` is given: an array, a list, or a dict of them; 1 for a single one."""
+    if isinstance(observation, tuple) and any(isinstance(part, dict) for part in observation):
+        raise ValueError(
+            "predict() takes an observation, got a tuple: gymnasium's reset() and step() return the observation first, "
+            "pass that alone"
+        )
+    if isinstance(space, spaces.Dict):
+        key = next(iter(observation))
+        observation, space = observation[key], space[key]
+    return max(1, np.size(observation) // math.prod(space.shape or ()))  # SB3 refuses what does not fit the space
 
 
 def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: str) -> Frames:

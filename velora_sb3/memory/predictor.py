@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from velora_sb3.memory.frames import batch_size
+
 
 class StatefulPredictor:
     """A model whose ``predict`` keeps the state between calls.
@@ -25,6 +27,7 @@ class StatefulPredictor:
     def reset(self) -> None:
         """Start an episode: the next ``predict`` starts from the zero state."""
         self._state: tuple[np.ndarray, ...] | None = None
+        self._batch: int | None = None  # of the kept state
         self._starting = True
 
     def predict(
@@ -46,20 +49,23 @@ class StatefulPredictor:
 
         Returns:
             The action and the next state, which is also kept.
+
+        Raises:
+            ValueError: If the kept state is of another batch.
         """
+        batch = batch_size(observation, self.model.observation_space)
+        if state is None and self._state is not None and batch != self._batch:
+            raise ValueError(
+                f"the kept state is of {self._batch} environment(s), got {batch} observation(s): call reset() before "
+                "another batch, or pass its state"
+            )
         if episode_start is None:
-            episode_start = np.full(self._batch_size(observation), self._starting and state is None)
+            episode_start = np.full(batch, self._starting and state is None)
         kept = self._state if state is None else state
         masks: dict[str, Any] = {} if action_masks is None else {"action_masks": action_masks}
         action, self._state = self.model.predict(observation, kept, episode_start, deterministic, **masks)
-        self._starting = False
+        self._batch, self._starting = batch, False
         return action, self._state
-
-    def _batch_size(self, observation: Any) -> int:
-        if not self.model.policy.is_vectorized_observation(observation):
-            return 1
-        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
-        return len(first)
 
     def __getattr__(self, name: str) -> Any:
         """Any other attribute of the model."""

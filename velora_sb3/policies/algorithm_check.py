@@ -8,6 +8,8 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
+from velora_sb3.memory import SequenceReplayBuffer
+
 ALIAS = "LiquidPolicy"
 
 
@@ -38,7 +40,7 @@ def check_algorithm(algorithm: BaseAlgorithm, recurrent: bool = False) -> None:
 
     Raises:
         TypeError: If the class belongs to another algorithm, naming the right one.
-        ValueError: If the policy is recurrent and the algorithm is not.
+        ValueError: If the policy or the replay buffer is recurrent and the algorithm is not.
     """
     name, policy_class, expected = type(algorithm).__name__, algorithm.policy_class, policy_for(type(algorithm))
     if expected is None:
@@ -48,8 +50,16 @@ def check_algorithm(algorithm: BaseAlgorithm, recurrent: bool = False) -> None:
             f"{policy_class.__name__} is not a policy for {name}: "
             f"use {expected.__module__.rpartition('.')[0]}.{expected.__name__}, or the alias {ALIAS!r}"
         )
-    if recurrent and not getattr(algorithm, "carries_memory", False):
+    if getattr(algorithm, "carries_memory", False):
+        return
+    if recurrent:
         raise ValueError(f"{name} has no memory between steps, and its policy is recurrent: use Recurrent{name}")
+    buffer = getattr(algorithm, "replay_buffer", None)
+    if isinstance(buffer, SequenceReplayBuffer):
+        raise ValueError(
+            f"{name} has no memory between steps, and {type(buffer).__name__} samples windows to train one: use a "
+            "recurrent algorithm, such as RecurrentSAC, or leave out replay_buffer_class"
+        )
 
 
 def building_algorithm(policy: BasePolicy) -> BaseAlgorithm | None:

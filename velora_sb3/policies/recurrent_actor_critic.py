@@ -13,7 +13,7 @@ from velora_sb3.cells import LiquidCell, unroll
 from velora_sb3.memory import CellConfig
 from velora_sb3.memory.encoder import TimedEncoder
 from velora_sb3.policies.mixin import pass_on_to_encoder, use_fused_adam
-from velora_sb3.policies.recurrent_maskable import RecurrentMaskableActorCriticPolicy
+from velora_sb3.policies.recurrent_maskable import RecurrentMaskableActorCriticPolicy, check_pair
 from velora_sb3.policies.stateful import StatefulPolicyMixin
 
 CELL_ARGUMENTS = tuple(field.name for field in fields(CellConfig))
@@ -51,7 +51,9 @@ class CellSlot(nn.Module):
         timespans = None
         if self.timed:
             features, timespans = features[..., :-1], features[..., -1]
-        state = torch.cat([pair[0][0], pair[1][0]], dim=-1)[:, : self.cell.state_size]
+        state = torch.cat([pair[0][0], pair[1][0]], dim=-1)
+        if self.cell.state_size % 2:
+            state = state[:, :-1]
         outputs, state = unroll(self.cell, features, state, episode_starts=episode_starts, timespans=timespans)
         if self.cell.state_size % 2:
             state = nn.functional.pad(state, (0, 1))
@@ -126,8 +128,9 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, *args: Any, **kwargs: Any
     ) -> tuple[Any, Any]:
-        """sb3-contrib's; calls without a state raise a warning, once."""
+        """sb3-contrib's; checks the state, and warns once of calls without one."""
         self._warn_if_stateless(state, episode_start)
+        check_pair(self, observation, state, episode_start)
         return super().predict(observation, state, episode_start, *args, **kwargs)
 
     def evaluate_actions(self, obs: Any, actions: torch.Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -16,7 +16,27 @@ from sb3_contrib.common.recurrent.policies import (
     RecurrentMultiInputActorCriticPolicy,
 )
 
+from velora_sb3.memory.frames import batch_size
+from velora_sb3.policies.stateful import check_episode_start
+
 Masks = torch.Tensor | np.ndarray | None
+
+
+def check_pair(policy: RecurrentActorCriticPolicy, observation: Any, state: Any, episode_start: Any) -> None:
+    """Raise ``ValueError`` unless state and episode starts are this policy's, and of the observation's batch.
+
+    sb3-contrib would take ``N`` observations and the state of one environment for one sequence of ``N`` steps.
+    """
+    batch = batch_size(observation, policy.observation_space)
+    check_episode_start(episode_start, batch)
+    layers, _, width = policy.lstm_hidden_state_shape
+    shape = (layers, batch, width)
+    if state is not None and [np.shape(part) for part in state] != [shape, shape]:
+        raise ValueError(
+            f"state must be two arrays of shape {shape} for {batch} observation(s), got shapes "
+            f"{[np.shape(part) for part in state]}: pass the state that predict() returned for the same environments, "
+            "or None"
+        )
 
 
 class RecurrentMaskableActorCriticPolicy(RecurrentActorCriticPolicy):
@@ -92,7 +112,11 @@ class RecurrentMaskableActorCriticPolicy(RecurrentActorCriticPolicy):
 
         Returns:
             The action and the state for the next call.
+
+        Raises:
+            ValueError: If the state has other shapes than this policy's, or is of another batch.
         """
+        check_pair(self, observation, state, episode_start)
         with self._masked(action_masks):
             action, next_state = super().predict(observation, state, episode_start, deterministic)
         return action, next_state

@@ -13,7 +13,8 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 
 from velora_sb3.memory import LiquidExtractor, SequenceBatch, StepInput
 from velora_sb3.memory.actions import action_size, encode_actions
-from velora_sb3.policies.stateful import StatefulPolicyMixin
+from velora_sb3.memory.frames import batch_size
+from velora_sb3.policies.stateful import StatefulPolicyMixin, check_episode_start
 
 State = tuple[np.ndarray, ...]
 Network = TypeVar("Network", bound=BaseModel)
@@ -28,6 +29,11 @@ class SequenceFeatures:
     def extract_features(self, obs: Any, features_extractor: Any) -> torch.Tensor:
         """SB3's, for observations, a ``StepInput`` and a ``SequenceBatch``."""
         if isinstance(obs, StepInput | SequenceBatch):
+            if not features_extractor.previous_action_size:  # loaded, or set on the model, after its construction
+                raise ValueError(
+                    "this policy has no memory between steps, and its replay buffer samples windows to train one: use a "
+                    "recurrent algorithm, such as RecurrentSAC, or a replay buffer that this algorithm saved"
+                )
             prepared = obs.map(lambda raw: preprocess_obs(raw, self.observation_space, self.normalize_images))
             features: torch.Tensor = features_extractor(prepared)
             return features
@@ -135,21 +141,15 @@ class RecurrentPolicyMixin(StatefulPolicyMixin):
             The action, and the state for the next call (None if the policy is not recurrent).
 
         Raises:
-            ValueError: If the state has other shapes than this policy's.
+            ValueError: If the state has other shapes than this policy's, or is of another batch.
         """
         if not self.recurrent:
             return super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc,no-any-return]
         self._warn_if_stateless(state, episode_start)
         policy: Any = self
-        given: Any = observation
-        if isinstance(given, tuple):
-            raise ValueError(
-                "predict() takes an observation, got a tuple: gymnasium's reset() and step() return the observation "
-                "first, pass that alone"
-            )
+        batch = batch_size(observation, policy.observation_space)
         policy.set_training_mode(False)
         tensors, vectorized = policy.obs_to_tensor(observation)
-        batch = len(next(iter(tensors.values())) if isinstance(tensors, dict) else tensors)
         step = self._step_input(tensors, state, episode_start, batch)
         with torch.no_grad():
             chosen = policy._predict(step, deterministic=deterministic)
@@ -176,6 +176,7 @@ class RecurrentPolicyMixin(StatefulPolicyMixin):
                     f"shapes {[np.shape(part) for part in state]}: pass the state that predict() returned, or None"
                 )
             memory, previous = (torch.as_tensor(part, dtype=torch.float32, device=policy.device) for part in state)
+        check_episode_start(episode_start, batch)
         if episode_start is not None:
             keep = 1 - torch.as_tensor(episode_start, dtype=torch.float32, device=policy.device).reshape(-1, 1)
             memory, previous = memory * keep, previous * keep

@@ -5,7 +5,17 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
 from velora_sb3.policies.mixin import LiquidPolicyMixin
+
+
+def check_episode_start(episode_start: Any, batch: int) -> None:
+    """Raise ``ValueError`` unless ``episode_start`` is None or has one value for each observation."""
+    if episode_start is not None and np.size(episode_start) != batch:
+        raise ValueError(
+            f"episode_start must have one value for each of {batch} observation(s), got {np.size(episode_start)}"
+        )
 
 
 class StatefulPolicyMixin(LiquidPolicyMixin):
