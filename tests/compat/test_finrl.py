@@ -23,11 +23,8 @@ SMALL = {"units": 4}
 
 @pytest.fixture(scope="module", autouse=True)
 def light_import():
-    """FinRL's top module wants broker packages; its parts do not, if a package that imports nothing stands for it."""
-    spec = find_spec("finrl")
-    stub = types.ModuleType("finrl")
-    stub.__path__ = list(spec.submodule_search_locations)
-    sys.modules["finrl"] = stub
+    """FinRL without the broker packages that ``import finrl`` needs."""
+    ours.import_finrl()
     yield
     for name in [name for name in sys.modules if name.partition(".")[0] == "finrl"]:
         del sys.modules[name]

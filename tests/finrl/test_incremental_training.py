@@ -1,6 +1,7 @@
 import pytest
+from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 from torch.nn.utils import parameters_to_vector
 
 from velora_sb3.finrl import DRLAgent, data_split, incremental_training, make_trading_env, synthetic_prices
@@ -68,6 +69,62 @@ def test_normalization_goes_on(wraps_itself):
     env = model.get_vec_normalize_env()
     assert env.obs_rms.count == pytest.approx(before + 11)  # ten steps and a reset
     assert env.get_attr("df")[0]["date"].iloc[0] == "2024-02-01"
+
+
+@pytest.mark.parametrize("outer", [lambda env: env, VecMonitor], ids=["alone", "monitored"])
+def test_a_saved_model_trades_as_the_one_in_memory(tmp_path, outer):
+    def normalized(chunk):
+        env = DummyVecEnv([lambda: make_trading_env(chunk, timespans=True)])
+        return outer(VecNormalize(env, norm_obs_keys=["observation"]))
+
+    short = {"learning_starts": 5, "batch_size": 2, "sequence_length": 4, "burn_in_length": 0}
+    settings, parts = {**SETTINGS, "model_kwargs": short}, chunks()
+
+    def account():
+        return DRLAgent.DRL_prediction(model, make_trading_env(parts[0], timespans=True))[0]["account_value"].tolist()
+
+    def account_from_file(number):
+        env, path = make_trading_env(parts[0], timespans=True), tmp_path / f"chunk_{number}_model"
+        return DRLAgent.DRL_prediction_load_from_file("recurrent_sac", env, path)
+
+    model = incremental_training(
+        parts[:1], "recurrent_sac", 25, make_env=normalized, model_settings=settings, save_path=tmp_path
+    )
+    first = account()
+    assert account_from_file(0) == first
+    incremental_training(parts, model, 25, make_env=normalized, save_path=tmp_path)
+    assert account_from_file(1) == account()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"chunk_{number}_model{rest}" for number in range(2) for rest in (".zip", "_vecnormalize.pkl")
+    }
+
+
+def test_normalization_under_another_wrapper_goes_on():
+    def monitored(chunk):
+        return VecMonitor(VecNormalize(DummyVecEnv([lambda: make_trading_env(chunk)])))
+
+    parts = chunks()
+    model = DRLAgent(monitored(parts[0])).get_model("a2c", **SETTINGS)
+    model.learn(10)
+    before = model.get_vec_normalize_env().obs_rms.count
+    incremental_training(parts[1:], model, 10, make_env=monitored, save_path=None)
+    assert model.get_vec_normalize_env().obs_rms.count == pytest.approx(before + 11)
+    assert isinstance(model.get_vec_normalize_env().venv, DummyVecEnv)  # not normalized twice
+
+
+def test_a_model_goes_on_from_its_files(tmp_path):
+    def normalized(chunk):
+        return VecNormalize(DummyVecEnv([lambda: make_trading_env(chunk)]))
+
+    parts = chunks()
+    model = incremental_training(parts[:1], "a2c", 10, make_env=normalized, model_settings=SETTINGS, save_path=tmp_path)
+    count = model.get_vec_normalize_env().obs_rms.count
+    env = DummyVecEnv([lambda: make_trading_env(parts[1])])
+    loaded = A2C.load(
+        tmp_path / "chunk_0_model", VecNormalize.load(str(tmp_path / "chunk_0_model_vecnormalize.pkl"), env)
+    )
+    incremental_training(parts[1:], loaded, 10, make_env=normalized, save_path=None)
+    assert loaded.get_vec_normalize_env().obs_rms.count == pytest.approx(count + 11)
 
 
 def test_without_parts():

@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from velora_sb3.finrl.performance import (
@@ -93,3 +94,52 @@ def test_all_together():
         "turnover": pytest.approx(0.5 / 3),
     }
     assert "turnover" not in performance(VALUES)
+
+
+def account(dates):
+    """As ``DRL_prediction`` returns it."""
+    return pd.DataFrame({"date": dates.strftime("%Y-%m-%d %H:%M:%S"), "account_value": VALUES})
+
+
+FIGURES = [sharpe_ratio, sortino_ratio, max_drawdown, annual_return, annual_volatility, performance]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_an_account_with_its_dates(figure):
+    days = account(pd.bdate_range("2024-03-07", periods=4))
+    assert figure(days) == figure(days.set_index("date")) == figure(VALUES)
+    if figure is max_drawdown:
+        return
+    minutes = account(pd.date_range("2024-03-07 09:30", periods=4, freq="min"))
+    for given in (minutes, minutes.set_index("date"), minutes.set_index("date")["account_value"]):
+        assert figure(given) == figure(VALUES, periods_per_year=4 * 252)  # four minutes a day
+        assert figure(given, periods_per_year=12) == figure(VALUES, periods_per_year=12)
+    weeks = account(pd.date_range("2024-03-08", periods=4, freq="7D"))
+    series = pd.Series(VALUES, pd.to_datetime(weeks["date"]))
+    assert figure(weeks) == figure(series) == figure(VALUES, periods_per_year=52)
+
+
+@pytest.mark.parametrize("figure", [simple_returns, *FIGURES])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (pd.DataFrame({"AAA": [1, 2], "BBB": [3, 4]}), "account_values must be one series of money.*columns AAA, BBB"),
+        (pd.DataFrame([[1, 2], [3, 4]], columns=["account_value"] * 2), "must be one series of money"),
+        (pd.Series(["2024-03-07", "2024-03-08"]), "account_values must be numbers"),
+        ({"account_value": VALUES}, "account_values must be numbers"),
+        (None, "one-dimensional"),
+    ],
+)
+def test_what_is_no_account(figure, given, message):
+    with pytest.raises(ValueError, match=message):
+        figure(given)
+
+
+def test_turnover_of_an_account():
+    days = account(pd.bdate_range("2024-03-07", periods=4))
+    assert turnover([10, -33], days) == turnover([10, -33], VALUES)
+    with pytest.raises(ValueError, match="traded_values must be one series of money.*columns AAA, BBB"):
+        performance(days, pd.DataFrame({"AAA": [1, 2], "BBB": [3, 4]}))
+    for periods in (0, -1, math.nan):
+        with pytest.raises(ValueError, match="periods_per_year must be a finite number above 0"):
+            performance(days, periods_per_year=periods)

@@ -6,7 +6,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 from tests.finrl.markets import market, scaled
 from velora_sb3 import StatefulPredictor
 from velora_sb3.callbacks import SaveCheckpoints
-from velora_sb3.finrl import DaysElapsed, DRLAgent
+from velora_sb3.finrl import (
+    DaysElapsed,
+    DRLAgent,
+    TradingEvalCallback,
+    diagnose_learning,
+    incremental_training,
+    validate_training_setup,
+)
 
 ALGORITHMS = ["ppo", "sac", "recurrent_sac", "recurrent_ppo"]
 
@@ -104,6 +111,38 @@ def test_environments_that_do_not_fit():
         DRLAgent.DRL_prediction(model, DummyVecEnv([market, market]))
     with pytest.raises(ValueError, match="VecFrameStack of 1.*FrameStackObservation"):
         DRLAgent.DRL_prediction(model, VecFrameStack(DummyVecEnv([market]), 2))
+
+
+def under_normalization(tickers, timespans):
+    keys = ["observation"] if timespans else None
+    env = DummyVecEnv([lambda: market(20, tickers, timespans=timespans)])
+    return VecNormalize(env, norm_reward=False, norm_obs_keys=keys)
+
+
+@pytest.mark.parametrize(
+    ("trained", "played", "message"),
+    [
+        ((2, True), (2, False), "observation space is Box.*that of the model Dict.*pass timespans=True"),
+        ((2, False), (2, True), "observation space is Dict.*that of the model Box.*pass timespans=False"),
+        ((2, True), (1, True), "observation space .*needs the tickers and indicators"),
+        ((2, False), (3, False), "observation space .*needs the tickers and indicators"),
+    ],
+)
+def test_an_environment_that_does_not_fit_the_model(tmp_path, trained, played, message):
+    model = build("ppo", under_normalization(*trained), model_kwargs={"n_steps": 20, "batch_size": 20})
+    env = market(20, played[0], timespans=played[1])
+    incremental_training([1], model, 20, make_env=lambda _: under_normalization(*trained), save_path=tmp_path)
+    for use in (
+        lambda: DRLAgent.DRL_prediction(model, env),
+        lambda: DRLAgent.DRL_prediction(StatefulPredictor(model), under_normalization(*played)),
+        lambda: DRLAgent.DRL_prediction_load_from_file("ppo", env, tmp_path / "chunk_0_model"),
+        lambda: diagnose_learning(model, env),
+        lambda: validate_training_setup(model, under_normalization(*played)),
+        lambda: model.learn(20, TradingEvalCallback(under_normalization(*played))),
+        lambda: incremental_training([1], model, 20, make_env=lambda _: under_normalization(*played), save_path=None),
+    ):
+        with pytest.raises(ValueError, match=f"the environment does not fit the model: its {message}"):
+            use()
 
 
 @pytest.mark.parametrize("name", ["sac", "recurrent_sac"])

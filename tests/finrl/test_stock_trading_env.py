@@ -4,7 +4,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from tests.finrl.markets import INDICATORS, frame, market, plain
-from velora_sb3.finrl import DaysElapsed, StockTradingEnv, make_trading_env, synthetic_prices
+from velora_sb3.finrl import StockTradingEnv, make_trading_env, synthetic_prices
 
 
 def act(*shares, hmax=100):
@@ -180,35 +180,60 @@ def test_make_trading_env_takes_a_part_of_the_prices():
     assert prices.index[-1] == 19
 
 
-@unbounded
-def test_days_elapsed():
-    env = plain([[1, 1]] * 4, timespans=True, unit=2.0)
-    assert isinstance(env, DaysElapsed)
-    check_env(env.unwrapped, skip_render_check=True)
-    observation, _ = env.reset()
-    assert env.observation_space.contains(observation)
-    days = [env.step(act(0, 0))[0]["timespans"].item() for _ in range(4)]
-    assert [observation["timespans"].item(), *days] == [0.5, 0.5, 1.5, 0.5, 0]  # Thursday, Friday, Monday, Tuesday
-    vec_env, first = env.get_sb_env()
-    assert first["observation"].shape == (1, 5)
-    assert vec_env.env_method("save_asset_memory")[0]["account_value"].tolist() == [1000]
-    assert env.df is env.unwrapped.df
-
-
-def test_days_elapsed_needs_dates():
-    import gymnasium as gym
-
-    with pytest.raises(ValueError, match="no date_memory"):
-        DaysElapsed(gym.make("CartPole-v1"))
-    with pytest.raises(ValueError, match="unit must be a finite number above 0"):
-        market(timespans=True, unit=0)
-    back = frame([[1, 1], [1, 1]])
-    back["date"] = ["2024-03-08"] * 2 + ["2024-03-07"] * 2
-    env = make_trading_env(back, timespans=True)
-    env.reset()
-    with pytest.raises(ValueError, match="dates go backwards"):
-        env.step(act(0, 0))
-
-
 def test_indicators_that_prices_have_are_observed():
     assert market().tech_indicator_list == INDICATORS
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ([np.nan, 0.5], "the action is .nan 0.5., not finite: the policy has diverged"),
+        ([np.inf, 0.5], "not finite"),
+        ([0.5], "one number for each of 2 stocks, got shape .1,."),
+        ([[0.5, 0.5]], "got shape .1, 2."),
+    ],
+)
+def test_actions_that_are_refused(action, message):
+    env = plain([[10, 10], [11, 10]], num_stock_shares=[10, 10])
+    env.reset()
+    with pytest.raises(ValueError, match=message):
+        env.step(np.array(action, dtype=np.float32))
+    assert (env.day, env.actions_memory, env.shares.tolist()) == (0, [], [10, 10])
+
+
+def test_an_action_beyond_all_shares_is_recorded_as_executed():
+    env = plain([[10, 10], [11, 10]], num_stock_shares=[10, 10])
+    env.reset()
+    env.step(np.array([-1e30, 1e30], dtype=np.float32))
+    np.testing.assert_array_equal(env.actions_memory, [[-10, 110]])
+    np.testing.assert_array_equal(env.shares, [0, 120])
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, np.inf])
+@pytest.mark.parametrize("column", ["turbulence", "rsi"])
+def test_a_column_that_decides_or_is_observed_must_be_known_every_day(column, missing):
+    prices = frame([[10, 10]] * 3, rsi=50.0, turbulence=1.0)
+    values = prices[column].tolist()
+    values[3] = missing
+    prices[column] = pd.Series(values, index=prices.index, dtype=object if missing is None else float)
+    with pytest.raises(ValueError, match=f"{column} (is missing or infinite|must be numeric)"):
+        make_trading_env(prices, indicators=["rsi"], turbulence_threshold=5)
+    other = {"indicators": []} if column == "rsi" else {"indicators": ["rsi"], "turbulence_threshold": None}
+    make_trading_env(prices, **other)  # what is not used is not checked
+
+
+def test_a_threshold_that_is_not_a_number():
+    prices = frame([[10, 10]] * 3, turbulence=1.0)
+    with pytest.raises(ValueError, match="turbulence_threshold must be a finite number, got nan"):
+        make_trading_env(prices, turbulence_threshold=np.nan)
+    for name in ("num_stock_shares", "buy_cost_pct"):
+        with pytest.raises(ValueError, match=f"each of {name} must be a finite number, got nan"):
+            make_trading_env(prices, **{name: [0, np.nan]})
+
+
+def test_two_columns_of_one_name():
+    prices = frame([[1, 2], [3, 4]])
+    twice = pd.concat([prices, prices[["close"]]], axis=1)
+    for build in (make_trading_env, lambda df: StockTradingEnv(df, 2, 1, 1, [0, 0], [0, 0], [0, 0], 1, 5, 2, [])):
+        with pytest.raises(ValueError, match="several columns 'close'"):
+            build(twice)

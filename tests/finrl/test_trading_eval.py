@@ -3,6 +3,7 @@ import math
 
 import gymnasium as gym
 import numpy as np
+import pandas as pd
 import pytest
 from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import StopTrainingOnNoModelImprovement
@@ -168,3 +169,26 @@ def test_its_state_can_be_restored():
     other = TradingEvalCallback(scripted(), eval_freq=10, verbose=0)
     other.load_state_dict(callback.state_dict())
     assert other.figures == callback.figures != []
+
+
+def test_figures_of_minutes_are_annualized_by_minutes():
+    prices = frame(CLOSES)
+    times = pd.date_range("2024-03-07 09:30", periods=len(CLOSES), freq="min").strftime("%Y-%m-%d %H:%M:%S")
+    prices["date"] = np.repeat(times, 2)
+    callback = TradingEvalCallback(make_trading_env(prices, hmax=1), eval_freq=10, n_eval_episodes=1, verbose=0)
+    DRLAgent.train_model(model(), "x", 10, callback)
+    assert callback.periods_per_year == len(CLOSES) * 252
+
+
+def test_the_best_model_is_saved_with_its_normalization(tmp_path):
+    def normalized():
+        return VecNormalize(DummyVecEnv([lambda: market(60, hmax=5000)]), norm_reward=False)
+
+    learner = model(normalized(), "ppo", model_kwargs={"n_steps": 20, "batch_size": 20})
+    env = normalized()
+    env.training = False
+    callback = TradingEvalCallback(env, eval_freq=20, n_eval_episodes=1, best_model_save_path=tmp_path, verbose=0)
+    DRLAgent.train_model(learner, "x", 20, callback)
+    account = DRLAgent.DRL_prediction_load_from_file("ppo", market(60, hmax=5000), tmp_path / "best_model")
+    assert account[-1] == callback.figures[0]["final_account_value"] != 1e6
+    assert (tmp_path / "best_model_vecnormalize.pkl").exists()

@@ -91,6 +91,9 @@ class TimeDeltaObservation(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils
                 raise ValueError(
                     f"info[{self._timestamp_key!r}] changed from {before!r} to {now!r}: use dates or numbers, not both"
                 )
+            if (getattr(before, "tzinfo", None) is None) != (getattr(now, "tzinfo", None) is None):
+                change = f"info[{self._timestamp_key!r}] changed from {before!r} to {now!r}"
+                raise ValueError(f"{change}: give all times a time zone, or none")
             difference: Any = now - before  # type: ignore[operator]
             self._last = now
             passed = difference.total_seconds() if isinstance(now, pd.Timestamp) else difference
@@ -137,6 +140,9 @@ def _point_in_time(value: Any) -> float | pd.Timestamp:
     if number is not None:
         return number
     try:
-        return pd.Timestamp(_single(value))
+        moment = pd.Timestamp(_single(value))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{value!r} is neither a number nor a date") from error
+    if pd.isna(moment):  # of None, NaT or an empty text
+        raise ValueError(f"the time is missing: {value!r} is neither a number nor a date")
+    return moment

@@ -126,7 +126,8 @@ class DRLAgent:
             environment's ``save_asset_memory()`` and ``save_action_memory()`` at the end of the episode.
 
         Raises:
-            ValueError: If the environment lacks these methods, or holds several environments.
+            ValueError: If the environment lacks these methods, holds several environments, or has other observations or
+                actions than the model.
         """
         return trade(model, environment, deterministic)
 
@@ -140,15 +141,17 @@ class DRLAgent:
             model_name: The name the model was built with.
             environment: As for :meth:`DRL_prediction`.
             cwd: A file written by ``model.save``, with or without ``.zip``, or a checkpoint directory of
-                ``SaveCheckpoints``, whose ``vecnormalize.pkl`` is applied too. Loading such a file can run arbitrary
-                code: load only files that you trust.
+                ``SaveCheckpoints``. The statistics of a ``VecNormalize`` are applied too: ``vecnormalize.pkl`` in the
+                directory, or ``<name>_vecnormalize.pkl`` beside the file ``<name>.zip``, which ``VecNormalize.save``
+                writes. Loading such files can run arbitrary code: load only files that you trust.
             deterministic: Whether to take deterministic actions.
 
         Returns:
             The account value on each day.
 
         Raises:
-            ValueError: If ``model_name`` is unknown, or the model is missing or cannot be loaded.
+            ValueError: If ``model_name`` is unknown, the model is missing or cannot be loaded, or the environment does
+                not fit it.
         """
         model, normalizer = load_model(find_model(model_name), Path(cwd), environment)
         account, _ = trade(model, environment, deterministic, normalizer)

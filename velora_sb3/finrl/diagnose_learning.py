@@ -10,11 +10,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
 from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.base.preserve_rng import preserve_rng
-from velora_sb3.finrl.normalization import as_vec_env
+from velora_sb3.finrl.normalization import as_vec_env, check_fits
 
 ACTION_TOLERANCE = 1e-6  # smaller differences between actions do not count
 AT_LIMIT_SHARE = 0.95  # a larger share of actions at their limits is a finding
@@ -59,11 +59,12 @@ def diagnose_learning(
         The returns and the findings.
 
     Raises:
-        ValueError: If ``n_episodes`` is not a positive integer.
+        ValueError: If ``n_episodes`` is not a positive integer, or the environment does not fit the model.
     """
     n_episodes = check_integer("n_episodes", n_episodes)
     vec_env = as_vec_env(env)
-    normalizer = None if isinstance(vec_env, VecNormalize) else model.get_vec_normalize_env()
+    check_fits(model, vec_env)
+    normalizer = None if unwrap_vec_normalize(vec_env) is not None else model.get_vec_normalize_env()
     with preserve_rng(model):
         returns, actions = _play(model, vec_env, normalizer, n_episodes)
         random, _ = _play(None, vec_env, None, n_episodes)

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.finrl.agent import DRLAgent
 from velora_sb3.finrl.make_trading_env import make_trading_env
-from velora_sb3.finrl.normalization import normalized_as
+from velora_sb3.finrl.normalization import check_fits, normalized_as, save_statistics
 
 
 def incremental_training(
@@ -35,18 +35,21 @@ def incremental_training(
 
     Args:
         chunks: Prices as :func:`data_split` returns them, with the same tickers and indicators in each chunk.
-        base_model: A model to continue, or the name of a model to build on the first chunk.
+        base_model: A model to continue, or the name of a model to build on the first chunk. To continue one from its
+            file with its normalization, load it with the environment: ``PPO.load(file, VecNormalize.load(file, env))``.
         timesteps_per_chunk: Environment steps to train for on each chunk.
         make_env: Builds the environment of a chunk.
         model_settings: Further arguments of :meth:`DRLAgent.get_model`, for a model that is built.
         callbacks: As for :meth:`DRLAgent.train_model`.
-        save_path: Directory for ``chunk_<i>_model.zip``, written after each chunk; None to save nothing.
+        save_path: Directory for ``chunk_<i>_model.zip``, written after each chunk, and
+            ``chunk_<i>_model_vecnormalize.pkl`` if there is a ``VecNormalize``;
+            :meth:`DRLAgent.DRL_prediction_load_from_file` loads both. None to save nothing.
 
     Returns:
         The trained model.
 
     Raises:
-        ValueError: If ``chunks`` is empty.
+        ValueError: If ``chunks`` is empty, or the environment of a chunk does not fit the model.
     """
     model = None if isinstance(base_model, str) else base_model
     trained = False
@@ -55,6 +58,7 @@ def incremental_training(
         if model is None:
             model = DRLAgent(env).get_model(str(base_model), **(model_settings or {}))
         else:
+            check_fits(model, env)
             model.set_env(normalized_as(model.get_vec_normalize_env(), env))
         model = DRLAgent.train_model(
             model,
@@ -65,7 +69,9 @@ def incremental_training(
         )
         if save_path is not None:
             Path(save_path).mkdir(parents=True, exist_ok=True)
-            model.save(Path(save_path) / f"chunk_{number}_model")
+            file = Path(save_path) / f"chunk_{number}_model"
+            model.save(file)
+            save_statistics(model, file)
         trained = True
     if model is None or not trained:
         raise ValueError("there are no chunks to train on: pass at least one data frame of prices")

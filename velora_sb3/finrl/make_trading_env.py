@@ -9,8 +9,8 @@ import gymnasium as gym
 import pandas as pd
 
 from velora_sb3.finrl.days_elapsed import DaysElapsed
-from velora_sb3.finrl.indicators import INDICATORS
-from velora_sb3.finrl.load_prices import number_days
+from velora_sb3.finrl.prices.indicators import INDICATORS
+from velora_sb3.finrl.prices.load_prices import check_columns, number_days
 from velora_sb3.finrl.stock_trading_env import StockTradingEnv
 
 
@@ -23,7 +23,7 @@ def make_trading_env(
     cost_pct: float = 0.001,
     reward_scaling: float = 1e-4,
     timespans: bool = False,
-    unit: float = 1.0,
+    unit: float | None = None,
     env_class: type[gym.Env[Any, Any]] = StockTradingEnv,
     **settings: Any,
 ) -> gym.Env[Any, Any]:
@@ -38,13 +38,17 @@ def make_trading_env(
         cost_pct: Transaction cost of buying and of selling, as a fraction of the price.
         reward_scaling: Factor of the reward.
         timespans: Whether to add the days since the last observation, for liquid policies: see :class:`DaysElapsed`.
-        unit: Days per unit of time of the cell.
+        unit: Days per unit of time of the cell; None for a day, or the usual time between dates that are closer.
         env_class: The class to build. Any class with the same constructor works, such as FinRL's ``StockTradingEnv``.
         **settings: Further arguments of the constructor.
 
     Returns:
         The environment.
+
+    Raises:
+        ValueError: If the prices lack a column or have one twice, or the environment refuses them.
     """
+    check_columns(prices)
     stocks = int(prices["tic"].nunique())
     if indicators is None:
         indicators = [name for name in INDICATORS if name in prices.columns]

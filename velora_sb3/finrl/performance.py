@@ -1,13 +1,22 @@
-"""Performance figures of a series of account values: return, risk and risk-adjusted return."""
+"""Performance figures of a series of account values: return, risk and risk-adjusted return.
+
+Account values are a sequence of numbers, or an account with dates: a data frame with the columns ``date`` and
+``account_value``, as :meth:`DRLAgent.DRL_prediction` returns it, or a series with dates as its index. From its dates
+follows the number of periods in a year: 252 for trading days, 98,280 for 390 minutes a day.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
-PERIODS_PER_YEAR = 252  # trading days
+from velora_sb3._validation import check_number
+from velora_sb3.finrl.prices.dates import TRADING_DAYS, read_dates
+from velora_sb3.finrl.prices.dates import periods_per_year as dates_per_year
+
 ROUNDING = 1e-12  # a smaller deviation of returns is rounding error
 
 
@@ -15,7 +24,7 @@ def simple_returns(account_values: ArrayLike) -> np.ndarray:
     r"""The return of each period, :math:`r_t = V_t / V_{t-1} - 1`.
 
     Args:
-        account_values: ``(T,)``, oldest first, in money.
+        account_values: ``(T,)``, oldest first, in money, or an account with dates.
 
     Returns:
         ``(T - 1,)``, as fractions: 0.01 is one percent.
@@ -29,15 +38,15 @@ def simple_returns(account_values: ArrayLike) -> np.ndarray:
     return returns
 
 
-def sharpe_ratio(account_values: ArrayLike, periods_per_year: int = PERIODS_PER_YEAR, risk_free: float = 0.0) -> float:
+def sharpe_ratio(account_values: ArrayLike, periods_per_year: float | None = None, risk_free: float = 0.0) -> float:
     r"""Mean excess return over its standard deviation, annualized.
 
     .. math::
         \sqrt{P} \, \bar{d} / s_d, \quad d_t = r_t - f
 
     Args:
-        account_values: ``(T,)``, oldest first, in money.
-        periods_per_year: :math:`P`, periods in a year; 252 for trading days.
+        account_values: ``(T,)``, oldest first, in money, or an account with dates.
+        periods_per_year: :math:`P`, periods in a year; None to tell from the dates, or 252 without dates.
         risk_free: :math:`f`, the risk-free return of one period.
 
     Returns:
@@ -49,11 +58,11 @@ def sharpe_ratio(account_values: ArrayLike, periods_per_year: int = PERIODS_PER_
     """
     excess = simple_returns(account_values) - risk_free
     deviation = float(np.std(excess, ddof=1)) if len(excess) > 1 else 0.0
-    return _ratio(float(np.mean(excess)), deviation, periods_per_year)
+    return _ratio(float(np.mean(excess)), deviation, _periods(periods_per_year, account_values))
 
 
 def sortino_ratio(
-    account_values: ArrayLike, periods_per_year: int = PERIODS_PER_YEAR, minimum_return: float = 0.0
+    account_values: ArrayLike, periods_per_year: float | None = None, minimum_return: float = 0.0
 ) -> float:
     r"""Mean excess return over the downside deviation, annualized.
 
@@ -61,8 +70,8 @@ def sortino_ratio(
         \sqrt{P} \, \frac{\bar{r} - m}{\sqrt{\frac{1}{n} \sum_t \min(r_t - m, 0)^2}}
 
     Args:
-        account_values: ``(T,)``, oldest first, in money.
-        periods_per_year: :math:`P`, periods in a year; 252 for trading days.
+        account_values: ``(T,)``, oldest first, in money, or an account with dates.
+        periods_per_year: :math:`P`, periods in a year; None to tell from the dates, or 252 without dates.
         minimum_return: :math:`m`, the minimum acceptable return of one period; lower returns are losses.
 
     Returns:
@@ -74,14 +83,14 @@ def sortino_ratio(
     """
     excess = simple_returns(account_values) - minimum_return
     downside = float(np.sqrt(np.mean(np.minimum(excess, 0.0) ** 2)))
-    return _ratio(float(np.mean(excess)), downside, periods_per_year)
+    return _ratio(float(np.mean(excess)), downside, _periods(periods_per_year, account_values))
 
 
 def max_drawdown(account_values: ArrayLike) -> float:
     r"""The largest decline from an earlier peak, :math:`\min_t (V_t / \max_{s \le t} V_s - 1)`.
 
     Args:
-        account_values: ``(T,)``, oldest first, in money.
+        account_values: ``(T,)``, oldest first, in money, or an account with dates.
 
     Returns:
         A fraction from -1 to 0: -0.2 is a decline of 20 percent, 0 no decline.
@@ -93,12 +102,12 @@ def max_drawdown(account_values: ArrayLike) -> float:
     return float(np.min(values / np.maximum.accumulate(values) - 1))
 
 
-def annual_return(account_values: ArrayLike, periods_per_year: int = PERIODS_PER_YEAR) -> float:
+def annual_return(account_values: ArrayLike, periods_per_year: float | None = None) -> float:
     r"""The compound annual return, :math:`(V_T / V_0)^{P / n} - 1` over n periods.
 
     Args:
-        account_values: ``(T,)``, oldest first, in money.
-        periods_per_year: :math:`P`, periods in a year; 252 for trading days.
+        account_values: ``(T,)``, oldest first, in money, or an account with dates.
+        periods_per_year: :math:`P`, periods in a year; None to tell from the dates, or 252 without dates.
 
     Returns:
         A fraction; -1 if the account is lost.
@@ -106,23 +115,23 @@ def annual_return(account_values: ArrayLike, periods_per_year: int = PERIODS_PER
     values = _check_values(account_values)
     total = max(float(values[-1] / values[0]), 0.0)
     try:
-        return math.pow(total, periods_per_year / (len(values) - 1)) - 1
+        return math.pow(total, _periods(periods_per_year, account_values) / (len(values) - 1)) - 1
     except OverflowError:  # a large gain over few periods
         return math.inf
 
 
-def annual_volatility(account_values: ArrayLike, periods_per_year: int = PERIODS_PER_YEAR) -> float:
+def annual_volatility(account_values: ArrayLike, periods_per_year: float | None = None) -> float:
     r"""The sample standard deviation of returns, annualized: :math:`\sqrt{P} \, s_r`.
 
     Args:
-        account_values: ``(T,)``, oldest first, in money.
-        periods_per_year: :math:`P`, periods in a year; 252 for trading days.
+        account_values: ``(T,)``, oldest first, in money, or an account with dates.
+        periods_per_year: :math:`P`, periods in a year; None to tell from the dates, or 252 without dates.
 
     Returns:
         A fraction; NaN if there are fewer than two returns.
     """
-    returns = simple_returns(account_values)
-    return math.sqrt(periods_per_year) * float(np.std(returns, ddof=1)) if len(returns) > 1 else math.nan
+    returns, periods = simple_returns(account_values), _periods(periods_per_year, account_values)
+    return math.sqrt(periods) * float(np.std(returns, ddof=1)) if len(returns) > 1 else math.nan
 
 
 def turnover(traded_values: ArrayLike, account_values: ArrayLike) -> float:
@@ -142,21 +151,21 @@ def turnover(traded_values: ArrayLike, account_values: ArrayLike) -> float:
         V. DeMiguel, L. Garlappi and R. Uppal, "Optimal Versus Naive Diversification", Review of Financial Studies,
         2009, section 3, where it is the sum of absolute trades in weights, averaged over trading dates.
     """
-    traded, values = np.asarray(traded_values, dtype=np.float64), np.asarray(account_values, dtype=np.float64)
+    traded, values = _numbers("traded_values", traded_values), _numbers("account_values", account_values)
     if traded.ndim != 1 or len(traded) > len(values):
         raise ValueError(f"traded_values of shape {traded.shape} need as many account values, got shape {values.shape}")
     return float(np.mean(np.abs(traded) / values[: len(traded)])) if len(traded) else 0.0
 
 
 def performance(
-    account_values: ArrayLike, traded_values: ArrayLike | None = None, periods_per_year: int = PERIODS_PER_YEAR
+    account_values: ArrayLike, traded_values: ArrayLike | None = None, periods_per_year: float | None = None
 ) -> dict[str, float]:
     """All performance figures of an account.
 
     Args:
-        account_values: ``(T,)``, oldest first, in money.
+        account_values: ``(T,)``, oldest first, in money, or an account with dates.
         traded_values: ``(n,)``, the value traded in each period, in money; None to omit the turnover.
-        periods_per_year: Periods in a year; 252 for trading days.
+        periods_per_year: Periods in a year; None to tell from the dates, or 252 without dates.
 
     Returns:
         ``sharpe_ratio``, ``sortino_ratio``, ``max_drawdown``, ``annual_return``, ``annual_volatility``,
@@ -165,13 +174,13 @@ def performance(
     Raises:
         ValueError: If the account values are invalid, as in :func:`simple_returns`.
     """
-    values = _check_values(account_values)
+    values, periods = _check_values(account_values), _periods(periods_per_year, account_values)
     figures = {
-        "sharpe_ratio": sharpe_ratio(values, periods_per_year),
-        "sortino_ratio": sortino_ratio(values, periods_per_year),
+        "sharpe_ratio": sharpe_ratio(values, periods),
+        "sortino_ratio": sortino_ratio(values, periods),
         "max_drawdown": max_drawdown(values),
-        "annual_return": annual_return(values, periods_per_year),
-        "annual_volatility": annual_volatility(values, periods_per_year),
+        "annual_return": annual_return(values, periods),
+        "annual_volatility": annual_volatility(values, periods),
         "final_account_value": float(values[-1]),
     }
     if traded_values is not None:
@@ -180,7 +189,7 @@ def performance(
 
 
 def _check_values(account_values: ArrayLike) -> np.ndarray:
-    values = np.asarray(account_values, dtype=np.float64)
+    values = _numbers("account_values", account_values)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"account values must be one-dimensional, at least two of them, got shape {values.shape}")
     if not np.isfinite(values).all():
@@ -190,5 +199,32 @@ def _check_values(account_values: ArrayLike) -> np.ndarray:
     return values
 
 
-def _ratio(mean: float, deviation: float, periods_per_year: int) -> float:
+def _numbers(name: str, given: ArrayLike) -> np.ndarray:
+    """The numbers given, or the column ``account_value`` of a data frame."""
+    if isinstance(given, pd.DataFrame):
+        if name != "account_values" or list(given.columns).count("account_value") != 1:
+            raise ValueError(
+                f"{name} must be one series of money, such as account['account_value'], got a data frame with the "
+                f"columns {', '.join(map(str, given.columns))}"
+            )
+        given = given["account_value"]
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers: {error}") from error
+
+
+def _periods(periods_per_year: float | None, account_values: ArrayLike) -> float:
+    """Periods in a year, as given or by the dates of the account."""
+    if periods_per_year is not None:
+        return check_number("periods_per_year", periods_per_year, above=0)
+    if isinstance(account_values, pd.DataFrame) and "date" in account_values.columns:
+        return dates_per_year(read_dates(account_values["date"].reset_index(drop=True)))
+    index = getattr(account_values, "index", None)
+    if isinstance(index, pd.DatetimeIndex) or getattr(index, "name", None) == "date":
+        return dates_per_year(read_dates(pd.Series(index)))
+    return TRADING_DAYS
+
+
+def _ratio(mean: float, deviation: float, periods_per_year: float) -> float:
     return math.sqrt(periods_per_year) * mean / deviation if deviation > ROUNDING else math.nan

@@ -11,6 +11,7 @@ import pandas as pd
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
+from velora_sb3.finrl.normalization import check_fits, statistics_file
 from velora_sb3.memory import StatefulPredictor
 
 RECORDS = ("save_asset_memory", "save_action_memory")
@@ -27,6 +28,7 @@ def trade(
     env, wrapped_in = single_env(environment)
     if missing := [name for name in RECORDS if not env.has_wrapper_attr(name)]:
         raise ValueError(f"{env} has no {', '.join(missing)}: DRL_prediction needs a trading environment")
+    check_fits(predictor.model, env)
     normalizer = normalizer or predictor.model.get_vec_normalize_env() or wrapped_in
     predictor.reset()
     observation, _ = env.reset()
@@ -53,10 +55,11 @@ def load_model(
         model = algorithm.load(file, device="cpu")
     except Exception as error:  # a file can be broken in any way
         raise ValueError(f"{file} cannot be loaded as {algorithm.__name__}: {error}") from error
-    statistics = path / "vecnormalize.pkl"
-    if not (path.is_dir() and statistics.exists()):
+    statistics = path / "vecnormalize.pkl" if path.is_dir() else statistics_file(path)
+    if not statistics.exists():
         return model, None
     env, _ = single_env(environment)
+    check_fits(model, env)
     return model, VecNormalize.load(str(statistics), DummyVecEnv([lambda: env]))
 
 

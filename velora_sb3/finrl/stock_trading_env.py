@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from velora_sb3._validation import check_integer, check_number
-from velora_sb3.finrl.load_prices import check_numbers
+from velora_sb3.finrl.prices.load_prices import check_columns, check_numbers
 from velora_sb3.finrl.trading_files import draw_account, write_episode
+
+MOST_SHARES = 2**53  # larger numbers of shares are not exact
 
 
 class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
@@ -103,6 +106,8 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
         self.buy_cost_pct, self.sell_cost_pct = list(buy_cost_pct), list(sell_cost_pct)
         self.reward_scaling, self.state_space = check_number("reward_scaling", reward_scaling), state_space
         self.tech_indicator_list = list(tech_indicator_list)
+        if turbulence_threshold not in (None, math.inf):
+            turbulence_threshold = check_number("turbulence_threshold", turbulence_threshold)
         self.turbulence_threshold, self.risk_indicator_col = turbulence_threshold, risk_indicator_col
         self.make_plots, self.print_verbosity = make_plots, check_integer("print_verbosity", print_verbosity, least=0)
         self.initial, self.previous_state = initial, list(previous_state)
@@ -121,6 +126,7 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
             needed.append(self.risk_indicator_col)
         if missing := [name for name in needed if name not in self.df.columns]:
             raise ValueError(f"df has no column {', '.join(missing)}; it has {', '.join(map(str, self.df.columns))}")
+        check_columns(self.df)
         n, size = self.stock_dim, 1 + self.stock_dim * (2 + len(self.tech_indicator_list))
         if self.df["tic"].nunique() != n:
             raise ValueError(f"stock_dim is {n}, but df has {self.df['tic'].nunique()} tickers")
@@ -134,6 +140,9 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
         for name in ("num_stock_shares", "buy_cost_pct", "sell_cost_pct"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} must hold one number per stock, {n} in all, got {len(getattr(self, name))}")
+        for name in ("num_stock_shares", "buy_cost_pct", "sell_cost_pct", "previous_state"):
+            for value in getattr(self, name):
+                check_number(f"each of {name}", value)
         if not self.initial and len(self.previous_state) < 1 + 2 * n:
             raise ValueError("initial=False starts from the state of another environment: pass it as previous_state")
 
@@ -150,7 +159,9 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
         tickers = self.df["tic"].to_numpy().reshape(-1, n)
         if not (tickers == tickers[0]).all():
             raise ValueError("df must have the same tickers in the same order on every day: sort by date and tic")
-        check_numbers(self.df[["date", "tic", "close", *self.tech_indicator_list]])
+        risk = [] if self.turbulence_threshold is None else [self.risk_indicator_col]
+        numbers = list(dict.fromkeys(["close", *self.tech_indicator_list, *risk]))
+        check_numbers(self.df[["date", "tic", *numbers]], numbers)
         self._tickers = [str(ticker) for ticker in tickers[0]]
         self._dates = list(self.df["date"].to_numpy().reshape(-1, n)[:, 0])
         self._closes = self._table("close")  # (days, n)
@@ -193,13 +204,22 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._observation(), self._info()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Trade at today's close and advance to the next; ``info`` holds ``date`` and ``account_value``."""
+        """Trade at today's close and advance to the next; ``info`` holds ``date`` and ``account_value``.
+
+        Raises:
+            ValueError: If the action is not one finite number per stock.
+        """
+        action = np.asarray(action)
+        if action.shape != (self.stock_dim,):
+            raise ValueError(f"an action is one number for each of {self.stock_dim} stocks, got shape {action.shape}")
+        if not np.isfinite(action).all():
+            raise ValueError(f"the action is {action}, not finite: the policy has diverged; lower its learning rate")
         self.terminal = self.day == len(self._closes) - 1
         if self.terminal:
             self._end_episode()
         else:
             before = self.account_value
-            self.actions_memory.append(self._trade((np.asarray(action) * self.hmax).astype(int)))
+            self.actions_memory.append(self._trade(np.clip(action * self.hmax, -MOST_SHARES, MOST_SHARES).astype(int)))
             self.day += 1
             if self._turbulence is not None:
                 self.turbulence = float(self._turbulence[self.day])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.hooks.eval_callback import EvalCallback
-from velora_sb3.finrl.performance import PERIODS_PER_YEAR, performance
+from velora_sb3.finrl.normalization import check_fits, save_statistics
+from velora_sb3.finrl.performance import performance
+from velora_sb3.finrl.prices.dates import TRADING_DAYS, read_dates
+from velora_sb3.finrl.prices.dates import periods_per_year as dates_per_year
 
 
 class TradingEvalCallback(EvalCallback):
@@ -22,13 +26,16 @@ class TradingEvalCallback(EvalCallback):
     shares, ``eval/turnover``. Each is the mean over the episodes of the evaluation; :mod:`velora_sb3.finrl.performance`
     defines them. An undefined figure, such as the Sharpe ratio of an agent that does not trade, is not logged.
 
+    With ``best_model_save_path`` the statistics of a ``VecNormalize`` are saved as ``best_model_vecnormalize.pkl``,
+    where :meth:`DRLAgent.DRL_prediction_load_from_file` finds them.
+
     The account values come from the environment's ``asset_memory``, read before the reset at the end of the episode
     clears it. In a ``SubprocVecEnv`` the environment must have appended the last value one step before the episode
     ends, as FinRL's does.
 
     Args:
         eval_env: A trading environment, single or vectorized, with ``asset_memory``: the account value on each day.
-        periods_per_year: Environment steps in a year.
+        periods_per_year: Environment steps in a year; None to tell from the dates of its prices: 252 for trading days.
         **settings: Arguments of SB3's ``EvalCallback``: ``eval_freq``, ``n_eval_episodes``, ``callback_after_eval``,
             ``best_model_save_path``, ``log_path`` and so on. ``warn`` defaults to False, as no ``Monitor`` is needed.
 
@@ -37,14 +44,16 @@ class TradingEvalCallback(EvalCallback):
 
     Raises:
         ValueError: If ``periods_per_year`` is not a positive integer; when training starts, if an environment has no
-            ``asset_memory`` or is the training environment.
+            ``asset_memory``, is the training environment or does not fit the model.
     """
 
     def __init__(
-        self, eval_env: gym.Env[Any, Any] | VecEnv, *, periods_per_year: int = PERIODS_PER_YEAR, **settings: Any
+        self, eval_env: gym.Env[Any, Any] | VecEnv, *, periods_per_year: int | None = None, **settings: Any
     ) -> None:
         super().__init__(eval_env, **{"warn": False, **settings})
-        self.periods_per_year = check_integer("periods_per_year", periods_per_year)
+        self.periods_per_year = (
+            None if periods_per_year is None else check_integer("periods_per_year", periods_per_year)
+        )
         self.figures: list[dict[str, float]] = []
         self._prices: list[np.ndarray] | None = None  # (days, stocks) of each environment
         self._seen: dict[int, tuple[list[float], list[float], list[Any]]] = {}
@@ -83,7 +92,12 @@ class TradingEvalCallback(EvalCallback):
             raise ValueError(
                 "eval_env is the training environment, and evaluating would interrupt its episodes: create another"
             )
+        check_fits(self.model, self.eval_env)
         self._prices = self._read_prices()
+        if self.periods_per_year is None:
+            self.periods_per_year = TRADING_DAYS
+            if self.eval_env.has_attr("df") and "date" in (frame := self.eval_env.get_attr("df")[0]):
+                self.periods_per_year = dates_per_year(read_dates(frame["date"].reset_index(drop=True)))
 
     def _read_prices(self) -> list[np.ndarray] | None:
         """Closing prices ``(days, stocks)`` of each environment; None where actions are not shares of stocks."""
@@ -98,7 +112,11 @@ class TradingEvalCallback(EvalCallback):
         if self.eval_freq > 0 and self.n_calls % self.eval_freq == 0:
             self._seen, self._episodes = {}, []
             self.figures.append({"timesteps": float(self.num_timesteps)})
-        return super()._on_step()
+        best = self.best_mean_reward
+        go_on = super()._on_step()
+        if self.best_model_save_path is not None and self.best_mean_reward > best:
+            save_statistics(self.model, Path(self.best_model_save_path) / "best_model")
+        return go_on
 
     def _log_success_callback(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
         """Called by SB3 at each step of the evaluation, before it logs."""

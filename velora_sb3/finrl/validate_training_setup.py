@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.base.preserve_rng import preserve_rng
-from velora_sb3.finrl.normalization import normalized_as
+from velora_sb3.finrl.normalization import check_fits, normalized_as
 from velora_sb3.memory import StatefulPredictor
 
 CHECKED_STEPS = 100  # observations, rewards and actions are checked for that long
@@ -35,12 +35,14 @@ def validate_training_setup(
         True. Any problem raises.
 
     Raises:
-        ValueError: If an observation, a reward or a weight is not finite, or an action is outside the action space.
+        ValueError: If an observation, a reward or a weight is not finite, an action is outside the action space, or the
+            environment does not fit the model.
     """
     n_test_steps = check_integer("n_test_steps", n_test_steps)
     env = model.get_env() if env is None else env
     if env is None:
         raise ValueError("the model has no environment: pass env")
+    check_fits(model, env)
     with preserve_rng(model):
         stored = io.BytesIO()
         model.save(stored)

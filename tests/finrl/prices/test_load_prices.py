@@ -136,3 +136,69 @@ def test_files_that_are_not_csv(tmp_path):
             load_prices(tmp_path / name)
     with pytest.raises(ValueError, match="source must be a file or a data frame of prices, got None"):
         load_prices(None)
+
+
+def test_two_columns_of_one_name(tmp_path):
+    twice = pd.concat([prices(), prices()[["close"]]], axis=1)
+    twice.to_csv(tmp_path / "twice.csv")
+    for source in (twice, tmp_path / "twice.csv", prices().assign(Close=1.0)):
+        with pytest.raises(ValueError, match="several columns 'close'"):
+            load_prices(source)
+
+
+def test_dates_in_a_format(tmp_path):
+    given = prices()
+    given["date"] = pd.to_datetime(given["date"]).dt.strftime("%d%m%Y")  # with a zero in front
+    given.to_csv(tmp_path / "prices.csv", index=False)
+    for source in (given, tmp_path / "prices.csv"):
+        assert load_prices(source, date_format="%d%m%Y")["date"].unique().tolist() == [
+            "2024-03-07",
+            "2024-03-08",
+            "2024-03-11",
+        ]
+    slashes = given.assign(date=["03/04/2024"] * 2 + ["04/04/2024"] * 2 + ["05/04/2024"] * 2)
+    with pytest.raises(ValueError, match="ambiguous date '03/04/2024'.*date_format='%d/%m/%Y'"):
+        load_prices(slashes)
+    assert load_prices(slashes, date_format="%d/%m/%Y")["date"].iloc[0] == "2024-04-03"
+
+
+def hours():
+    times = pd.date_range("2024-10-27 00:00", periods=5, freq="h", tz="Europe/Berlin")  # 02:00 comes twice
+    return load_prices(pd.DataFrame({"date": times, "tic": "A", "close": 1.0}))
+
+
+def test_hours_of_a_change_of_the_clock_are_in_order():
+    assert hours()["date"].str[11:].tolist() == [
+        "00:00:00+02:00",
+        "01:00:00+02:00",
+        "02:00:00+02:00",
+        "02:00:00+01:00",
+        "03:00:00+01:00",
+    ]
+    assert hours().index.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "rows"),
+    [
+        ("2024-10-27 02:00", "2024-10-27 03:00", [2, 3]),  # by the clock on the wall
+        ("2024-10-27 01:00+00:00", "2024-10-28T00:00Z", [3, 4]),
+        (pd.Timestamp("2024-10-27 00:00", tz="UTC"), "2024-10-27 03:00", [2, 3]),
+    ],
+)
+def test_a_split_of_prices_with_a_time_zone(start, end, rows):
+    assert data_split(hours(), start, end)["date"].tolist() == hours()["date"].iloc[rows].tolist()
+
+
+@pytest.mark.parametrize("date", ["2024-03-08T00:00:00+00:00", pd.Timestamp("2024-03-08", tz="America/New_York")])
+def test_a_split_in_a_time_zone_that_prices_do_not_have(date):
+    with pytest.raises(ValueError, match="end has a time zone, .*but the prices have none: write it as"):
+        data_split(load_prices(prices()), "2024-03-01", date)
+    with pytest.raises(ValueError, match="start has a time zone"):
+        data_split(load_prices(prices()), date, "2024-03-11")
+
+
+@pytest.mark.parametrize("date", [None, pd.NaT, "05/03/2024"])
+def test_a_split_at_a_date_that_is_none(date):
+    with pytest.raises(ValueError, match="unreadable date|ambiguous date"):
+        data_split(load_prices(prices()), date, "2025-01-01")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from velora_sb3.finrl.prices.load_prices import check_columns
+
 INDICATORS = ("macd", "boll_ub", "boll_lb", "rsi_30", "cci_30", "dx_30", "close_30_sma", "close_60_sma")
 
 
@@ -24,8 +26,9 @@ def add_indicators(prices: pd.DataFrame, indicators: Sequence[str] = INDICATORS)
     ``close_N_sma``              N-day simple moving average of the close
     ===========================  ======================================================================================
 
-    N is any positive integer. On the first days a window covers only the days so far. Where an indicator is not yet
-    defined its value is neutral: 50 for ``rsi``, 0 for ``cci`` and ``dx``, the close for the bands.
+    N is any positive integer. A day is one row of a ticker, be it a minute. On the first days a window covers only the
+    days so far. Where an indicator is not yet defined its value is neutral: 50 for ``rsi``, 0 for ``cci`` and ``dx``,
+    the close for the bands.
 
     Args:
         prices: Prices as :func:`load_prices` returns them.
@@ -42,6 +45,7 @@ def add_indicators(prices: pd.DataFrame, indicators: Sequence[str] = INDICATORS)
         Bands", 2001; D. Lambert, "Commodity Channel Index", Commodities, 1980; J. W. Wilder, "New Concepts in
         Technical Trading Systems", 1978 (``rsi``, ``dx``). The values are those of stockstats, which FinRL uses.
     """
+    check_columns(prices)
     functions = {name: _find(name) for name in indicators}
     needs_range = [name for name in indicators if name.startswith(("cci", "dx"))]
     if needs_range and (missing := {"high", "low"} - set(prices.columns)):

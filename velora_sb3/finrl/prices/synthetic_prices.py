@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from velora_sb3._validation import check_integer
-from velora_sb3.finrl.load_prices import load_prices
+from velora_sb3.finrl.prices.load_prices import load_prices
 
 CALM, STORMY = 0.007, 0.022  # daily volatility of the market in its two regimes
 PERSISTENCE = 0.98  # probability that the regime stays the same until tomorrow

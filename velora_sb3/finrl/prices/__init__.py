@@ -1,0 +1,1 @@
+"""Prices: loading, splitting, indicators, and synthetic ones."""
