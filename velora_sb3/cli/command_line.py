@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -11,9 +12,10 @@ from velora_sb3 import __version__
 from velora_sb3.cli.commands import algos, benchmark, doctor, evaluate, plot, report, resume, train
 from velora_sb3.cli.errors import UserError
 from velora_sb3.cli.output import ForgivingStream
+from velora_sb3.cli.signals import on_signals, raise_stopped, signal_of
 
-USER_ERROR = 2
-INTERRUPTED = 130
+FAILURE, USER_ERROR = 1, 2
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -43,20 +45,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; None for those of the process.
 
     Returns:
-        The exit code: 0, 1 (something does not work), 2 (invalid request), 130 (interrupted by Ctrl-C).
+        The exit code: 0, 1 (something does not work), 2 (invalid request), 128 and the number of a signal (interrupted;
+        130 by Ctrl-C).
     """
     stdout = sys.stdout
     sys.stdout = ForgivingStream(stdout)
     try:
         args = build_parser().parse_args(argv)
-        code: int = args.run(args)
+        with on_signals(raise_stopped):
+            code: int = args.run(args)
         sys.stdout.flush()
         return code
     except UserError as error:
         print(f"velora-sb3: error: {error}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        print(f"velora-sb3: error: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
+        return FAILURE
+    except KeyboardInterrupt as error:
         print("velora-sb3: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return 128 + signal_of(error)
     finally:
         sys.stdout = stdout

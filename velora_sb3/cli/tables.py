@@ -38,11 +38,16 @@ def print_summary(console: Console, config: RunConfig, directory: Path, outcome:
     heading = f"{config.algo} on {config.env}"
     console.print()
     if outcome.interrupted:
-        console.print(f"[bold yellow]interrupted[/]: {heading}; the model is saved")
+        console.print(f"[bold yellow]interrupted[/]: {heading}" + ("" if outcome.failures else "; the model is saved"))
+    elif outcome.failures:
+        console.print(f"[bold red]incomplete[/]: {heading}")
     else:
         console.print(f"[bold green]done[/]: {heading}")
     if outcome.returns:
         add_returns(table, outcome.returns, outcome.lengths)
+    if outcome.best is not None:
+        timesteps, mean = outcome.best
+        table.add_row("best evaluation", f"{mean:,.1f} at step {timesteps:,}: best_model.zip")
     speed = (outcome.steps - outcome.first_step) / max(outcome.seconds, 1e-9)
     table.add_row("steps", f"{outcome.steps:,}" + (f" of {config.steps:,}" if outcome.interrupted else ""))
     table.add_row("time", f"{outcome.seconds:,.1f} s, {speed:,.0f} steps/s")
@@ -50,10 +55,13 @@ def print_summary(console: Console, config: RunConfig, directory: Path, outcome:
     table.add_row("run directory", str(directory))
     table.add_row("", ", ".join(outcome.files))
     console.print(table)
+    for failure in outcome.failures:
+        console.print(failure, style="red", markup=False, highlight=False)
     for note in outcome.notes:
         console.print(note, style="yellow", markup=False, highlight=False)
-    if outcome.interrupted:
-        print_line(console, f"resume it:   velora-sb3 resume {shlex.quote(str(directory))}")
+    if outcome.interrupted or outcome.failures:
+        first = "free some space; " if outcome.failures else ""
+        print_line(console, f"resume it:   {first}velora-sb3 resume {shlex.quote(str(directory))}")
     else:
         print_line(console, f"evaluate it: velora-sb3 evaluate {shlex.quote(str(directory))}")
     print_line(console, f"repeat it:   velora-sb3 train --config {shlex.quote(str(directory / 'config.json'))}")
@@ -72,6 +80,7 @@ def warnings_as_lines(console: Console) -> Iterator[None]:
         print_line(console, " ".join(str(message).split()))
 
     with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
+        for category in (UserWarning, RuntimeWarning):
+            warnings.simplefilter("default", category)
         warnings.showwarning = show
         yield

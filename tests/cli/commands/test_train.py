@@ -1,15 +1,18 @@
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from stable_baselines3 import DDPG
+from stable_baselines3 import DDPG, PPO
 
 from velora_sb3.cli import main
 from velora_sb3.cli.algorithms import algorithms
@@ -17,6 +20,7 @@ from velora_sb3.cli.experiment.defaults import default_period
 from velora_sb3.policies import LiquidTD3Policy
 
 FILES = [
+    "best_model.zip",
     "checkpoints",
     "config.json",
     "episodes.csv",
@@ -176,29 +180,181 @@ def test_interrupting_the_final_evaluation_keeps_model_and_summary(run, monkeypa
     assert {"model.zip", "learning_curve.png"} <= {path.name for path in (tmp_path / "r").iterdir()}
 
 
-def test_ctrl_c_ends_cleanly_with_everything_saved(tmp_path):
-    argv = ["train", "--algo", "ppo", "--env", "CartPole-v1", "--steps", "1000000", "--run-dir", "r", "--seed", "0"]
+def killed_by(signum, cwd, argv, begun):
+    """Train in a process group, and send it a signal once ``begun()`` is true."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "velora_sb3", *argv, "--eval-freq", "300"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "velora_sb3", "train", *map(str, argv)],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 90
-        while time.monotonic() < deadline and not (tmp_path / "r" / "evaluations.npz").exists():
+        while time.monotonic() < deadline and process.poll() is None and not begun():
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signum)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130, err
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_cleanly_with_everything_saved(signum, tmp_path):
+    argv = ["--algo", "ppo", "--env", "CartPole-v1", "--steps", 1_000_000, "--run-dir", "r", "--seed", 0]
+    directory = tmp_path / "r"
+    code, out, err = killed_by(
+        signum, tmp_path, [*argv, "--eval-freq", 300], lambda: (directory / "best_model.zip").exists()
+    )
+    assert code == 128 + signum, err
     assert "Traceback" not in err
     assert "interrupted: ppo on CartPole-v1" in out
     assert "of 1,000,000" in out
-    directory = tmp_path / "r"
     unfinished = [name for name in FILES if name not in ("result.json", "video.mp4")]
     assert sorted(path.name for path in directory.iterdir()) == unfinished
     assert main(["evaluate", str(directory), "--episodes", "1"]) == 0
+
+
+# An environment that steps in a worker process, which Ctrl-C in a terminal reaches too.
+WORKERS = """
+import gymnasium as gym, multiprocessing
+class InAProcess(gym.Env):
+    observation_space, action_space = gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(2)
+    worker = None
+    def reset(self, *, seed=None, options=None):
+        if self.worker is None:
+            self.worker, theirs = multiprocessing.Pipe()
+            multiprocessing.get_context("fork").Process(target=work, args=(theirs,), daemon=True).start()
+            theirs.close()
+        self.steps = 0
+        return self.observation_space.sample(), {}
+    def step(self, action):
+        self.steps += 1
+        self.worker.send(self.steps)
+        return self.observation_space.sample(), 1.0, self.worker.recv(), False, {}
+def work(pipe):
+    try:
+        while True:
+            pipe.send(pipe.recv() == 10)
+    except (KeyboardInterrupt, EOFError):
+        pass
+gym.register("InAProcess-v0", InAProcess)
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_that_also_ends_the_workers_of_an_environment_saves_the_model(signum, tmp_path):
+    (tmp_path / "workers.py").write_text(WORKERS)
+    argv = ["--algo", "ppo", "--env", "InAProcess-v0", "--gym-packages", "workers", "--steps", 10**6, "--run-dir", "r"]
+    log = tmp_path / "r" / "episodes.csv"
+    code, out, err = killed_by(
+        signum, tmp_path, [*argv, "--eval-freq", 0], lambda: log.exists() and len(log.read_text()) > 200
+    )
+    assert code == 128 + signum, err
+    assert "Traceback" not in err
+    assert "stopped within a rollout: " in out
+    assert (tmp_path / "r" / "model.zip").exists()
+
+
+class Interfering(gym.Wrapper):
+    """CartPole that does something at a step of training."""
+
+    at, count = {}, 0
+
+    def step(self, action):
+        Interfering.count += 1
+        Interfering.at.get(Interfering.count, lambda: None)()
+        return super().step(action)
+
+
+@pytest.fixture
+def interfere():
+    """``interfere({300: do, 600: undo})``: options of a run within which that happens."""
+    if "VeloraInterfering-v0" not in gym.registry:
+        gym.register("VeloraInterfering-v0", lambda: Interfering(gym.make("CartPole-v1")))
+
+    def at(steps):
+        Interfering.at, Interfering.count = steps, 0
+        return "--algo", "a2c", "--env", "VeloraInterfering-v0", "--policy", "MlpPolicy", "--run-dir", "r", "--seed", 0
+
+    return at
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("name", ["episodes.csv", "evaluations.csv"])
+def test_a_full_disk_ends_no_run_and_loses_nothing(name, run, interfere, tmp_path):
+    file, kept = tmp_path / "r" / name, tmp_path / "kept"
+
+    def fill():
+        file.rename(kept)
+        file.symlink_to("/dev/full")
+
+    def free():
+        file.unlink()
+        kept.rename(file)
+
+    options = interfere({300: fill, 900: free})
+    code, out, err = run("train", *options, "--steps", 2000, "--eval-freq", 200, "--no-video")
+    assert (code, err) == (0, "")
+    assert f"{name} cannot be written (No space left on device); training continues" in " ".join(out.split())
+    table = pd.read_csv(file)
+    if name == "episodes.csv":
+        assert table["length"].cumsum().tolist() == table["timesteps"].tolist()  # none is missing
+    else:
+        assert table["timesteps"].tolist() == list(range(200, 2001, 200))
+
+
+def test_a_disk_that_stays_full_fails_the_run_and_says_what_is_missing(run, interfere, tmp_path, monkeypatch):
+    full = []
+    real = Path.write_bytes
+
+    def write_bytes(self, content):
+        if full and self.parent.name == "r":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return real(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    options = interfere({300: lambda: full.append(True)})
+    code, out, err = run("train", *options, "--steps", 600, "--eval-freq", 0, "--no-video")
+    assert (code, err) == (1, "")
+    assert "incomplete: a2c on VeloraInterfering-v0" in out
+    assert "model.zip could not be written: No space left on device" in out
+    assert not (tmp_path / "r" / "result.json").exists()
+    full.clear()
+    assert run("resume", "r", "--no-video")[0] == 0  # its checkpoints did fit
+    assert {"model.zip", "result.json"} <= {path.name for path in (tmp_path / "r").iterdir()}
+
+
+def test_an_environment_may_change_the_directory(run, interfere, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    options = interfere({300: lambda: os.chdir(tmp_path / "elsewhere")})
+    code, _, err = run("train", *options, "--steps", 600, "--eval-freq", 200, "--metrics", "all.db", "--no-video")
+    assert (code, err) == (0, "")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert (tmp_path / "all.db").exists()
+    assert {"model.zip", "result.json"} <= {path.name for path in (tmp_path / "r").iterdir()}
+
+
+def test_the_best_evaluated_model_is_kept(run, tmp_path):
+    small = ("--hyperparams", '{"n_steps": 32, "batch_size": 32, "learning_rate": 0.01}', "--n-envs", 1)
+    argv = (
+        "--algo",
+        "ppo",
+        "--env",
+        "CartPole-v1",
+        "--policy",
+        "MlpPolicy",
+        "--seed",
+        3,
+        "--no-video",
+        "--run-dir",
+        "r",
+    )
+    code, out, _ = run("train", *argv, *small, "--steps", 960, "--eval-freq", 96, "--no-video")
+    assert code == 0
+    evaluations = pd.read_csv(tmp_path / "r" / "evaluations.csv")
+    best = evaluations.loc[evaluations["mean_return"].idxmax()]
+    assert f"{best['mean_return']:,.1f} at step {int(best['timesteps']):,}: best_model.zip" in out
+    assert PPO.load(tmp_path / "r" / "best_model.zip", device="cpu").num_timesteps == best["timesteps"]
 
 
 def test_evaluations_by_default():

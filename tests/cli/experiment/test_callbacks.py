@@ -33,7 +33,7 @@ def test_the_target_stops_training(run, evaluations):
     code, out, _ = run(*SMALL, "--steps", "2000", "--target", "8", "--patience", "2", "--eval-freq", evaluations)
     assert code == 0
     assert "stopped early: the return reached 8 (2 times in a row)" in " ".join(out.split())
-    assert ("at the evaluation" in " ".join(out.split())) == (evaluations == "100")
+    assert ("in the evaluation" in " ".join(out.split())) == (evaluations == "100")
     assert not Path("run/checkpoints/videos").exists()
 
 

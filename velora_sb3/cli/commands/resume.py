@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.plotting.learning_curve import why_no_curves
     from velora_sb3.video.record_episode import why_no_video
 
-    directory, console = Path(args.run_dir), Console()
+    shown, console = Path(args.run_dir), Console()
+    directory = shown.absolute()  # an environment may change the working directory
     config = read_config(directory, args.steps)
     config.device = args.device or config.device
     check_device(config.device)
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         callbacks = [*make_recorders(config, directory, resumed=True), *make_trackers(config)]
         config.save(directory)
         print_line(
-            console, f"{config.algo} on {config.env}: resuming {directory} at step {timesteps:,} of {config.steps:,}"
+            console, f"{config.algo} on {config.env}: resuming {shown} at step {timesteps:,} of {config.steps:,}"
         )
         for missing in (no_curves, no_video):
             if missing is not None:
@@ -86,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
             outcome = train_model(learn, config, directory, no_curves is None, video and no_video is None, callbacks)
         except CheckpointError as error:
             raise UserError(str(error)) from error
-    print_summary(console, config, directory, outcome)
-    return 130 if outcome.interrupted else 0
+    print_summary(console, config, shown, outcome)
+    return outcome.exit_code
 
 
 def read_config(directory: Path, steps: int | None) -> RunConfig:

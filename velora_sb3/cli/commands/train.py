@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.experiment.directory import create_run_directory, lock_run
     from velora_sb3.cli.experiment.environments import import_packages, open_env, renders_frames
     from velora_sb3.cli.experiment.run import train_model
-    from velora_sb3.cli.tables import print_line, print_summary
+    from velora_sb3.cli.tables import print_line, print_summary, warnings_as_lines
     from velora_sb3.plotting.learning_curve import why_no_curves
     from velora_sb3.video.record_episode import why_no_video
 
@@ -68,6 +68,12 @@ def run(args: argparse.Namespace) -> int:
     trackers = make_trackers(config)
     model = build_model(config)
     directory = create_run_directory(args.run_dir, config.algo, config.env)
+    absolute = directory.absolute()  # an environment may change the working directory
+    try:
+        config.save(absolute)
+    except OSError as error:
+        absolute.rmdir()
+        raise UserError(f"cannot write to the run directory {directory}: {error.strerror or error}") from error
 
     console = Console()
     print_line(console, f"{config.algo} on {config.env} with {config.policy}, {config.steps:,} steps -> {directory}")
@@ -75,16 +81,15 @@ def run(args: argparse.Namespace) -> int:
     for missing in (no_curves, no_video):
         if missing is not None:
             print_line(console, missing)
-    callbacks = [*make_recorders(config, directory), *trackers]
+    callbacks = [*make_recorders(config, absolute), *trackers]
 
     def learn(callback: Any) -> None:
         model.learn(config.steps, callback=callback)
 
-    config.save(directory)
-    with lock_run(directory):
-        outcome = train_model(learn, config, directory, no_curves is None, video and no_video is None, callbacks)
+    with lock_run(absolute), warnings_as_lines(console):
+        outcome = train_model(learn, config, absolute, no_curves is None, video and no_video is None, callbacks)
     print_summary(console, config, directory, outcome)
-    return 130 if outcome.interrupted else 0
+    return outcome.exit_code
 
 
 def read_config(args: argparse.Namespace) -> RunConfig:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.episodes import Episode
-from velora_sb3.cli.experiment.csv_rows import append_rows, start_rows
+from velora_sb3.cli.experiment.run_files import CsvFile
 
 COLUMNS = ("timesteps", "env", "return", "length", "seconds")
 
@@ -22,14 +22,15 @@ class EpisodeLog(VeloraCallback):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path = path
+        self.file = CsvFile(path, COLUMNS)
 
     def _on_start(self) -> None:
         self._began = time.monotonic()
-        start_rows(self.path, COLUMNS, self.num_timesteps)
+        self.file.start(self.num_timesteps)
 
     def _on_episode(self, episode: Episode) -> bool:
         seconds = round(time.monotonic() - self._began, 6)
-        row = (episode.timestep, episode.env_index, round(episode.episode_return, 6), episode.length, seconds)
-        append_rows(self.path, [row])
+        self.file.append(
+            (episode.timestep, episode.env_index, round(episode.episode_return, 6), episode.length, seconds)
+        )
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,20 @@ from stable_baselines3.common.vec_env import VecEnv
 from velora_sb3.callbacks import EvalCallback, MaskableEvalCallback
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
 from velora_sb3.cli.algorithms import takes_masks
-from velora_sb3.cli.experiment.csv_rows import append_rows, start_rows
+from velora_sb3.cli.experiment.run_files import CsvFile, RunFile, WholeFile, as_zip
 
+BEST_MODEL = "best_model.zip"
 COLUMNS = ("timesteps", "mean_return", "std_return", "min_return", "max_return", "mean_length")
 
 
 class _ByTimesteps:
     """Mixin for ``EvalCallback``: evaluates every N timesteps; SB3 counts calls, which are ``n_envs`` timesteps each.
 
-    It also writes ``evaluations.csv`` beside SB3's ``evaluations.npz``.
+    It writes ``evaluations.csv`` beside SB3's ``evaluations.npz``, and the model with the best mean return as
+    ``best_model.zip``.
     """
+
+    best_mean_reward: float
 
     def __init__(
         self, env: VecEnv, every_n_timesteps: int, directory: Path, n_episodes: int, after: BaseCallback | None
@@ -34,27 +39,47 @@ class _ByTimesteps:
             callback_after_eval=after,
             eval_freq=1,
             n_eval_episodes=n_episodes,
-            log_path=str(directory),
             verbose=0,
         )
-        self.csv_path = directory / "evaluations.csv"
+        self._rows = CsvFile(directory / "evaluations.csv", COLUMNS)
+        self._archive, self._best_model = WholeFile(directory / "evaluations.npz"), WholeFile(directory / BEST_MODEL)
+        self.files: list[RunFile] = [self._rows, self._archive, self._best_model]
         self._period = EveryTimesteps(every_n_timesteps)
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Timesteps and mean return of the best evaluation."""
+        means = [float(np.mean(returns)) for returns in self.evaluations_results]  # type: ignore[attr-defined]
+        if not means or not np.isfinite(self.best_mean_reward):
+            return None
+        return self.evaluations_timesteps[int(np.nanargmax(means))], self.best_mean_reward  # type: ignore[attr-defined]
 
     def _on_training_start(self) -> None:
         super()._on_training_start()  # type: ignore[misc]
         timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
-        start_rows(self.csv_path, COLUMNS, timesteps)
+        self._rows.start(timesteps)
         self._period.start(timesteps)
 
     def _on_step(self) -> bool:
         timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
         if not self._period.crossed(timesteps):
             return True
-        continues = bool(super()._on_step())  # type: ignore[misc]
+        best_before: float = self.best_mean_reward
+        archive = io.BytesIO()
+        self.log_path: Any = archive  # SB3 raises if it writes to a full disk
+        try:
+            continues = bool(super()._on_step())  # type: ignore[misc]
+        finally:
+            self.log_path = None
         returns = self.evaluations_results[-1]  # type: ignore[attr-defined]
         lengths = self.evaluations_length[-1]  # type: ignore[attr-defined]
         row = (np.mean(returns), np.std(returns), np.min(returns), np.max(returns), np.mean(lengths))
-        append_rows(self.csv_path, [(timesteps, *(round(float(number), 4) for number in row))])
+        self._rows.append((timesteps, *(round(float(number), 4) for number in row)))
+        self._archive.write(archive.getvalue())
+        if self.best_mean_reward > best_before:
+            self._best_model.write(as_zip(self.model))  # type: ignore[attr-defined]
+        else:
+            self._best_model.retry()
         return continues
 
 
@@ -73,7 +98,7 @@ def evaluation_callback(
     directory: Path,
     n_episodes: int = 5,
     after: BaseCallback | None = None,
-) -> EvalCallback:
+) -> EvaluateByTimesteps | MaskedEvaluateByTimesteps:
     """The callback that evaluates a model during training."""
     callback = MaskedEvaluateByTimesteps if takes_masks(algorithm) else EvaluateByTimesteps
     return callback(env, every_n_timesteps, directory, n_episodes, after)

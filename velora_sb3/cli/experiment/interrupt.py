@@ -1,19 +1,20 @@
-"""Ctrl-C between two steps, not in the middle of one."""
+"""An interruption between two steps, not in the middle of one."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
 
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from velora_sb3.callbacks import SaveCheckpoints
+from velora_sb3.cli.signals import Stopped, on_signals
 
 
 class StopOnInterrupt(BaseCallback):
-    """Turns the first Ctrl-C into a ``KeyboardInterrupt`` at the next step or rollout; a second one raises at once.
+    """Turns the first signal into a ``Stopped`` at the next step or rollout; a second one raises at once.
 
     So the files that other callbacks write are complete, and the weights are those after a finished update. SB3 stops
     when a callback returns False, but ARS ignores that.
@@ -24,45 +25,50 @@ class StopOnInterrupt(BaseCallback):
     Args:
         checkpoints: Saves the run when the next rollout starts, and training stops only then; called before this
             callback. None to stop at the next step.
+        save: Called with the model at the next step if training goes on to the end of the rollout: a cluster may kill
+            the process before.
 
     Attributes:
-        requested: Whether Ctrl-C was pressed.
+        signum: The signal, or None.
     """
 
-    def __init__(self, checkpoints: SaveCheckpoints | None = None) -> None:
+    def __init__(
+        self, checkpoints: SaveCheckpoints | None = None, save: Callable[[BaseAlgorithm], object] | None = None
+    ) -> None:
         super().__init__()
-        self.checkpoints, self.requested, self._announced = checkpoints, False, False
-        self._previous: Any = None
+        self.checkpoints, self.save = checkpoints, save
+        self.signum: int | None = None
+        self._announced = False
+        self._handlers = ExitStack()
 
     def __enter__(self) -> StopOnInterrupt:
-        """Install the signal handler."""
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+        """Install the signal handlers."""
+        self._handlers.enter_context(on_signals(self._on_signal))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Restore the previous signal handler."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        """Restore the previous signal handlers."""
+        self._handlers.close()
 
-    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+    def _on_signal(self, signum: int) -> None:
+        if self.signum is not None:
+            raise Stopped(signum)
+        self.signum = signum
         if self.checkpoints is not None:
             self.checkpoints.save_at_next_rollout()
 
     def _on_step(self) -> bool:
-        if self.requested and self.checkpoints is None:
-            raise KeyboardInterrupt
-        if self.requested and not self._announced:
+        if self.signum is not None and self.checkpoints is None:
+            raise Stopped(self.signum)
+        if self.signum is not None and not self._announced:
             self._announced = True
             print("stopping at the end of this rollout; press Ctrl-C again to stop at once", flush=True)
+            if self.save is not None:
+                self.save(self.model)
         return True
 
     def _on_rollout_start(self) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
+        if self.signum is not None:
+            raise Stopped(self.signum)
