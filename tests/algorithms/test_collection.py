@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.algorithms.recurrent import ALGORITHMS, DISCRETE_ACTIONS, make_env, make_model, memory_by_hand, noisy
+from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC
 
 STEPS = 51  # episodes have 7 steps: the last is in mid-episode
 
@@ -106,3 +108,24 @@ def test_a_callback_that_fails_at_the_start_leaves_the_memory_s_place():
         model.learn(5, callback=Failing(), reset_num_timesteps=False)
     model.learn(5, reset_num_timesteps=False)
     assert_memory_is_right(model)
+
+
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, RecurrentPPO, RecurrentMaskablePPO])
+def test_an_observation_that_is_nan_is_forgotten_at_the_next_episode(algorithm):
+    model = make_model(algorithm) if algorithm in ALGORITHMS else algorithm("LiquidPolicy", "CartPole-v1")
+    clean = np.ones((1, *model.observation_space.shape), np.float32)
+    broken = tuple(np.full_like(part, np.nan) for part in model.predict(clean)[1])
+    expected, fresh = model.predict(clean, None, np.ones(1), deterministic=True)
+    action, state = model.predict(clean, broken, np.ones(1), deterministic=True)
+    np.testing.assert_array_equal(action, expected)
+    for part, expected in zip(state, fresh, strict=True):
+        np.testing.assert_array_equal(part, expected)
+
+
+def test_a_stored_state_that_is_nan_is_forgotten_at_the_next_episode():
+    model = make_model(RecurrentSAC, stored_state=True).learn(12)
+    collection = model._collection
+    collection.memories[:], collection.acting[1][:], model._last_episode_starts[:] = np.nan, np.nan, True
+    model._step_memories(collection.acting[0])
+    assert np.isfinite(collection.stored).all()
+    assert np.isfinite(collection.memories[:, model.policy.critic.features_extractor.stored_part]).all()

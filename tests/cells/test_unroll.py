@@ -46,6 +46,42 @@ def test_unroll_equals_stepping(cell, timed, resets):
         torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
 
 
+def test_nan_ends_with_its_episode(cell):
+    inputs = torch.randn(T, B, F, requires_grad=True)
+    state = torch.full((B, cell.state_size), float("nan"))
+    starts = torch.zeros(T, B, dtype=torch.bool)
+    starts[0], starts[4, 1] = True, True
+    expected, _ = unroll(cell, inputs, episode_starts=starts)
+    outputs, _ = unroll(cell, inputs, state, episode_starts=starts)  # a state that is NaN, and reset at once
+    torch.testing.assert_close(outputs, expected)
+    for ours, theirs in zip(gradients(cell, inputs, outputs), gradients(cell, inputs, expected), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+    broken = inputs.detach().clone()
+    broken[2, 1] = float("nan")
+    outputs, _ = unroll(cell, broken, episode_starts=starts)
+    assert outputs[2:4, 1].isnan().any(-1).all()
+    torch.testing.assert_close(outputs[4:], expected[4:])
+    torch.testing.assert_close(outputs[:, [0, 2]], expected[:, [0, 2]])
+    last, _ = unroll(cell, torch.randn(1, B, F), state, episode_starts=torch.ones(1, B))  # a single step
+    assert last.isfinite().all()
+
+
+def test_a_gradient_that_is_nan_ends_with_its_episode(cell):
+    inputs, starts = torch.randn(T, B, F), torch.zeros(T, B, dtype=torch.bool)
+    starts[4, 1] = True
+    state = torch.randn(B, cell.state_size)
+    clean, _ = unroll(cell, inputs.requires_grad_(), state.requires_grad_(), episode_starts=starts)
+    expected = torch.autograd.grad(clean[:, [0, 2]].sum() + clean[:4, 1].sum(), [inputs, state])
+    broken = inputs.detach().clone()
+    broken[5, 1] = float("nan")
+    outputs, _ = unroll(cell, broken.requires_grad_(), state, episode_starts=starts)
+    by_inputs, by_state = torch.autograd.grad(outputs.sum(), [broken, state])
+    torch.testing.assert_close(by_inputs[:, [0, 2]], expected[0][:, [0, 2]])
+    torch.testing.assert_close(by_inputs[:4, 1], expected[0][:4, 1])
+    torch.testing.assert_close(by_state, expected[1])
+
+
 def test_a_reset_in_mid_sequence_is_a_fresh_start_for_that_sequence_alone(cell):
     inputs, state = torch.randn(T, B, F), torch.randn(B, cell.state_size)
     starts = torch.zeros(T, B, dtype=torch.bool)

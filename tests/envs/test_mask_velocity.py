@@ -39,6 +39,15 @@ def test_an_id_that_exists_is_left_alone():
     assert gym.spec("CartPoleNoVel-v1") is before
 
 
+def test_a_velocity_that_is_not_finite_is_masked_too():
+    env = MaskVelocity(gym.make("CartPole-v1"), indices=(1, 3))
+    given = np.array([0.5, np.nan, -1, np.inf], np.float32)
+    masked = env.observation(given)
+    np.testing.assert_array_equal(masked, [0.5, 0, -1, 0])
+    assert masked.dtype == np.float32
+    assert np.isnan(given[1])  # the environment's own array is left alone
+
+
 def test_indices_of_one_s_own():
     env = MaskVelocity(gym.make("CartPole-v1"), indices=(0,))
     assert env.reset(seed=0)[0][0] == 0

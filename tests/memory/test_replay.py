@@ -128,6 +128,16 @@ def test_without_n_step_returns_the_next_observation_is_the_next():
     assert sample.next_observations.bootstrap_index is None
 
 
+def test_nan_stays_in_its_episode():
+    buffer = filled(20, sequence_length=20, n_steps=3)
+    buffer.actions[EPISODE - 1], buffer.rewards[EPISODE] = np.nan, np.nan  # the last of one, the first of the next
+    sample = buffer.sample(20)
+    assert sample.observations.previous_actions.isfinite().all()
+    returns = sample.rewards.flatten()
+    assert returns[:EPISODE].isfinite().all()
+    assert returns[EPISODE].isnan()
+
+
 def test_n_step_returns_add_normalized_rewards():
     env = VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")]))
     env.ret_rms.var, env.clip_reward = np.array(4.0), 1000.0

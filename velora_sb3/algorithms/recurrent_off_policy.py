@@ -196,12 +196,12 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
     def _step_memories(self, acting_memory: np.ndarray) -> None:
         """Advance the memories of all networks by the last observation, and keep those before it for storage."""
         collection = self._collection
-        keep = 1 - np.asarray(self._last_episode_starts, dtype=np.float32)[:, None]
+        starts = np.asarray(self._last_episode_starts, dtype=bool)[:, None]
         if collection.memories is None or collection.acting is None:
-            before = np.zeros((len(keep), self.policy.stored_state_size), dtype=np.float32)
-            previous = np.zeros((len(keep), action_size(self.action_space)), dtype=np.float32)
+            before = np.zeros((len(starts), self.policy.stored_state_size), dtype=np.float32)
+            previous = np.zeros((len(starts), action_size(self.action_space)), dtype=np.float32)
         else:
-            before, previous = collection.memories * keep, collection.acting[1] * keep
+            before, previous = (np.where(starts, 0, part) for part in (collection.memories, collection.acting[1]))
         collection.stored = before
         collection.memories = self.policy.step_memories(self._last_obs, before, previous, acting_memory)
 

@@ -51,7 +51,7 @@ class LiquidCell(nn.Module, ABC):
         self,
         inputs: torch.Tensor,  # (T, B, F)
         state: torch.Tensor | None,  # (B, S)
-        keep: torch.Tensor | None,  # (T, B, 1), 0 where an episode starts, else 1
+        starts: torch.Tensor | None,  # (T, B, 1), true where an episode starts
         timespans: torch.Tensor | None,  # (T, B, 1)
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps; no checks. Cells with a fused kernel override this loop.
@@ -62,8 +62,8 @@ class LiquidCell(nn.Module, ABC):
         prepared = self.prepare(timespans is not None)
         outputs, states = [], []
         for t, step_inputs in enumerate(inputs.unbind(0)):
-            if keep is not None and state is not None:
-                state = state * keep[t]
+            if starts is not None and state is not None:
+                state = torch.where(starts[t], 0, state)  # a product would keep NaN
             output, state = self.step(prepared, step_inputs, state, None if timespans is None else timespans[t])
             outputs.append(output)
             states.append(state)

@@ -205,18 +205,18 @@ class CfCCell(LiquidCell):
         self,
         inputs: torch.Tensor,
         state: torch.Tensor | None,
-        keep: torch.Tensor | None,
+        starts: torch.Tensor | None,
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps: one fused kernel, or a loop around the backbone."""
         weights = self.prepare(timespans is not None)
         if self.backbone is None:
-            outputs = cfc_sequence(inputs, state, *weights, keep, timespans, self.mode, self.w_tau, self.amplitude)
+            outputs = cfc_sequence(inputs, state, *weights, starts, timespans, self.mode, self.w_tau, self.amplitude)
             return outputs, outputs
         states = []
         for t, products in enumerate(functional.linear(inputs, weights.inputs, weights.bias).unbind(0)):
-            if keep is not None and state is not None:
-                state = state * keep[t]
+            if starts is not None and state is not None:
+                state = torch.where(starts[t], 0, state)
             state = self._finish(products, weights, state, None if timespans is None else timespans[t])
             states.append(state)
         every_state = torch.stack(states)

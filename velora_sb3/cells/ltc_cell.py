@@ -140,7 +140,7 @@ class LTCCell(LiquidCell):
         self,
         inputs: torch.Tensor,
         state: torch.Tensor | None,
-        keep: torch.Tensor | None,
+        starts: torch.Tensor | None,
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps by :func:`velora_sb3.cells.kernels.ltc.ltc_sequence`."""
@@ -153,7 +153,7 @@ class LTCCell(LiquidCell):
         states = ltc_sequence(
             self._map("input", inputs),
             inputs.new_zeros(self.state_size, batch) if state is None else state.t(),
-            None if keep is None else keep.transpose(1, 2),
+            None if starts is None else starts.transpose(1, 2),
             dt,
             capacity,
             leak,

@@ -79,15 +79,15 @@ class MixedMemoryCell(LiquidCell):
         self,
         inputs: torch.Tensor,
         state: torch.Tensor | None,
-        keep: torch.Tensor | None,
+        starts: torch.Tensor | None,
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps: one fused kernel around a dense CfC, else step by step."""
         inner = self.cell
         if not isinstance(inner, CfCCell) or inner.backbone is not None or inner.mode == "pure":
-            return super().sequence(inputs, state, keep, timespans)
+            return super().sequence(inputs, state, starts, timespans)
         lstm, cfc = (self.weight_ih, self.weight_hh, self.bias), inner.prepare(timespans is not None)
-        states = mixed_memory_sequence(inputs, state, *lstm, *cfc, keep, timespans, inner.mode)
+        states = mixed_memory_sequence(inputs, state, *lstm, *cfc, starts, timespans, inner.mode)
         return states[..., : inner.state_size], states
 
     @torch.no_grad()

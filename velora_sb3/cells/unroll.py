@@ -67,12 +67,12 @@ def unroll_states(
     check_state(state, batch, cell.state_size)
     check_episode_starts(episode_starts, (steps, batch))
     check_timespans(timespans, (steps, batch))
-    keep = None if episode_starts is None else 1 - episode_starts.to(inputs.dtype).unsqueeze(-1)
+    starts = None if episode_starts is None else (episode_starts != 0).unsqueeze(-1)
     timed = None if timespans is None else timespans.to(inputs.dtype).unsqueeze(-1)
     if steps == 1:  # acting: a single step needs no sequence kernel
-        if keep is not None and state is not None:
-            state = state * keep[0]
+        if starts is not None and state is not None:
+            state = torch.where(starts[0], 0, state)
         prepared = cell.prepare(timed is not None)
         output, state = cell.step(prepared, inputs[0], state, None if timed is None else timed[0])
         return output.unsqueeze(0), state.unsqueeze(0)
-    return cell.sequence(inputs, state, keep, timed)
+    return cell.sequence(inputs, state, starts, timed)

@@ -73,13 +73,13 @@ class WiredCfCCell(LiquidCell):
         self,
         inputs: torch.Tensor,
         state: torch.Tensor | None,
-        keep: torch.Tensor | None,
+        starts: torch.Tensor | None,
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps of the first layer, then of the next: no layer feeds back into an earlier one."""
         states = []
         for layer, own in zip(self.layers, self.split(state), strict=True):
-            inputs, own_states = layer.sequence(inputs, own, keep, timespans)  # type: ignore[operator]
+            inputs, own_states = layer.sequence(inputs, own, starts, timespans)  # type: ignore[operator]
             states.append(own_states)
         return inputs, torch.cat(states, dim=-1)
 

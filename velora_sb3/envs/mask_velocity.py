@@ -47,10 +47,10 @@ class MaskVelocity(gym.ObservationWrapper[np.ndarray, Any, np.ndarray], gym.util
             raise ValueError(f"MaskVelocity needs vector observations, got {space}")
         for index in indices:
             check_integer("each of indices", index, least=0, most=space.shape[0] - 1)
-        self._mask = np.ones(space.shape, dtype=space.dtype)
-        self._mask[list(indices)] = 0
+        self._velocities = list(indices)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
         """The observation with its velocities set to zero."""
-        masked: np.ndarray = observation * self._mask
+        masked = np.array(observation)
+        masked[self._velocities] = 0  # a product would keep NaN
         return masked

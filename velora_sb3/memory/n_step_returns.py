@@ -24,7 +24,7 @@ def n_step_returns(rewards: np.ndarray, ended: np.ndarray, n_steps: int, gamma: 
     continues = ~ended  # whether the episode still runs after k steps of the return
     for k in range(1, min(n_steps, len(rewards))):
         continues = continues[:-1]
-        returns[:-k] += gamma**k * rewards[k:] * continues
+        returns[:-k] += np.where(continues, gamma**k * rewards[k:], 0)
         last[:-k] += continues
         continues = continues & ~ended[k:]
     return returns, last

@@ -172,10 +172,11 @@ class SequenceReplayBuffer(ReplayBuffer):
         """The windows as input of a recurrent network."""
         steps, envs, starts, burn_in = windows
         previous = self._encoded((steps - 1) % self.buffer_size, envs).view(*steps.shape, -1)
+        is_start = torch.as_tensor(starts, device=self.device)
         return SequenceBatch(
             observations=self._observations(self.observations, steps, envs, env),
-            previous_actions=previous * torch.as_tensor(~starts, device=self.device).unsqueeze(-1),
-            episode_starts=torch.as_tensor(starts, device=self.device),
+            previous_actions=torch.where(is_start.unsqueeze(-1), 0, previous),
+            episode_starts=is_start,
             next_observations=self._observations(self.next_observations, *windows.learned, env),
             actions=self._encoded(*windows.learned),
             burn_in=burn_in,

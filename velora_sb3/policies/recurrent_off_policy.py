@@ -178,6 +178,6 @@ class RecurrentPolicyMixin(StatefulPolicyMixin):
             memory, previous = (torch.as_tensor(part, dtype=torch.float32, device=policy.device) for part in state)
         check_episode_start(episode_start, batch)
         if episode_start is not None:
-            keep = 1 - torch.as_tensor(episode_start, dtype=torch.float32, device=policy.device).reshape(-1, 1)
-            memory, previous = memory * keep, previous * keep
+            starts = torch.as_tensor(episode_start, device=policy.device).reshape(-1, 1) != 0
+            memory, previous = torch.where(starts, 0, memory), torch.where(starts, 0, previous)
         return StepInput(observations, memory, previous)

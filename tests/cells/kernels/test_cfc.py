@@ -14,10 +14,10 @@ def arguments(mode, timed, resets=False):
     blocks = 1 if mode == "pure" else 4 if timed else 3
     shapes = [(T, B, F), (B, H), (blocks * H, F), (blocks * H, H), (blocks * H,)]
     tensors = [torch.randn(*shape).requires_grad_() for shape in shapes]
-    keep = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1]]).unsqueeze(-1).double() if resets else None
+    starts = torch.tensor([[0, 0], [0, 1], [1, 0], [0, 0]]).unsqueeze(-1).bool() if resets else None
     timespans = (torch.rand(T, B, 1) + 0.1).requires_grad_() if timed else None
     solution = [torch.randn(H).requires_grad_() for _ in range(2)] if mode == "pure" else []
-    return [*tensors, keep, timespans, mode, *solution]
+    return [*tensors, starts, timespans, mode, *solution]
 
 
 @pytest.mark.parametrize("mode", ["default", "no_gate", "pure"])

@@ -23,7 +23,7 @@ def kernel(wiring, resets, timed):
     """The kernel as a function of tensors alone, and random tensors for it."""
     cell = LTCCell(wiring, F)
     capacity, leak, recurrent, sensory = cell.prepare(timed=True)
-    keep = torch.tensor([[1, 1], [1, 0], [0, 1]]).unsqueeze(1).double() if resets else None
+    starts = torch.tensor([[0, 0], [0, 1], [1, 0]]).unsqueeze(1).bool() if resets else None
     dt = torch.rand(T, 1, B).requires_grad_() if timed else torch.full((T, 1, 1), 0.5)
     inputs, state = torch.randn(T, B, F), torch.randn(cell.state_size, B)
     differentiable = [inputs, state, capacity, leak, *recurrent, *sensory]
@@ -33,7 +33,7 @@ def kernel(wiring, resets, timed):
         present = [where_present(cell.recurrent, t) for t in synapses[:3]]
         present += [where_present(cell.sensory, t) for t in synapses[3:]]
         banks = (cell.recurrent, Synapses(*present[:3])), (cell.sensory, Synapses(*present[3:]))
-        return ltc_sequence(inputs, state, keep, dt, capacity, leak, *banks, M)
+        return ltc_sequence(inputs, state, starts, dt, capacity, leak, *banks, M)
 
     return run, [dt, *(tensor.detach().requires_grad_() for tensor in differentiable)]
 

@@ -16,9 +16,9 @@ def arguments(mode, timed, resets=False):
     lstm = [(4 * H, F), (4 * H, H), (4 * H,)]
     cfc = [(blocks * H, F), (blocks * H, H), (blocks * H,)]
     tensors = [torch.randn(*shape).requires_grad_() for shape in [(T, B, F), (B, 2 * H), *lstm, *cfc]]
-    keep = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1]]).unsqueeze(-1).double() if resets else None
+    starts = torch.tensor([[0, 0], [0, 1], [1, 0], [0, 0]]).unsqueeze(-1).bool() if resets else None
     timespans = (torch.rand(T, B, 1) + 0.1).requires_grad_() if timed else None
-    return [*tensors, keep, timespans, mode]
+    return [*tensors, starts, timespans, mode]
 
 
 @pytest.mark.parametrize("mode", ["default", "no_gate"])
@@ -43,9 +43,9 @@ def test_second_derivatives_are_right_too_as_trpo_needs_them(mode, timed):
 @pytest.mark.parametrize("resets", [False, True], ids=["one episode", "resets"])
 def test_the_kernel_is_the_steps(mode, timed, resets):
     cell = MixedMemoryCell(CfCCell(F, H, mode, backbone_layers=0))
-    inputs, state, *_, keep, timespans, _ = arguments("default", timed, resets)
-    outputs, states = cell.sequence(inputs, state, keep, timespans)
-    expected_outputs, expected_states = LiquidCell.sequence(cell, inputs, state, keep, timespans)
+    inputs, state, *_, starts, timespans, _ = arguments("default", timed, resets)
+    outputs, states = cell.sequence(inputs, state, starts, timespans)
+    expected_outputs, expected_states = LiquidCell.sequence(cell, inputs, state, starts, timespans)
     torch.testing.assert_close(outputs, expected_outputs)
     torch.testing.assert_close(states, expected_states)
 

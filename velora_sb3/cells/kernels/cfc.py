@@ -114,13 +114,27 @@ def gate_derivatives(
     return result
 
 
+def reset_masks(starts: OptionalTensor, steps: int) -> list[OptionalTensor]:
+    """The mask of each step at which an episode starts, and None for the others; on a GPU, every step's mask.
+
+    Kernels select with it: a product with 0 would carry a NaN into the next episode.
+    """
+    if starts is None:
+        return [None] * steps
+    masks: list[OptionalTensor] = list(starts.unbind(0))
+    if starts.device.type != "cpu":  # looking would wait for it
+        return masks
+    has_start = starts.flatten(1).any(1).tolist()
+    return [mask if has else None for mask, has in zip(masks, has_start, strict=True)]
+
+
 def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -> torch.Tensor:
     """The whole sequence step by step, in operations that can be differentiated any number of times."""
-    weight_ih, weight_hh, bias, keep, timespans, w_tau, amplitude = rest
+    weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude = rest
     hidden = inputs.new_zeros(inputs.shape[1], weight_hh.shape[-1]) if state is None else state
     outputs = []
     for t, products in enumerate(functional.linear(inputs, weight_ih, bias).unbind(0)):
-        hidden = hidden if keep is None else hidden * keep[t]
+        hidden = hidden if starts is None else torch.where(starts[t], 0, hidden)
         time = None if timespans is None else timespans[t]
         hidden = next_state(products + hidden @ weight_hh.t(), time, mode, w_tau, amplitude)
         outputs.append(hidden)
@@ -136,7 +150,7 @@ class _CfCSequence(torch.autograd.Function):
         weight_ih: torch.Tensor,  # (blocks*H, F)
         weight_hh: torch.Tensor,  # (blocks*H, H)
         bias: torch.Tensor,  # (blocks*H,)
-        keep: OptionalTensor,  # (T, B, 1)
+        starts: OptionalTensor,  # (T, B, 1), bool
         timespans: OptionalTensor,  # (T, B, 1)
         w_tau: OptionalTensor,  # (H,), pure mode
         amplitude: OptionalTensor,  # (H,), pure mode
@@ -163,18 +177,18 @@ class _CfCSequence(torch.autograd.Function):
 
         products, out, weights = gates.unbind(0), carried.unbind(0), recurrent.t()
         hidden = inputs.new_full((batch, size), rest) if state is None else state
-        fresh = inputs.new_tensor(rest)
-        for t in range(steps):
-            if keep is not None:
-                hidden = torch.lerp(fresh, hidden, keep[t])
+        fresh, resets = inputs.new_tensor(rest), reset_masks(starts, steps)
+        for t, reset in enumerate(resets):
+            if reset is not None:
+                hidden = torch.where(reset, fresh, hidden)
             products[t].addmm_(hidden, weights)
             step(t)
             hidden = out[t]
         outputs = carried.mul_(2).sub_(1) if mode == "default" else carried
         ctx.save_for_backward(
-            inputs, given, weight_ih, weight_hh, bias, keep, timespans, w_tau, amplitude, gates, outputs
+            inputs, given, weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude, gates, outputs
         )
-        ctx.mode = mode
+        ctx.mode, ctx.resets = mode, resets
         return outputs
 
     @staticmethod
@@ -182,7 +196,7 @@ class _CfCSequence(torch.autograd.Function):
         *arguments, gates, outputs = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_outputs), None)
-        inputs, state, weight_ih, weight_hh, _, keep, timespans, w_tau, amplitude = arguments
+        inputs, state, weight_ih, weight_hh, _, starts, timespans, w_tau, amplitude = arguments
         steps, batch, size = outputs.shape
         needs = ctx.needs_input_grad
         derivatives = gate_derivatives(ctx.mode, gates, timespans, w_tau, amplitude)
@@ -193,28 +207,31 @@ class _CfCSequence(torch.autograd.Function):
         incoming, hidden, blocks = grad_outputs.unbind(0), grad_hidden.unbind(0), grad_gates.unbind(0)
         columns = grad_hidden.unsqueeze(2).unbind(0)
         rows = grad_gates.flatten(2).unbind(0)
-        through = outputs.new_empty(batch, size)
+        through, resets = outputs.new_empty(batch, size), ctx.resets
         for t in range(steps - 1, 0, -1):
             blocks[t].mul_(columns[t])
-            if keep is None:
+            if starts is None:
                 torch.addmm(incoming[t - 1], rows[t], weight_hh, out=hidden[t - 1])
-            else:
-                torch.mm(rows[t], weight_hh, out=through)
-                torch.addcmul(incoming[t - 1], through, keep[t], out=hidden[t - 1])
+                continue
+            earlier, reset = torch.mm(rows[t], weight_hh, out=through), resets[t]
+            if reset is not None:
+                earlier = torch.where(reset, 0, earlier)
+            torch.add(incoming[t - 1], earlier, out=hidden[t - 1])
         blocks[0].mul_(columns[0])
 
         flat = grad_gates.flatten(2).flatten(0, 1)
         grad_inputs = (flat @ weight_ih).view_as(inputs) if needs[0] else None
         grad_state = None
         if needs[1]:
-            grad_state = rows[0] @ weight_hh if keep is None else (rows[0] @ weight_hh).mul_(keep[0])
+            grad_state = rows[0] @ weight_hh
+            grad_state = grad_state if resets[0] is None else torch.where(resets[0], 0, grad_state)
         grad_weight_ih = flat.t() @ inputs.flatten(0, 1) if needs[2] else None
         grad_weight_hh = None
         if needs[3]:
             initial = torch.zeros_like(outputs[0]) if state is None else state
             before = torch.cat([initial.unsqueeze(0), outputs[:-1]])
-            if keep is not None:
-                before *= keep
+            if starts is not None:
+                before.masked_fill_(starts, 0)
             grad_weight_hh = flat.t() @ before.view(steps * batch, size)
         grad_bias = flat.sum(0) if needs[4] else None
         grad_times = grad_tau = grad_amplitude = None
@@ -239,7 +256,7 @@ def cfc_sequence(
     weight_ih: torch.Tensor,
     weight_hh: torch.Tensor,
     bias: torch.Tensor,
-    keep: OptionalTensor,
+    starts: OptionalTensor,
     timespans: OptionalTensor,
     mode: str,
     w_tau: OptionalTensor = None,
@@ -253,7 +270,7 @@ def cfc_sequence(
         weight_ih: Weights from the inputs to every gate ``(blocks * H, F)``.
         weight_hh: Weights from the state to every gate ``(blocks * H, H)``.
         bias: Bias of every gate ``(blocks * H,)``.
-        keep: 0 where an episode starts, else 1 ``(T, B, 1)``.
+        starts: True where an episode starts ``(T, B, 1)``.
         timespans: ``(T, B, 1)``; None is 1.
         mode: ``default``, ``no_gate`` or ``pure``.
         w_tau: ``(H,)``, in ``pure`` mode.
@@ -263,6 +280,6 @@ def cfc_sequence(
         The state after every step ``(T, B, H)``.
     """
     outputs: torch.Tensor = _CfCSequence.apply(  # type: ignore[no-untyped-call]
-        inputs, state, weight_ih, weight_hh, bias, keep, timespans, w_tau, amplitude, mode
+        inputs, state, weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude, mode
     )
     return outputs

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from velora_sb3.cells.kernels.cfc import reset_masks
 from velora_sb3.cells.kernels.double_backward import plain_gradients
 from velora_sb3.cells.kernels.ltc_synapses import SynapseBank, Synapses, SynapseTable
 
@@ -42,10 +43,10 @@ def _plain_currents(table: SynapseTable, potentials: torch.Tensor, *synapses: to
 
 def _plain_sequence(table: SynapseTable, unfolds: int, *tensors: Any) -> torch.Tensor:
     """What :class:`LTCSequence` computes, in such operations."""
-    drive, state, keep, dt, capacity, *synapses = tensors
+    drive, state, starts, dt, capacity, *synapses = tensors
     states = []
     for t, base in enumerate(drive.unbind(0)):
-        state = state if keep is None else state * keep[t]
+        state = state if starts is None else torch.where(starts[t], 0, state)
         for _ in range(unfolds):
             pull, conductance = (base + table.spread(_plain_currents(table, state, *synapses))).unbind(1)
             state = state + dt[t] * (pull - conductance * state) / (capacity + dt[t] * conductance)
@@ -96,14 +97,14 @@ class LTCSequence(torch.autograd.Function):
         unfolds: int,
         drive: torch.Tensor,
         state: torch.Tensor,
-        keep: torch.Tensor | None,
+        starts: torch.Tensor | None,
         dt: torch.Tensor,
         capacity: torch.Tensor,
         *synapses: torch.Tensor,
     ) -> torch.Tensor:
         """Every buffer is written in place; see the module's docstring for the equation."""
         steps, units, _, batch = drive.shape
-        initial = state
+        initial, resets = state, reset_masks(starts, steps)
         states = state.new_empty(steps, unfolds + 1, units, batch)
         scales, rates = state.new_empty(2, steps, unfolds, units, batch).unbind(0)
         bank = SynapseBank(table, Synapses(*synapses), batch)
@@ -113,24 +114,29 @@ class LTCSequence(torch.autograd.Function):
         wide_capacity = capacity.expand(units, batch).contiguous()
         for t, (step_dt, base) in enumerate(zip(dt.unbind(0), drive_rows.unbind(0), strict=True)):
             potentials, *following = states[t].unbind(0)
-            torch.mul(state, 1 if keep is None else keep[t], out=potentials)
+            reset = resets[t]
+            potentials.copy_(state if reset is None else torch.where(reset, 0, state))
             currents.copy_(drive[t])
             for state, scale, rate in zip(following, scales[t].unbind(0), rates[t].unbind(0), strict=True):
                 torch.baddbmm(base, synapses[0], bank.open(potentials), out=rows)
                 torch.addcmul(wide_capacity, conductance, step_dt, out=scale)
                 torch.addcmul(pull, conductance, potentials, value=-1, out=rate).div_(scale)
                 potentials = torch.addcmul(potentials, rate, step_dt, out=state)
-        ctx.save_for_backward(drive, initial, keep, dt, capacity, *synapses, states, scales, rates)
-        ctx.table = table
+        ctx.save_for_backward(drive, initial, starts, dt, capacity, *synapses, states, scales, rates)
+        ctx.table, ctx.resets = table, resets
         return states[:, -1].clone()
 
     @staticmethod
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> Gradients:
         """Unfold by unfold from the last."""
-        drive, initial, keep, dt, capacity, *synapses, states, scales, rates = ctx.saved_tensors
+        drive, initial, starts, dt, capacity, *synapses, states, scales, rates = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph
             compute = partial(_plain_sequence, ctx.table, scales.shape[1])
-            return None, None, *plain_gradients(compute, (drive, initial, keep, dt, capacity, *synapses), grad_outputs)
+            return (
+                None,
+                None,
+                *plain_gradients(compute, (drive, initial, starts, dt, capacity, *synapses), grad_outputs),
+            )
         steps, unfolds, units, batch = scales.shape
         bank = SynapseBank(ctx.table, Synapses(*synapses), batch)
         bank.start_backward(unfolds)
@@ -156,8 +162,9 @@ class LTCSequence(torch.autograd.Function):
                 source_grad += bank.pull_back(rows, bank.open(potentials), factors)
             torch.sum(currents, 0, out=grad_drive[t])
             torch.sum(weighed.mul_(rates[t]), 0, out=elasticity[t])
-            if keep is not None:
-                grad *= keep[t]
+            reset = ctx.resets[t]
+            if reset is not None:
+                grad.masked_fill_(reset, 0)
         grad_dt = (elasticity * capacity).sum_to_size(dt.shape) if ctx.needs_input_grad[5] else None
         grad_capacity = (elasticity * dt).sum((0, 2)).neg_().unsqueeze(-1)
         return None, None, grad_drive, grad, None, grad_dt, grad_capacity, *bank.gradients()
@@ -166,7 +173,7 @@ class LTCSequence(torch.autograd.Function):
 def ltc_sequence(
     inputs: torch.Tensor,  # (T, B, F)
     state: torch.Tensor,  # (U, B)
-    keep: torch.Tensor | None,  # (T, 1, B)
+    starts: torch.Tensor | None,  # (T, 1, B), bool
     dt: torch.Tensor,  # (T, 1, B), or (T, 1, 1)
     capacity: torch.Tensor,  # (U, 1)
     leak: torch.Tensor,  # (U, 2, 1)
@@ -174,12 +181,12 @@ def ltc_sequence(
     sensory: tuple[SynapseTable, Synapses],
     unfolds: int,
 ) -> torch.Tensor:
-    """All steps of an LTC network, differentiable in everything but ``keep``.
+    """All steps of an LTC network, differentiable in everything but ``starts``.
 
     Args:
         inputs: Potentials of the sensory neurons.
         state: Potentials of the units before the first step.
-        keep: Factor on the state before each step, 0 where an episode starts; None is 1.
+        starts: True where an episode starts.
         dt: Length of one unfold, not negative.
         capacity: Membrane capacitance of each unit, positive.
         leak: Each unit's leak: conductance times resting potential, and conductance.
@@ -198,6 +205,6 @@ def ltc_sequence(
     drive = leak + table.spread(currents)  # (U, 2, T * B)
     drive = drive.view(*drive.shape[:2], steps, batch).permute(2, 0, 1, 3).contiguous()
     outputs: torch.Tensor = LTCSequence.apply(  # type: ignore[no-untyped-call]
-        recurrent[0], unfolds, drive, state, keep, dt, capacity, *recurrent[1]
+        recurrent[0], unfolds, drive, state, starts, dt, capacity, *recurrent[1]
     )
     return outputs

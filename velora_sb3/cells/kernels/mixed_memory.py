@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives
+from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives, reset_masks
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.double_backward import plain_gradients
 
@@ -41,13 +41,13 @@ def write(products: torch.Tensor, memory: OptionalTensor) -> tuple[torch.Tensor,
 
 def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -> torch.Tensor:
     """The whole sequence step by step, in operations that can be differentiated any number of times."""
-    lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, keep, timespans = rest
+    lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, starts, timespans = rest
     if state is None:
         state = inputs.new_zeros(inputs.shape[1], 2 * lstm_hh.shape[-1])
     states = []
     projected = functional.linear(inputs, lstm_ih, lstm_bias), functional.linear(inputs, weight_ih, bias)
     for t, (products, gates) in enumerate(zip(*projected, strict=True)):
-        hidden, memory = (state if keep is None else state * keep[t]).chunk(2, dim=-1)
+        hidden, memory = (state if starts is None else torch.where(starts[t], 0, state)).chunk(2, dim=-1)
         hidden, memory = write(products + hidden @ lstm_hh.t(), memory)
         time = None if timespans is None else timespans[t]
         hidden = next_state(gates + hidden @ weight_hh.t(), time, mode, None, None)
@@ -68,7 +68,7 @@ class _MixedMemorySequence(torch.autograd.Function):
         weight_ih: torch.Tensor,  # (blocks*H, F)
         weight_hh: torch.Tensor,  # (blocks*H, H)
         bias: torch.Tensor,  # (blocks*H,)
-        keep: OptionalTensor,  # (T, B, 1)
+        starts: OptionalTensor,  # (T, B, 1), bool
         timespans: OptionalTensor,  # (T, B, 1)
         mode: str,
     ) -> torch.Tensor:
@@ -92,13 +92,13 @@ class _MixedMemorySequence(torch.autograd.Function):
             lstm_recurrent *= 2
             rest, hidden = 0.5, (hidden + 1) / 2
         step = (blend if mode == "default" else add)(gates, carried, timespans)
-        fresh = inputs.new_tensor(rest)
+        fresh, resets = inputs.new_tensor(rest), reset_masks(starts, steps)
         rows, columns, lstm_weights, weights = products.unbind(0), gates.unbind(0), lstm_recurrent.t(), recurrent.t()
         candidate, input_gate, forget_gate, output_gate = (block.unbind(0) for block in products.chunk(4, dim=-1))
         after, kept, bounded, start = (made.unbind(0) for made in (carried, memories, squashed, written))
-        for t in range(steps):
-            if keep is not None:
-                hidden, memory = torch.lerp(fresh, hidden, keep[t]), memory * keep[t]
+        for t, reset in enumerate(resets):
+            if reset is not None:
+                hidden, memory = torch.where(reset, fresh, hidden), torch.where(reset, 0, memory)
             rows[t].addmm_(hidden, lstm_weights).sigmoid_()
             memory = torch.mul(forget_gate[t], memory, out=kept[t])
             memory.addcmul_(input_gate[t], candidate[t], value=2).sub_(input_gate[t])  # 2 sigmoid(2 a) - 1 = tanh a
@@ -110,10 +110,10 @@ class _MixedMemorySequence(torch.autograd.Function):
         if mode == "default":
             carried.mul_(2).sub_(1)
         ctx.save_for_backward(
-            *(inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, keep, timespans),
+            *(inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, starts, timespans),
             *(products, gates, written, squashed, states),
         )
-        ctx.mode = mode
+        ctx.mode, ctx.resets = mode, resets
         return states
 
     @staticmethod
@@ -121,13 +121,13 @@ class _MixedMemorySequence(torch.autograd.Function):
         arguments, made = ctx.saved_tensors[:10], ctx.saved_tensors[10:]
         if torch.is_grad_enabled():  # create_graph
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_states), None)
-        inputs, state, lstm_ih, lstm_hh, _, weight_ih, weight_hh, _, keep, timespans = arguments
+        inputs, state, lstm_ih, lstm_hh, _, weight_ih, weight_hh, _, starts, timespans = arguments
         products, gates, written, squashed, states = made
         steps, batch, size = written.shape
         needs = ctx.needs_input_grad
         initial = torch.zeros_like(states[0]) if state is None else state
         before = torch.cat([initial.unsqueeze(0), states[:-1]])
-        hidden_before, memory_before = (before if keep is None else before * keep).chunk(2, dim=-1)
+        hidden_before, memory_before = (before if starts is None else torch.where(starts, 0, before)).chunk(2, dim=-1)
 
         # Derivatives of all steps: of what was written by memory and output gate, of the memory by its three gates.
         grad_gates = gate_derivatives(ctx.mode, gates, timespans, None, None)  # in place, as each is used once
@@ -145,7 +145,7 @@ class _MixedMemorySequence(torch.autograd.Function):
         blocks, rows = grad_gates.unbind(0), grad_gates.flatten(2).unbind(0)
         of_memory, of_output = grad_products[:, :, :3].unbind(0), grad_products[:, :, 3].unbind(0)
         lstm_rows, forget = grad_products.flatten(2).unbind(0), forget_gate.unbind(0)
-        through = states.new_empty(batch, size)
+        through, resets = states.new_empty(batch, size), ctx.resets
         for t in range(steps - 1, -1, -1):
             blocks[t].mul_(hidden_columns[t])
             torch.mm(rows[t], weight_hh, out=through)
@@ -154,16 +154,19 @@ class _MixedMemorySequence(torch.autograd.Function):
             of_output[t].mul_(through)
             if t == 0:
                 break
-            if keep is None:
+            if starts is None:
                 hidden[t - 1].addmm_(lstm_rows[t], lstm_hh)
                 memory[t - 1].addcmul_(memory[t], forget[t])
-            else:
-                hidden[t - 1].addcmul_(torch.mm(lstm_rows[t], lstm_hh, out=through), keep[t])
-                memory[t - 1].addcmul_(memory[t] * forget[t], keep[t])
+                continue
+            earlier = torch.mm(lstm_rows[t], lstm_hh, out=through), memory[t] * forget[t]
+            if resets[t] is not None:
+                earlier = torch.where(resets[t], 0, earlier[0]), torch.where(resets[t], 0, earlier[1])
+            hidden[t - 1].add_(earlier[0])
+            memory[t - 1].add_(earlier[1])
         grad_state = None
         if needs[1]:
             grad_state = torch.cat([lstm_rows[0] @ lstm_hh, memory[0] * forget[0]], dim=-1)
-            grad_state = grad_state if keep is None else grad_state * keep[0]
+            grad_state = grad_state if resets[0] is None else torch.where(resets[0], 0, grad_state)
         by_lstm, by_cfc = (grad.flatten(2).flatten(0, 1) for grad in (grad_products, grad_gates))
         seen = inputs.flatten(0, 1)
         grad_inputs = (by_lstm @ lstm_ih + by_cfc @ weight_ih).view_as(inputs) if needs[0] else None
@@ -187,7 +190,7 @@ def mixed_memory_sequence(
     weight_ih: torch.Tensor,
     weight_hh: torch.Tensor,
     bias: torch.Tensor,
-    keep: OptionalTensor,
+    starts: OptionalTensor,
     timespans: OptionalTensor,
     mode: str,
 ) -> torch.Tensor:
@@ -202,7 +205,7 @@ def mixed_memory_sequence(
         weight_ih: The CfC's weights from the inputs to every gate ``(blocks * H, F)``.
         weight_hh: The CfC's weights from what the LSTM wrote to every gate ``(blocks * H, H)``.
         bias: The CfC's bias of every gate ``(blocks * H,)``.
-        keep: 0 where an episode starts, else 1 ``(T, B, 1)``.
+        starts: True where an episode starts ``(T, B, 1)``.
         timespans: ``(T, B, 1)``; None is 1.
         mode: ``default`` or ``no_gate``.
 
@@ -210,6 +213,6 @@ def mixed_memory_sequence(
         The state after every step ``(T, B, 2H)``.
     """
     states: torch.Tensor = _MixedMemorySequence.apply(  # type: ignore[no-untyped-call]
-        inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, keep, timespans, mode
+        inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, starts, timespans, mode
     )
     return states
