@@ -63,6 +63,9 @@ def save_checkpoint(
     and trained on: in a callback's ``_on_rollout_start``, or when ``learn`` has returned. A callback's ``_on_step`` is
     too early: SB3 has not stored the transition yet.
 
+    Environments that do not answer, because they are closed or their worker processes have ended, are left out with a
+    warning; the weights are saved all the same.
+
     Args:
         model: The model, with its environments.
         path: The checkpoint's directory. An existing checkpoint is replaced once the new one is complete.
@@ -100,12 +103,13 @@ def save_checkpoint(
         finish_saving()
     except CheckpointError as error:
         fail(f"an earlier checkpoint, {error}", error)
+    measured = _measured(model, callback, metrics)
+    tensors, state = _capture(model, callback, buffer, set(custom_objects), moment)
     try:
-        measured = _measured(model, callback, metrics)
         number, timesteps = next_number(path.parent), model.num_timesteps
         manifest = functools.partial(write_manifest, number=number, timesteps=timesteps, metrics=measured)
         with atomic_directory(path, _may_replace, wait, last=manifest) as directory:
-            _write(model, directory, callback, buffer, set(custom_objects), moment)
+            write_files(directory, tensors, state)
     except OSError as error:
         fail(f"the checkpoint {path} could not be written ({error})", error)
         return None
@@ -140,21 +144,21 @@ def write_checkpoint(
         OSError: If a file cannot be written.
     """
     callback = as_callback(callbacks)
-    _write(model, directory, callback, buffer, set(custom_objects), check_moment(model, moment), quiet)
+    tensors, state = _capture(model, callback, buffer, set(custom_objects), check_moment(model, moment), quiet)
+    write_files(directory, tensors, state)
     number = next_number(directory.parent)
     write_manifest(directory, number, model.num_timesteps, _measured(model, callback, metrics))
 
 
-def _write(
+def _capture(
     model: BaseAlgorithm,
-    directory: Path,
     callback: BaseCallback,
     buffer: bool,
     left_out: set[str],
     moment: Moment,
     quiet: bool = False,
-) -> None:
-    """Write everything but the manifest."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors of each file, and ``state.json``."""
     check_custom_objects(model, left_out)
     arrays, optimizer_arrays = Encoder(), Encoder()
     policy, optimizers, variables = capture_parameters(model, optimizer_arrays)
@@ -178,9 +182,10 @@ def _write(
     }
     if model.env is not None:
         state["environments"] = capture_vec_env(model.env, arrays, "environments")
-        state["episodes_lost"] = unfinished_work(model, moment) or state["environments"]["lost"]
+        reasons = unfinished_work(model, moment), state["environments"]["lost"]
+        state["episodes_lost"] = "; ".join(reason for reason in reasons if reason is not None) or None
     if state["episodes_lost"] is not None and model._last_obs is not None and not quiet:
-        warnings.warn(f"the running episode cannot be resumed: {state['episodes_lost']}", stacklevel=4)
+        warnings.warn(f"the running episode cannot be resumed: {state['episodes_lost']}", stacklevel=3)
     tensors: dict[str, Any] = {}
     replay_buffer = getattr(model, "replay_buffer", None)
     if buffer and isinstance(replay_buffer, ReplayBuffer):
@@ -189,7 +194,7 @@ def _write(
         except NotPlainError as error:
             raise CheckpointError(f"{error}: leave out copy_info_dict, or save with buffer=False") from error
     tensors |= {POLICY: policy, OPTIMIZERS: optimizer_arrays.arrays, ARRAYS: arrays.arrays}
-    write_files(directory, tensors, state)
+    return tensors, state
 
 
 def _may_replace(path: Path) -> bool:

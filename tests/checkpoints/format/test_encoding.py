@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections import OrderedDict, deque
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +57,7 @@ VALUES = {
     "enum": GoalSelectionStrategy.FUTURE,
     "classes": [torch.nn.Tanh, torch.optim.AdamW, np.float32],
     "dtypes": [np.dtype("float32"), np.dtype(">i4"), torch.bfloat16],
+    "paths": [Path("a") / "b", Path("/")],
     "dropped": torch.device("cpu"),
 }
 ARRAYS = [

@@ -64,6 +64,26 @@ def halves(path, make_callbacks, steps=120, at=60, env=CARTPOLE):
     return whole, model, rest, resumed
 
 
+class Gone(BaseCallback):
+    """Asks an environment whose process has ended."""
+
+    def _on_step(self):
+        return True
+
+    def state_dict(self):
+        raise BrokenPipeError
+
+    def load_state_dict(self, state):
+        raise AssertionError
+
+
+def test_a_callback_that_asks_environments_that_are_gone_is_left_out_with_a_warning(tmp_path):
+    model = small_model().learn(20)
+    with pytest.warns(RuntimeWarning, match="the state of Gone 1 is not in the checkpoint: BrokenPipeError"):
+        save_checkpoint(model, tmp_path / "c", callbacks=Gone())
+    assert resume_training(tmp_path / "c", "CartPole-v1", Gone(), total_timesteps=28, device="cpu").num_timesteps == 28
+
+
 def test_evaluations_go_on_with_the_best_reward_and_their_own_randomness(tmp_path):
     whole, model, rest, resumed = halves(tmp_path / "c", lambda: [evaluation(Judgements())])
     seen, expected = rest[0].callback.seen, whole[0].callback.seen

@@ -196,6 +196,72 @@ def test_a_bare_environment_in_a_process_starts_afresh():
     assert "Monitor" in described["lost"]
 
 
+def two_processes():
+    functions = [lambda: Monitor(gym.make("Pendulum-v1"))] * 2
+    return started(SubprocVecEnv(functions, start_method="fork"), 3)
+
+
+def test_environments_that_are_closed_are_left_out():
+    venv = two_processes()
+    venv.close()
+    described, arrays = capture(venv)
+    assert described["lost"].startswith("the environments are closed")
+    restore(two(), described, arrays, with_episode=False)  # nothing to restore
+
+
+def test_environments_whose_process_has_ended_are_left_out():
+    venv = two_processes()
+    venv.processes[1].kill()
+    venv.processes[1].join()
+    described, _ = capture(venv)
+    assert described["lost"] == "the worker process of environment 1 has ended"
+
+
+def test_a_process_that_ends_when_it_is_asked():
+    venv = two_processes()
+    venv.processes[1].is_alive = lambda: True
+    venv.processes[1].kill()
+    described, _ = capture(venv)
+    assert re.search(r"SubprocVecEnv cannot be asked .*(EOF|BrokenPipe|ConnectionReset)Error", described["lost"])
+
+
+def test_the_answer_to_a_step_that_was_interrupted_is_not_taken_for_a_state():
+    venv = two_processes()
+    venv.step_async(np.zeros((2, 1)))
+    described, _ = capture(venv)
+    assert "a step of the environments was interrupted" in described["lost"]
+    venv.waiting = False  # as if the call had been another one
+    described, _ = capture(venv)
+    assert "an earlier call of the environments was interrupted" in described["lost"]
+    for process in venv.processes:
+        process.kill()
+
+
+class Duck:
+    """As SuperSuit's: what SB3 calls, and no more."""
+
+    def __init__(self):
+        self.venv = two()
+        for name in ("num_envs", "observation_space", "action_space", "render_mode"):
+            setattr(self, name, getattr(self.venv, name))
+        for name in ("reset", "step_async", "step_wait", "close", "env_is_wrapped", "get_attr"):
+            setattr(self, name, getattr(self.venv, name))
+
+
+def test_what_only_resembles_sb3_s_vectorized_environments_starts_afresh():
+    described, arrays = capture(started(two()))
+    assert "Duck gives no access" in vec_differences(VecMonitor(Duck()).venv, {**described, "wrappers": []})
+    venv = VecMonitor(Duck())
+    venv.reset()
+    walk(venv, actions(venv, 3))
+    described, arrays = capture(venv)
+    assert described["lost"].startswith("Duck gives no access to the state")
+    other = VecMonitor(Duck())
+    restore(other, described, arrays, with_episode=False)
+    other.reset()
+    walk(other, actions(other, 3))
+
+
 class Silent(gym.Env):
     """Tells nothing."""
 
@@ -329,6 +395,21 @@ def test_a_user_s_wrapper_of_vectorized_environments_must_tell_its_state():
     assert_goes_on(lambda: Telling(two()))
     described, _ = capture(started(Own(two())))
     assert described["lost"].startswith("Own does not expose its state")
+
+
+class Asking(Own):
+    """One that asks its environments."""
+
+    def get_state(self):
+        raise EOFError
+
+    def set_state(self, state):
+        pass
+
+
+def test_a_wrapper_that_asks_environments_that_are_gone():
+    described, _ = capture(started(Asking(two())))
+    assert described["lost"] == "Asking: EOFError()"
 
 
 def test_names_that_are_no_state_are_refused():

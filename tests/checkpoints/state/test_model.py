@@ -1,6 +1,7 @@
 """Every algorithm with its own policies and ours comes back: what it was given, how it acts, how it goes on."""
 
 import json
+from contextlib import nullcontext
 
 import gymnasium as gym
 import numpy as np
@@ -13,11 +14,13 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 from torch import nn
 
 from tests.algorithms import recurrent
 from tests.checkpoints.conftest import small_model
-from tests.checkpoints.runs import assert_equal
+from tests.checkpoints.runs import CASES, assert_equal
+from tests.checkpoints.runs import train as train_case
 from tests.compat.algorithms import ALGORITHMS, SETTINGS, make_env, make_model, train
 from velora_sb3 import load_checkpoint, resume_training, save_checkpoint
 from velora_sb3.checkpoints import CheckpointError
@@ -115,6 +118,45 @@ def test_a_clip_range_is_a_number_again(tmp_path):
     path = saved(model, tmp_path)
     assert json.loads((path / STATE).read_text())["arguments"]["clip_range"] == 0.3
     assert load_checkpoint(path, "CartPole-v1").clip_range(1.0) == 0.3
+
+
+@pytest.mark.parametrize("kind", [SubprocVecEnv, DummyVecEnv])
+@pytest.mark.parametrize("end", ["closed", "killed"])
+def test_the_weights_are_saved_whatever_became_of_the_environments(kind, end, tmp_path):
+    settings = {"start_method": "fork"} if kind is SubprocVecEnv else {}
+    env = make_vec_env("CartPole-v1", 2, vec_env_cls=kind, vec_env_kwargs=settings)
+    model = PPO("MlpPolicy", env, n_steps=8, batch_size=8, device="cpu").learn(16)
+    if end == "closed":
+        env.close()
+    elif kind is SubprocVecEnv:
+        for process in env.processes:
+            process.kill()
+            process.join()
+    lost = nullcontext() if kind is DummyVecEnv else pytest.warns(UserWarning, match=f"resumed: .*({end}|has ended)")
+    with lost:
+        path = saved(model, tmp_path)
+    assert_equal(load_checkpoint(path, device="cpu").get_parameters(), model.get_parameters())
+    reset = nullcontext() if kind is DummyVecEnv else pytest.warns(UserWarning, match="environments are reset")
+    with reset:
+        resumed = resume_training(path, make_vec_env("CartPole-v1", 2), total_timesteps=32, device="cpu")
+    assert resumed.num_timesteps == 32
+
+
+def test_hindsight_replay_without_an_environment_predicts(tmp_path):
+    case = CASES["DQN, hindsight"]
+    model = train_case(case, 40)
+    path = saved(model, tmp_path)
+    with pytest.warns(UserWarning, match="loaded without its replay buffer, as HerReplayBuffer .*pass env="):
+        other = load_checkpoint(path, device="cpu")
+    assert_equal(other.get_parameters(), model.get_parameters())
+    observation = model.observation_space.sample()
+    assert other.predict(observation, deterministic=True)[0] == model.predict(observation, deterministic=True)[0]
+    assert load_checkpoint(path, case.env(), device="cpu").replay_buffer.size() == model.replay_buffer.size()
+
+
+def test_where_tensorboard_logs_may_be_a_path(tmp_path):
+    model = small_model(tensorboard_log=tmp_path / "log")
+    assert load_checkpoint(saved(model, tmp_path)).tensorboard_log == tmp_path / "log"
 
 
 def test_only_the_filled_part_of_the_buffer_is_stored(tmp_path):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,6 +115,12 @@ CODECS: tuple[Codec, ...] = (
         lambda p: _class(p, tuple)(*p["items"]),
     ),
     Codec("tuple", lambda v: type(v) is tuple, lambda v: {"items": list(v)}, lambda p: tuple(p["items"])),
+    Codec(
+        "path",
+        lambda v: isinstance(v, os.PathLike) and isinstance(os.fspath(v), str),
+        lambda v: {"path": os.fspath(v)},
+        lambda p: Path(p["path"]),
+    ),
     Codec(
         "deque",
         lambda v: isinstance(v, deque),

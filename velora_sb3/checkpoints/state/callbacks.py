@@ -68,6 +68,8 @@ def capture_callbacks(callback: BaseCallback, training_env: VecEnv | None, encod
                 state["own"] = encoder.encode(one.state_dict(), name)  # type: ignore[attr-defined]
         except NotPlainError as error:
             raise CheckpointError(f"state_dict() of {name} must return plain data: {error}") from error
+        except (EOFError, OSError) as error:  # it asked an environment that is gone
+            warnings.warn(f"the state of {name} is not in the checkpoint: {error!r}", RuntimeWarning, stacklevel=4)
         evaluated = getattr(one, "eval_env", None)
         if isinstance(evaluated, VecEnv) and evaluated is not training_env:
             state["eval_env"] = capture_vec_env(evaluated, encoder, f"{name}.eval_env")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from velora_sb3.checkpoints.format.allow_list import AllowList, name_of
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
@@ -96,7 +98,16 @@ def make_model(
         model.observation_space = decoder.decode(described["observation_space"])
         model.action_space = decoder.decode(described["action_space"])
         model.n_envs = int(described["n_envs"])
+    if without_buffer := env is None and _needs_env(getattr(model, "replay_buffer_class", None)):
+        vars(model)["replay_buffer"] = ()  # SB3 makes one where there is None
+        warnings.warn(
+            "the model is loaded without its replay buffer, as HerReplayBuffer asks the environment for rewards: pass "
+            "env= to train",
+            stacklevel=5,
+        )
     model._setup_model()
+    if without_buffer:
+        vars(model)["replay_buffer"] = None
     vars(model).update({name: value for name, value in attributes.items() if name not in given})
     return model
 
@@ -140,6 +151,10 @@ def _gsde(model: BaseAlgorithm) -> StateDependentNoiseDistribution | None:
         if isinstance(distribution, StateDependentNoiseDistribution):
             return distribution
     return None
+
+
+def _needs_env(buffer_class: Any) -> bool:
+    return isinstance(buffer_class, type) and issubclass(buffer_class, HerReplayBuffer)
 
 
 def _algorithm(described: dict[str, Any], allow_list: AllowList) -> type:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing.connection import wait
 from typing import Any
 
 import gymnasium as gym
@@ -49,6 +50,8 @@ def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any
             described["state"] = encoder.encode(_wrapper_state(wrapper), f"{where}.{number}.{type(wrapper).__name__}")
         except (NotPlainError, CheckpointError) as error:
             lost = str(error)
+        except Exception as error:  # from get_state(), which may ask environments that are gone
+            lost = f"{type(wrapper).__name__}: {error!r}"
         if isinstance(wrapper, VecNormalize):
             described["settings"] = {name: encoder.encode(getattr(wrapper, name), name) for name in SETTINGS}
         wrappers.append(described)
@@ -59,10 +62,9 @@ def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any
         lost = lost or env["lost"]
         encoder.arrays.update({f"{where}.env {index}/{name}": array for name, array in arrays.items()})
         envs.append(env)
-    waiting = {"seeds": list(base._seeds), "options": list(base._options)}
     try:
-        waiting = encoder.encode(waiting, f"{where}.waiting")
-    except NotPlainError:  # options for a reset that is still to come
+        waiting = encoder.encode({"seeds": list(base._seeds), "options": list(base._options)}, f"{where}.waiting")
+    except (NotPlainError, AttributeError):  # options for a reset that is still to come; not one of SB3's classes
         waiting = {"seeds": [None] * base.num_envs, "options": [{} for _ in range(base.num_envs)]}
     return {"class": type(base).__name__, "wrappers": wrappers, "envs": envs, "waiting": waiting, "lost": lost}
 
@@ -81,8 +83,9 @@ def restore_vec_env(venv: VecEnv, described: dict[str, Any], decoder: Decoder, w
         arrays = {n.removeprefix(prefix): decoder.array(n) for n in decoder.arrays if n.startswith(prefix)}
         captured.append((env, arrays))
     _restore_each(base, captured, with_episode)
-    waiting = decoder.decode(described["waiting"])
-    base._seeds, base._options = waiting["seeds"], waiting["options"]
+    if hasattr(base, "_seeds"):
+        waiting = decoder.decode(described["waiting"])
+        base._seeds, base._options = waiting["seeds"], waiting["options"]
 
 
 def vec_differences(venv: VecEnv, described: dict[str, Any]) -> str | None:
@@ -93,7 +96,10 @@ def vec_differences(venv: VecEnv, described: dict[str, Any]) -> str | None:
         return f"the vectorized environments are wrapped in {names}, the checkpoint's were in {saved}"
     if not all(env["layers"] for env in described["envs"]):
         return None
-    found: list[str | None] = _ask_each(base, "differences", [(env,) for env in described["envs"]])
+    try:
+        found: list[str | None] = _ask_each(base, "differences", [(env,) for env in described["envs"]])
+    except CheckpointError as error:
+        return str(error)
     return next((difference for difference in found if difference is not None), None)
 
 
@@ -176,24 +182,51 @@ def _try_to_restore(env: gym.Env[Any, Any], captured: Captured, with_episode: bo
 def _ask_each(base: VecEnv, question: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
     """Ask each environment, in whichever process it is."""
     envs = getattr(base, "envs", None)
-    if isinstance(envs, list) and all(isinstance(env, gym.Env) for env in envs):
+    if isinstance(envs, list) and len(envs) == base.num_envs and all(isinstance(env, gym.Env) for env in envs):
         return [_serve(env, question, *given) for env, given in zip(envs, arguments, strict=True)]
     if isinstance(base, SubprocVecEnv):
-        base.env_is_wrapped(EnvProbe)  # type: ignore[arg-type]
-        if base.has_attr("_velora_checkpoint"):
-            ask = partial(base.env_method, "_velora_checkpoint", question)
-            return [ask(*given, indices=index)[0] for index, given in enumerate(arguments)]
+        if base.closed:
+            raise CheckpointError("the environments are closed: call close() after the last checkpoint")
+        if ended := [str(index) for index, process in enumerate(base.processes) if not process.is_alive()]:
+            raise CheckpointError(f"the worker process of environment {', '.join(ended)} has ended")
+        if base.waiting:  # what their pipes hold is the answer to that step
+            raise CheckpointError("a step of the environments was interrupted before they had answered")
+        if all(_ask(base, index, "is_wrapped", EnvProbe) for index in range(base.num_envs)):
+            name = "_velora_checkpoint"
+            return [_ask(base, i, "env_method", (name, (question, *given), {})) for i, given in enumerate(arguments)]
     raise CheckpointError(
         f"{type(base).__name__} gives no access to the state of its environments: use SB3's DummyVecEnv, or "
         "SubprocVecEnv with a Monitor around each environment, as make_vec_env does"
     )
 
 
+def _ask(base: SubprocVecEnv, index: int, command: str, data: Any) -> Any:
+    """One of SB3's commands to a worker process; its own methods wait for ever if that ends and others were forked."""
+    remote, process = base.remotes[index], base.processes[index]
+    remote.send((command, data))
+    wait([remote, process.sentinel])
+    if not remote.poll():
+        raise EOFError
+    answer = remote.recv()
+    if command == "is_wrapped" and not isinstance(answer, bool):
+        raise CheckpointError("an earlier call of the environments was interrupted before they had answered")
+    return answer
+
+
 def _capture_each(base: VecEnv) -> list[Captured]:
     try:
         return _ask_each(base, "capture", [()] * base.num_envs)
     except CheckpointError as error:
-        return [({"id": None, "layers": [], "lost": str(error)}, {})] * base.num_envs
+        lost = str(error)
+    except Exception as error:  # a worker process that has ended, or a class that only resembles SB3's
+        lost = f"{type(base).__name__} cannot be asked for the state of its environments ({_reason(error)})"
+    return [({"id": None, "layers": [], "lost": lost}, {})] * base.num_envs
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, EOFError | ConnectionError):
+        return f"{type(error).__name__}: a worker process has ended"
+    return f"{type(error).__name__}: {error}"
 
 
 def _restore_each(base: VecEnv, captured: list[Captured], with_episode: bool) -> None:
