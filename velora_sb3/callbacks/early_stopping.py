@@ -19,7 +19,7 @@ class EarlyStopping(VeloraCallback):
 
     In a list of callbacks it judges training episodes in the order in which they end. As ``callback_after_eval`` of an
     ``EvalCallback`` it judges the mean reward of each evaluation instead; as ``callback_on_new_best``, of each new best
-    evaluation only.
+    evaluation only. SB3's ``StopTrainingOnRewardThreshold``, by contrast, stops at the first good evaluation.
 
     When it stops training, it logs ``early_stopping/reward`` and ``early_stopping/timesteps``.
 
