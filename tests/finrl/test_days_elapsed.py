@@ -94,3 +94,11 @@ def test_dates_that_are_ambiguous_or_mixed():
     mixed = ["2024-03-07 10:00:00"] * 2 + ["2024-03-08 10:00:00+00:00"] * 2
     with pytest.raises(ValueError, match="has a time zone"):
         make_trading_env(prices.assign(date=mixed), timespans=True)
+
+
+def test_a_date_that_is_missing():
+    env = DaysElapsed(plain([[1, 1]] * 2))
+    env.unwrapped._dates[1] = pd.NaT
+    env.reset()
+    with pytest.raises(ValueError, match="unreadable date NaT"):
+        env.step(act(0, 0))

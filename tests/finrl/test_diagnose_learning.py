@@ -5,7 +5,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from velora_sb3.finrl import DRLAgent, diagnose_learning
+from velora_sb3.finrl import DRLAgent, diagnose_learning, make_trading_env, synthetic_prices
 
 
 class Follow(gym.Env):
@@ -67,6 +67,25 @@ def test_weights_and_training():
     findings = diagnose_learning(model, Follow(), 1, verbose=0).findings
     assert "log_std is not finite: training diverged, lower the learning rate" in findings
     assert "the model has not been trained yet" in findings
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac", "recurrent_ppo"])
+def test_a_model_that_has_diverged_where_its_actions_are_refused(name):
+    env = make_trading_env(synthetic_prices(2, 6))
+    model = DRLAgent(env).get_model(name, verbose=0, seed=0)
+    with torch.no_grad():
+        for weights in model.policy.parameters():
+            weights.fill_(float("nan"))
+    diagnosis = diagnose_learning(model, env, 2, verbose=0)
+    assert np.isnan(diagnosis.episode_rewards).all()
+    assert np.isfinite(diagnosis.random_rewards).all()
+    assert "is not finite: training diverged" in diagnosis.findings[0]
+    assert "the model has not been trained yet" in diagnosis.findings[1:]
+
+
+def test_actions_that_are_not_finite():
+    findings = diagnose_learning(acting(lambda seen: np.full_like(seen, np.nan)), Follow(), 1, verbose=0).findings
+    assert "the model's actions are not finite: check the observations" in findings
 
 
 def test_rewards_are_the_environments_own_under_normalization():

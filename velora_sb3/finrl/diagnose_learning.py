@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ class LearningDiagnosis:
     """How a model compares with random actions.
 
     Attributes:
-        episode_rewards: Return of each of the model's episodes.
+        episode_rewards: Return of each of the model's episodes; NaN if its weights or actions are not finite.
         random_rewards: Return of each episode of random actions in the same environment.
         findings: What looks wrong, one sentence each; empty if nothing does.
     """
@@ -65,10 +66,17 @@ def diagnose_learning(
     vec_env = as_vec_env(env)
     check_fits(model, vec_env)
     normalizer = None if unwrap_vec_normalize(vec_env) is not None else model.get_vec_normalize_env()
+    broken = [name for name, weights in model.policy.named_parameters() if not weights.isfinite().all()]
     with preserve_rng(model):
-        returns, actions = _play(model, vec_env, normalizer, n_episodes)
+        # A model with broken weights cannot act.
+        returns, actions = ([math.nan] * n_episodes, None) if broken else _play(model, vec_env, normalizer, n_episodes)
         random, _ = _play(None, vec_env, None, n_episodes)
-    findings = _findings(model, returns, random, actions)
+    if actions is None:
+        findings = [f"{broken[0]} is not finite: training diverged, lower the learning rate"]
+    else:
+        findings = _findings(model, returns, random, actions)
+    if model.num_timesteps == 0:
+        findings.append("the model has not been trained yet")
     if verbose:
         print(f"model:          {_summary(returns)}")
         print(f"random actions: {_summary(random)}")
@@ -83,11 +91,12 @@ def _summary(returns: list[float]) -> str:
 def _play(
     model: BaseAlgorithm | None, env: VecEnv, normalizer: VecNormalize | None, n_episodes: int
 ) -> tuple[list[float], np.ndarray]:
-    """Episode returns, in unnormalized rewards, and all actions ``(T, ...)``."""
+    """Episode returns, in unnormalized rewards, NaN if an action is not finite; and all actions ``(T, ...)``."""
     observations, state, starts = env.reset(), None, np.ones(env.num_envs, dtype=bool)
     space = copy.deepcopy(env.action_space)  # the environment keeps its own generator
     space.seed(0)
-    sums, played = np.zeros(env.num_envs), []
+    sums = np.zeros(env.num_envs)
+    played: list[np.ndarray] = []
     returns: list[float] = []
     while len(returns) < n_episodes:
         if model is None:
@@ -95,6 +104,8 @@ def _play(
         else:
             seen: Any = observations if normalizer is None else normalizer.normalize_obs(observations)  # type: ignore[arg-type]
             actions, state = model.predict(seen, state, starts, deterministic=True)
+        if not np.isfinite(actions).all():  # a trading environment refuses them
+            return [math.nan] * n_episodes, np.concatenate([*played, actions])
         observations, rewards, starts, _ = env.step(actions)
         played.append(actions)
         sums += env.get_original_reward() if isinstance(env, VecNormalize) else rewards
@@ -105,10 +116,9 @@ def _play(
 
 
 def _findings(model: BaseAlgorithm, returns: list[float], random: list[float], actions: np.ndarray) -> list[str]:
+    if not np.isfinite(actions).all():
+        return ["the model's actions are not finite: check the observations"]
     findings = []
-    broken = [name for name, weights in model.policy.named_parameters() if not weights.isfinite().all()]
-    if broken:
-        findings.append(f"{broken[0]} is not finite: training diverged, lower the learning rate")
     if np.mean(returns) <= np.mean(random):
         findings.append("the model does no better than random actions: train longer, or check rewards and observations")
     flat = actions.reshape(len(actions), -1).astype(np.float64)
@@ -119,6 +129,4 @@ def _findings(model: BaseAlgorithm, returns: list[float], random: list[float], a
         at_limit = float(np.mean((flat <= low + ACTION_TOLERANCE) | (flat >= high - ACTION_TOLERANCE)))
         if at_limit > AT_LIMIT_SHARE:
             findings.append(f"{at_limit:.0%} of the actions are at their limits: normalize the observations")
-    if model.num_timesteps == 0:
-        findings.append("the model has not been trained yet")
     return findings

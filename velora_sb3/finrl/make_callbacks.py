@@ -46,13 +46,14 @@ def make_callbacks(
     ::
 
         <directory>/checkpoints/      SaveCheckpoints
-        <directory>/best_model/       the model with the best evaluation so far
+        <directory>/best_model/       the model with the best evaluation so far, and its normalization
         <directory>/eval_logs/        SB3's evaluations.npz
         <directory>/plots/            PerformancePlots
 
     Args:
         directory: Directory of the run.
-        eval_env: A trading environment for :class:`TradingEvalCallback`.
+        eval_env: A trading environment for :class:`TradingEvalCallback`, on days that are neither trained nor tested
+            on: its evaluations end the training and choose the best model.
         model_name: As for :meth:`DRLAgent.get_model`.
         target: Stop when evaluations reach this mean reward; None to stop when they no longer improve.
         patience: With a target, the number of consecutive evaluations that must reach it. Without one, the number of

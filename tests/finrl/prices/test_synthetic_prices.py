@@ -67,3 +67,14 @@ def test_errors():
             synthetic_prices(tickers)
     with pytest.raises(ValueError, match="at least 2"):
         synthetic_prices(days=1)
+
+
+@pytest.mark.parametrize("start", [20240104, "2024-01-04", pd.Timestamp("2024-01-04 10:00")])
+def test_the_first_day(start):
+    assert synthetic_prices(1, 3, start=start)["date"].tolist() == ["2024-01-04", "2024-01-05", "2024-01-08"]
+
+
+@pytest.mark.parametrize("start", ["04/01/2024", "soon", None, pd.NaT])
+def test_a_first_day_that_is_none(start):
+    with pytest.raises(ValueError, match="ambiguous date|unreadable date"):
+        synthetic_prices(1, 3, start=start)

@@ -59,7 +59,7 @@ def test_one_level(tmp_path):
 def test_stacked():
     frame = downloaded(["AAPL", "MSFT"])
     expected = load_prices(frame)
-    stacked = frame.stack(level="Ticker")
+    stacked = frame.stack(level="Ticker", future_stack=True)
     for rows in (stacked, stacked.reset_index(level="Ticker"), stacked.reset_index()):
         pd.testing.assert_frame_equal(load_prices(rows)[expected.columns], expected)
 

@@ -99,16 +99,18 @@ def read_dates(column: pd.Series, date_format: str | None = None) -> Dates:
 
 def read_date(value: Any) -> pd.Timestamp:
     """One date as :func:`read_dates` reads it, quickly if :func:`load_prices` wrote it."""
-    if isinstance(value, str) and AS_WRITTEN.fullmatch(value):
-        return pd.Timestamp(value)
-    return value if isinstance(value, pd.Timestamp) else _read_once(value)
+    is_date = isinstance(value, datetime.date | np.datetime64) or (
+        isinstance(value, str) and AS_WRITTEN.fullmatch(value)
+    )
+    date: pd.Timestamp = pd.Timestamp(value) if is_date else _read_once(value)
+    if pd.isna(date):
+        raise ValueError(f"unreadable date {value!r}: write dates as 2024-01-31")
+    return date
 
 
 @lru_cache(maxsize=2**16)
 def _read_once(value: Any) -> pd.Timestamp:
     instant: pd.Timestamp = read_dates(pd.Series([value])).instants.iloc[0]
-    if pd.isna(instant):
-        raise ValueError(f"unreadable date {value!r}: write dates as 2024-01-31")
     return instant
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from velora_sb3._validation import check_integer
+from velora_sb3.finrl.prices.dates import read_date
 from velora_sb3.finrl.prices.load_prices import load_prices
 
 CALM, STORMY = 0.007, 0.022  # daily volatility of the market in its two regimes
@@ -39,7 +40,7 @@ def synthetic_prices(
         ``close``, ``volume`` and ``day``.
 
     Raises:
-        ValueError: If there is no ticker, a name is repeated, or ``days`` is less than 2.
+        ValueError: If there is no ticker, a name is repeated, ``days`` is less than 2, or ``start`` is unreadable.
     """
     names = (
         [f"STOCK{number}" for number in range(1, int(tickers) + 1)]
@@ -50,7 +51,7 @@ def synthetic_prices(
         raise ValueError(f"tickers must be one or more distinct names, or their number, got {tickers!r}")
     days = check_integer("days", days, least=2)
     generator = np.random.default_rng(seed)
-    open_days = pd.bdate_range(start, periods=days)
+    open_days = pd.bdate_range(read_date(start), periods=days, normalize=True)
     calendar = pd.date_range(open_days[0], open_days[-1])
     trading = (calendar.day_of_week < 5).astype(float)
     activity = np.where(trading > 0, 1.0, WEEKEND)
