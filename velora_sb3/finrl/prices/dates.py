@@ -173,22 +173,15 @@ def _offset(zone: str) -> pd.Timedelta:
 
 def _from_format(text: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:
     try:
-        try:
-            dates = pd.to_datetime(text, format=date_format)
-        except ValueError:
-            if "%z" not in date_format:
-                raise
-            dates = text.map(lambda each: pd.to_datetime(each, format=date_format))  # over a change of the clocks
+        if "%z" not in date_format:
+            local = pd.to_datetime(text, format=date_format)
+            return local, pd.Series(pd.NaT, index=text.index, dtype="timedelta64[ns]")
+        dates = text.map(lambda each: pd.to_datetime(each, format=date_format))  # the offset changes with the clocks
+        local = pd.to_datetime(dates.map(lambda each: each.tz_localize(None)))
+        return local, pd.to_timedelta(dates.map(lambda each: each.utcoffset()))
     except (ValueError, TypeError) as error:
         first = str(error).partition(". ")[0].partition("\n")[0]
         raise ValueError(f"a date does not match date_format={date_format!r}: {first}") from error
-    if dates.dtype == object:
-        local = pd.to_datetime(dates.map(lambda each: each.tz_localize(None)))
-        return local, pd.to_timedelta(dates.map(lambda each: each.utcoffset()))
-    read = _from_datetimes(dates)
-    return read.local, pd.Series(
-        pd.NaT, index=text.index, dtype="timedelta64[ns]"
-    ) if read.offset is None else read.offset
 
 
 def _raise_unreadable(text: str) -> None:
