@@ -239,3 +239,14 @@ def test_off_policy_by_an_evaluation(tmp_path):
     model = make_model(DDPG, make_env(tmp_path, DDPG, 3))
     model.learn(300, callback=callback)
     assert (stop.reward, model.num_timesteps) == (4.0, 30)
+
+
+def test_the_target_is_reached_at_equality_in_single_precision(tmp_path):
+    for target, returns in [(0.9, [0.9]), (-0.3, [-0.3]), (1e6 + 0.1, [1e6 + 0.1])]:
+        stop = EarlyStopping(target, patience=2, window=3)
+        model = scripted(tmp_path, returns)
+        model.learn(16, callback=stop)
+        assert stop.stopped_early and model.num_timesteps == 4
+    stop = EarlyStopping(0.9, patience=1)
+    scripted(tmp_path, [0.8999]).learn(16, callback=stop)
+    assert not stop.stopped_early

@@ -230,7 +230,7 @@ def test_not_within_an_event(event, tmp_path):
     callback = RecordMetrics(tmp_path / "m.db")
     env = DummyVecEnv([ShortEpisodes])
     outer = event(10, callback) if event else EvalCallback(env, callback_on_new_best=callback, eval_freq=10)
-    with pytest.raises(ValueError, match=f"list of callbacks for learn.., not in {type(outer).__name__}"):
+    with pytest.raises(ValueError, match=f"pass it to learn.., alone or in a list, not to {type(outer).__name__}"):
         ppo().learn(64, callback=outer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import deque
 from typing import Any
@@ -12,6 +13,8 @@ from sb3_contrib import ARS
 from velora_sb3._validation import check_integer, check_number
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.episodes import Episode
+
+EQUAL = 1e-6  # relative and absolute
 
 
 class EarlyStopping(VeloraCallback):
@@ -26,7 +29,8 @@ class EarlyStopping(VeloraCallback):
     ARS ignores the return value of callbacks: there it warns and only reports.
 
     Args:
-        target: The return to reach, before any normalization.
+        target: The return to reach, as in SB3's ``rollout/ep_rew_mean``, before any normalization. A return counts if
+            it is equal within a millionth, as rewards are single-precision numbers and ``Monitor`` rounds.
         patience: Number of consecutive episodes (or evaluations) that must reach it.
         window: Number of episodes (or evaluations) in the moving average that is judged; 1 for single returns.
         verbose: 0 for no output, 1 to print what it does.
@@ -94,8 +98,10 @@ class EarlyStopping(VeloraCallback):
         self._latest.append(float(value))
         if len(self._latest) < self.window:
             return True
-        self.reward = float(np.mean(self._latest))
-        self._hits = self._hits + 1 if self.reward >= self.target else 0
+        with np.errstate(invalid="ignore"):  # infinite returns
+            self.reward = float(np.mean(self._latest))
+        reached = self.reward >= self.target or math.isclose(self.reward, self.target, rel_tol=EQUAL, abs_tol=EQUAL)
+        self._hits = self._hits + 1 if reached else 0
         if self._hits < self.patience:
             return True
         self.stopped_early = not isinstance(self.model, ARS)

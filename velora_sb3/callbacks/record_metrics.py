@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, EventCallback
+from stable_baselines3.common.callbacks import BaseCallback
 
 from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.base.callback import VeloraCallback
@@ -51,6 +51,8 @@ class RecordMetrics(VeloraCallback):
             not written by ``RecordMetrics``, or already holds a run with this name.
         OSError: When training starts, if the file cannot be written.
     """
+
+    _needs_every_step = True
 
     def __init__(
         self,
@@ -99,13 +101,6 @@ class RecordMetrics(VeloraCallback):
         super().load_state_dict(state)
         self._run = None if state["run"] is None else Run(**state["run"])
         self._logged.values = dict(state["losses"])
-
-    def _init_callback(self) -> None:
-        if isinstance(self.parent, EventCallback):
-            raise ValueError(
-                "RecordMetrics must see every step of training: put it in the list of callbacks for learn(), not in "
-                f"{type(self.parent).__name__}"
-            )
 
     def _on_start(self) -> None:
         path = self.path.absolute()  # the program may change its directory

@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import (
 )
 
 from tests.callbacks.runs import ALGORITHMS, Listener, StopAt, make_env, make_model
-from velora_sb3.callbacks import VeloraCallback
+from velora_sb3.callbacks import EarlyStopping, VeloraCallback
 from velora_sb3.callbacks.base.callback import walk
 
 
@@ -60,7 +60,7 @@ def test_on_step_returns_a_plain_bool(model):
             return np.bool_(self.n_calls < 3)
 
     answers, stops = [], Stops()
-    stops._on_step, original = lambda: answers.append(original()) or answers[-1], stops._on_step
+    stops.on_step, original = lambda: answers.append(original()) or answers[-1], stops.on_step
     model.learn(16, callback=stops)
     assert [type(answer) for answer in answers] == [bool] * 3
     assert answers == [True, True, False]
@@ -213,3 +213,41 @@ def test_state_goes_on_in_another_callback(model):
     assert [episode.number for episode in second.heard] == list(
         range(len(first.heard) + 1, len(first.heard) + len(second.heard) + 1)
     )
+
+
+@pytest.mark.parametrize("as_child", [False, True])
+def test_sb3s_own_hooks_may_be_overridden_without_super(as_child, tmp_path):
+    class Own(Listener):
+        def _init_callback(self):
+            self.told.append("init")
+
+        def _on_training_start(self):
+            self.told.append("training start")
+
+        def _on_step(self):
+            return self.n_calls < 3
+
+        def _on_training_end(self):
+            self.told.append("training end")
+
+    own = Own()
+    model = make_model(PPO, make_env(tmp_path, length=4))
+    with own:
+        model.learn(32, callback=EveryNTimesteps(4, own) if as_child else [own])
+    expected = ["init", "start", "training start", "step", "step", "step", "end", "training end"]
+    assert own.told == expected
+    assert model.num_timesteps == (12 if as_child else 3)
+    assert len(own.heard) == (3 if as_child else 0)
+
+
+def test_a_subclass_of_a_callback_of_ours_keeps_working_when_it_overrides_sb3s_hooks(tmp_path):
+    class Own(EarlyStopping):
+        def _on_training_start(self):
+            pass
+
+        def _on_step(self):
+            return True
+
+    stop = Own(target=4, patience=2)
+    make_model(PPO, make_env(tmp_path, reward=1.0, length=4)).learn(32, callback=stop)
+    assert stop.stopped_early and stop.model.num_timesteps == 8

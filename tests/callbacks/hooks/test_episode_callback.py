@@ -138,7 +138,7 @@ class TestWithoutHooks:
         finally:
             sys.setprofile(None)
             callback._running = False
-        assert called == {"update_locals", "_on_step", "_listen", "_on_every_step"}
+        assert called == {"update_locals", "on_step", "_on_step", "_listen", "_on_every_step"}
         assert finished == EpisodeCounter.of(model).finished == 0
 
     def test_evaluations_are_left_alone(self):
@@ -215,7 +215,7 @@ def test_the_same_callback_twice_in_the_list_is_called_once():
     [lambda callback: EveryNTimesteps(4, callback), lambda callback: EveryNTimesteps(4, CallbackList([callback]))],
 )
 def test_it_must_see_every_step(wrap):
-    with pytest.raises(ValueError, match="Told must see every step .* not in EveryNTimesteps"):
+    with pytest.raises(ValueError, match="Told must see every step .* not to EveryNTimesteps"):
         model_of(PPO, numbered((4,))).learn(6, callback=wrap(Told()))
 
 

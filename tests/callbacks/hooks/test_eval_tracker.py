@@ -79,7 +79,7 @@ def test_a_lost_life_is_no_end_where_monitor_says_so():
     )
     evaluation = evaluating(DummyVecEnv([lambda: Lives(Monitor(Numbered(length=4)))]), n_eval_episodes=2)
     model_of(PPO, numbered((4,))).learn(6, callback=[hook, evaluation])
-    assert lengths == [3, 3]
+    assert lengths == [4, 4]  # as SB3 counts: one step is hidden in reset()
 
 
 class Masked(Numbered):

@@ -46,8 +46,9 @@ def values_at_ends(env, values, steps=10):
     found = []
     for timestep in range(2, 2 * steps + 1, 2):
         _, _, dones, infos = env.step(np.zeros(2, dtype=int))
-        values.step(timestep, {"dones": dones, "infos": infos})
-        found += [(timestep, index, values.pop(timestep, index)) for index in np.flatnonzero(dones).tolist()]
+        ended = np.flatnonzero(dones).tolist()
+        values.step(timestep, {"infos": infos}, ended)
+        found += [(timestep, index, values.pop(timestep, index)) for index in ended]
     env.close()
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import traceback
 from collections import deque
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EventCallback
 
 from velora_sb3.callbacks.base.episodes import Episode, EpisodeCounter
+from velora_sb3.callbacks.base.termination import Termination
 
 Self = TypeVar("Self", bound="VeloraCallback")
 
@@ -21,7 +23,9 @@ class VeloraCallback(BaseCallback):
     """SB3's ``BaseCallback`` with a description, episodes, a state and exactly one end.
 
     Subclasses override any of ``_on_start``, ``_on_episode``, ``_on_every_step``, ``_on_rollout_start``,
-    ``_on_rollout_end`` and ``_on_end``, and describe themselves in :meth:`config` and :meth:`info`.
+    ``_on_rollout_end`` and ``_on_end``, and describe themselves in :meth:`config` and :meth:`info`. SB3's own
+    ``_init_callback``, ``_on_training_start``, ``_on_step`` and ``_on_training_end`` may be overridden as well, with or
+    without a call of ``super()``.
 
     As a child of an event (``EvalCallback``, ``EveryNTimesteps``) it is called when the event fires: first
     ``_on_episode`` for each episode that ended since the last event, then ``_on_every_step`` once. SB3 does not call
@@ -30,7 +34,11 @@ class VeloraCallback(BaseCallback):
     ``_on_end`` runs once per ``learn()``, however often ``on_training_end`` is called. SB3 does not call it after an
     error or Ctrl-C, nor for children of events. ``_on_end`` then runs at the end of a ``with`` block around
     ``learn()``; without one, when the callback or its model starts another ``learn()``, else when the program exits.
-    Until it ends, a callback that has started is kept alive, and its model with it.
+    Until it ends, a callback that has started is kept alive, and its model with it. A forked process does not end the
+    callbacks of its parent.
+
+    While a callback runs, SIGTERM and SIGHUP raise ``SystemExit`` in the main thread, so that callbacks end as after
+    Ctrl-C. A signal that the program handles or ignores itself is left alone.
 
     Args:
         verbose: 0 for no output, 1 to print :meth:`info` when training starts.
@@ -43,6 +51,7 @@ class VeloraCallback(BaseCallback):
 
     priority: float = 0
     _needs_every_step = False  # whether it cannot be the child of an event
+    _owner_pid = 0  # the process in which it was started
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
@@ -123,7 +132,7 @@ class VeloraCallback(BaseCallback):
     def _on_end(self) -> None:
         """Training has ended, or was interrupted."""
 
-    # SB3's hooks.
+    # SB3's hooks. The methods that users override in a BaseCallback, such as _on_step, stay free for them.
 
     def init_callback(self, model: BaseAlgorithm) -> None:
         """As SB3's, after ending what an interrupted ``learn()`` of this callback or of this model left running."""
@@ -132,22 +141,30 @@ class VeloraCallback(BaseCallback):
             if other.model is model and other._learn_started != model.start_time:
                 _end_and_report(other)
         self._counter = None
+        if isinstance(self.parent, EventCallback):
+            self._check_parent()
         super().init_callback(model)
 
-    def _on_training_start(self) -> None:
-        if not self._running:  # a callback may be in two places of the list
-            EpisodeCounter.of(self.model).start(self.model, self.locals.get("dones"))
-            self._begin(self.model.num_timesteps)
-
-    def _begin(self, timestep: int | None) -> None:
+    def _check_parent(self) -> None:
         if self._needs_every_step and self.parent is not None:
             raise ValueError(
                 f"{type(self).__name__} must see every step of training: pass it to learn(), alone or in a list, "
                 f"not to {type(self.parent).__name__}"
             )
-        self._running, self.interrupted = True, False
+
+    def on_training_start(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
+        """As SB3's."""
+        self.locals, self.globals, self.num_timesteps = locals_, globals_, self.model.num_timesteps
+        if not self._running:  # a callback may be in two places of the list
+            EpisodeCounter.of(self.model).start(self.model, self.locals.get("dones"))
+            self._begin(self.model.num_timesteps)
+
+    def _begin(self, timestep: int | None) -> None:
+        self._check_parent()
+        self._running, self.interrupted, self._owner_pid = True, False, os.getpid()
         self._learn_started = self.model.start_time  # another one for each learn()
         _RUNNING[self] = None
+        _TERMINATION.install()
         self._counter = EpisodeCounter.of(self.model)
         self._last_counted = timestep
         self._pending.clear()
@@ -158,9 +175,11 @@ class VeloraCallback(BaseCallback):
             print(self.info())
         try:
             self._on_start()
+            self._on_training_start()
         except BaseException:  # what has not started has no end
             self._running = False
             del _RUNNING[self]
+            _release_signals()
             raise
 
     def update_locals(self, locals_: dict[str, Any]) -> None:
@@ -175,7 +194,10 @@ class VeloraCallback(BaseCallback):
             self._last_counted = self.model.num_timesteps
             self._pending.extend(self.episodes.step(self.model, self.locals))
 
-    def _on_step(self) -> bool:
+    def on_step(self) -> bool:
+        """As SB3's."""
+        self.n_calls += 1
+        self.num_timesteps = self.model.num_timesteps
         if not self._running:  # callback_on_new_best: SB3 calls neither on_training_start nor update_locals
             if self.parent is not None:
                 self.locals, self.globals = self.parent.locals, self.parent.globals
@@ -184,7 +206,11 @@ class VeloraCallback(BaseCallback):
         proceed = True
         while self._pending:
             proceed = self._on_episode(self._pending.popleft()) and proceed
-        return bool(self._on_every_step() and proceed)
+        proceed = self._on_every_step() and proceed
+        return bool(self._on_step() and proceed)
+
+    def _on_step(self) -> bool:
+        return True
 
     def on_rollout_end(self) -> None:
         """As SB3's; episodes of ARS, which exposes no steps, arrive here."""
@@ -197,14 +223,20 @@ class VeloraCallback(BaseCallback):
         self._end(interrupted=False)
 
     def _end(self, interrupted: bool) -> None:
-        if self._running:
-            self._running = False
-            del _RUNNING[self]
-            self.interrupted = interrupted
-            self._on_training_end()
-
-    def _on_training_end(self) -> None:
-        self._on_end()
+        if not self._running:
+            return
+        self._running = False
+        _RUNNING.pop(self, None)
+        try:
+            if self._owner_pid == os.getpid():  # a forked process leaves the end to its parent
+                self.interrupted = interrupted
+                with _TERMINATION.postponed():
+                    try:
+                        self._on_end()
+                    finally:
+                        self._on_training_end()
+        finally:
+            _release_signals()
 
     # What subclasses use.
 
@@ -254,6 +286,12 @@ def walk(callback: BaseCallback) -> Iterator[BaseCallback]:
 
 # Callbacks between their start and their end. A dict keeps their order.
 _RUNNING: dict[VeloraCallback, None] = {}
+_TERMINATION = Termination()
+
+
+def _release_signals() -> None:
+    if not _RUNNING:
+        _TERMINATION.uninstall()
 
 
 def _end_and_report(callback: VeloraCallback) -> None:
@@ -266,5 +304,6 @@ def _end_and_report(callback: VeloraCallback) -> None:
 
 @atexit.register
 def _end_all() -> None:
-    for callback in list(_RUNNING):
-        _end_and_report(callback)
+    with _TERMINATION.postponed():
+        for callback in list(_RUNNING):
+            _end_and_report(callback)

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium.wrappers import RecordEpisodeStatistics
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_wrapper
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize, is_vecenv_wrapped
+
+# The attribute that holds the length, or the rewards, of the episode that a monitor is recording.
+MONITORS = {Monitor: "rewards", RecordEpisodeStatistics: "episode_lengths"}
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,8 @@ class Episode:
 
     Attributes:
         number: 1 for the first episode that ended.
-        episode_return: Sum of its rewards, before any normalization.
-        length: Number of steps.
+        episode_return: The return in SB3's log: ``Monitor``'s; without one, the sum of rewards before ``VecNormalize``.
+        length: Number of steps, likewise.
         timestep: ``num_timesteps`` when it ended; for ARS when its rollout ended.
         env_index: Index of its vectorized environment; for ARS always 0.
     """
@@ -33,9 +38,11 @@ class Episode:
 class EpisodeCounter:
     """Sums the rewards of a model's training environments, episode by episode.
 
-    All callbacks of a model share one counter, so each step is counted once. It needs no ``Monitor``: it reads
-    ``rewards`` and ``dones`` of SB3's rollouts, and under ``VecNormalize`` the original rewards. ARS exposes neither to
-    callbacks; its episodes come from ``ep_info_buffer`` at the end of each rollout.
+    All callbacks of a model share one counter, so each step is counted once. Episodes are those of SB3's log: where
+    ``Monitor`` reports one in ``info["episode"]``, its return and length count, whatever wrappers outside it do to
+    rewards; while it is still recording, as after a lost life, no episode has ended. Without ``Monitor``, or with a
+    ``VecMonitor`` outside ``VecNormalize``, the counter sums the rewards before ``VecNormalize``. ARS exposes no steps
+    to callbacks; its episodes come from ``ep_info_buffer`` at the end of each rollout.
 
     An episode is left out if its first steps were missed: it was running when the first callback joined.
 
@@ -45,6 +52,7 @@ class EpisodeCounter:
     Attributes:
         finished: Number of episodes that have ended.
         latest: The episodes that ended with the latest step, in the order of the environments.
+        ended: Indices of the environments whose episode ended with the latest step, also if it is left out.
         rewards: The rewards of the latest step, before any normalization, ``(n_envs,)``.
     """
 
@@ -55,6 +63,9 @@ class EpisodeCounter:
         self._whole = np.ones(n_envs, dtype=bool)  # False where the first steps of the running episode were missed
         self._timestep = 0
         self.latest: list[Episode] = []
+        self.ended: list[int] = []
+        self._monitor: str | None = None  # the attribute of the environments' monitor; None if not known yet
+        self._is_normalized = False  # whether the monitor records rewards after VecNormalize
         self.rewards = np.zeros(n_envs)
         self._rollout = 0  # num_timesteps at the end of the last rollout of ARS
         self._observations: list[Any] = []  # one of these is _last_obs unless the environments were reset
@@ -92,6 +103,7 @@ class EpisodeCounter:
         elif known and not any(model._last_obs is observation for observation in known):  # reset, as after set_env
             self._forget(np.ones_like(self._whole))
         self._timestep, self.latest, self._rollout, self._observations = timestep, [], timestep, []
+        self.ended, self._monitor, self._is_normalized = [], None, _monitors_normalized(model.env)
 
     def is_up_to_date(self, timestep: int) -> bool:
         """Whether every step up to a timestep was counted.
@@ -134,18 +146,19 @@ class EpisodeCounter:
         n_envs = len(self._returns)
         if timestep - self._timestep > n_envs:  # steps in between were not counted
             self._whole[:] = False
-        normalizer = unwrap_vec_wrapper(model.env, VecNormalize) if model.env is not None else None
-        if isinstance(normalizer, VecNormalize):
-            rewards = normalizer.get_original_reward()
-        self.rewards = rewards
-        self._returns += rewards
+        assert model.env is not None
+        self.rewards = raw_rewards(model.env, rewards)
+        self._returns += self.rewards
         self._lengths += 1
-        self._timestep, self.latest = timestep, []
+        self._timestep, self.latest, self.ended = timestep, [], []
         if "new_obs" in rollout:  # SB3's next _last_obs; if training stops here, it stays what it is
             self._observations = [model._last_obs, rollout["new_obs"]]
-        if dones.any():
-            ended = [int(index) for index in np.flatnonzero(dones)]
-            self.latest = [self._finish(index) for index in ended if self._end_of_whole(index)]
+        for index, (done, info) in enumerate(zip(dones.tolist(), rollout["infos"], strict=True)):
+            recorded = info.get("episode")
+            if recorded is not None and not self._is_normalized:  # what SB3 logs
+                self._end(index, float(recorded["r"]), int(recorded["l"]))
+            elif recorded is not None or (done and not self._is_recording(model.env, index)):
+                self._end(index, float(self._returns[index]), int(self._lengths[index]))
         return self.latest
 
     def rollout_end(self, model: BaseAlgorithm, rollout: dict[str, Any]) -> list[Episode]:
@@ -196,27 +209,65 @@ class EpisodeCounter:
         self._returns[:] = self._lengths[:] = 0
         self._whole[:] = whole
 
-    def _end_of_whole(self, index: int) -> bool:
-        """Whether the episode that has just ended was counted from its start; the next one is."""
-        whole = bool(self._whole[index])
-        if not whole:
-            self._returns[index] = self._lengths[index] = 0
-            self._whole[index] = True
-        return whole
-
-    def _finish(self, index: int) -> Episode:
-        self.finished += 1
-        episode = Episode(self.finished, float(self._returns[index]), int(self._lengths[index]), self._timestep, index)
+    def _end(self, index: int, episode_return: float, length: int) -> None:
+        """End the running episode; it counts unless its first steps were missed."""
+        if self._whole[index]:
+            self.finished += 1
+            self.latest.append(Episode(self.finished, episode_return, length, self._timestep, index))
+        self.ended.append(index)
         self._returns[index] = self._lengths[index] = 0
-        return episode
+        self._whole[index] = True
+
+    def _is_recording(self, env: VecEnv, index: int) -> bool:
+        """Whether a monitor inside other wrappers is still in the episode that has ended for the algorithm."""
+        if self._monitor is None:
+            self._monitor = _running_attribute(env, index)
+        if not self._monitor:
+            return is_vecenv_wrapped(env, VecMonitor)
+        recorded = env.get_attr(self._monitor, index)[0]
+        # A time limit outside the monitor resets it, and its next episode has just begun.
+        return bool((recorded if isinstance(recorded, int) else len(recorded)) >= self._lengths[index])
+
+
+def raw_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
+    """The rewards of the latest step before any ``VecNormalize``, ``(n_envs,)``."""
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecNormalize):
+            rewards = env.old_reward
+        env = env.venv
+    return rewards
+
+
+def _monitors_normalized(env: VecEnv | None) -> bool:
+    """Whether the outermost ``VecMonitor`` is outside a ``VecNormalize``."""
+    while isinstance(env, VecEnvWrapper) and not isinstance(env, VecMonitor):
+        env = env.venv
+    return env is not None and isinstance(env, VecMonitor) and is_vecenv_wrapped(env, VecNormalize)
+
+
+def _running_attribute(env: VecEnv, index: int) -> str:
+    """The entry of ``MONITORS`` for an environment; empty if there is none."""
+    try:
+        return next((name for kind, name in MONITORS.items() if env.env_is_wrapped(kind, index)[0]), "")
+    except (AttributeError, NotImplementedError):  # vectorized environments that hold no single ones
+        return ""
 
 
 def _in_flight(model: BaseAlgorithm) -> np.ndarray:
     """Which environments of a model that has trained before are in mid-episode."""
     buffer = getattr(model, "replay_buffer", None)
-    if buffer is not None:  # off-policy algorithms do not keep _last_episode_starts
-        return np.asarray(buffer.dones[buffer.pos - 1] == 0) if buffer.size() else np.zeros(model.n_envs, dtype=bool)
-    return ~np.asarray(model._last_episode_starts, dtype=bool)
+    if buffer is None:
+        return ~np.asarray(model._last_episode_starts, dtype=bool)
+    if not buffer.size():  # off-policy algorithms do not keep _last_episode_starts
+        return np.zeros(model.n_envs, dtype=bool)
+    # After load() SB3 resets the environments: the observation is then not the one that the last step led to.
+    stored = buffer.observations if buffer.optimize_memory_usage else buffer.next_observations
+    last = model._last_obs if model._vec_normalize_env is None else model._last_original_obs  # type: ignore[attr-defined]
+    row = buffer.pos if buffer.optimize_memory_usage else buffer.pos - 1
+    pairs = [(stored[key], last[key]) for key in stored] if isinstance(last, dict) else [(stored, last)]
+    follows = [np.asarray(now, old.dtype).reshape(old[row].shape) == old[row] for old, now in pairs]
+    unchanged = np.all([equal.reshape(model.n_envs, -1).all(axis=1) for equal in follows], axis=0)
+    return np.asarray((buffer.dones[buffer.pos - 1] == 0) & unchanged)
 
 
 _COUNTERS: weakref.WeakKeyDictionary[BaseAlgorithm, EpisodeCounter] = weakref.WeakKeyDictionary()

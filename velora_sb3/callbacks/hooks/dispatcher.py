@@ -145,15 +145,16 @@ class HookDispatcher:
             return
         self._stepped = self.model.num_timesteps
         observations = raw_observations(tracker.env, rollout["new_obs"])
-        ended = {one.env_index: (one.length, one.episode_return) for one in counter.latest}
-        for index, done in enumerate(rollout["dones"]):
-            state = ended.get(index) if done else counter.running(index)
+        latest = {one.env_index: (one.length, one.episode_return) for one in counter.latest}
+        for index in range(tracker.env.num_envs):
+            ended = index in counter.ended
+            state = latest.get(index) if ended else counter.running(index)
             if state is None:  # its first steps were not counted
                 tracker.running.pop(index, None)
             else:
                 length, total = state
-                tracker.step(index, rollout, observations, float(counter.rewards[index]), total, length, bool(done))
-            if done:
+                tracker.step(index, rollout, observations, float(counter.rewards[index]), total, length, ended)
+            if ended:
                 tracker.begin(index, observations)
 
     def finished(self, episode: Episode, shown: bool) -> None:

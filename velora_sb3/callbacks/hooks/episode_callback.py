@@ -49,6 +49,7 @@ class EpisodeCallback(VeloraCallback):
         for name in HOOKS:
             self.functions(name)  # raises at once for a wrong signature
 
+    _needs_every_step = True
     comes_last: bool = False  # whether its hooks are called after those of the others
 
     # The hooks.
@@ -134,11 +135,6 @@ class EpisodeCallback(VeloraCallback):
         return [fit(hook, getattr(self, hook))] if overridden else []
 
     def _on_start(self) -> None:
-        if self.parent is not None:
-            raise ValueError(
-                f"{type(self).__name__} must see every step of training: put it in the list of callbacks for learn(), "
-                f"not in {type(self.parent).__name__}"
-            )
         if self.is_new_run:
             self.iteration = self.iteration_began = 0
         callbacks = self._hook_callbacks()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from velora_sb3.callbacks.hooks.metrics_logger import MetricsLogger
 from velora_sb3.callbacks.hooks.running_episode import EnvRunner, RunningEpisode
@@ -118,13 +117,8 @@ def of_env(observations: Any, index: int) -> Any:
 
 
 def raw_observations(env: VecEnv, observations: Any, stored: bool = True) -> Any:
-    """Observations before normalization, if ``VecNormalize`` is the outermost wrapper."""
-    if not isinstance(env, VecNormalize):
-        return observations
-    return env.get_original_obs() if stored else env.unnormalize_obs(observations)
-
-
-def raw_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
-    """Rewards before normalization, ``(n_envs,)``."""
-    normalizer = unwrap_vec_wrapper(env, VecNormalize)
-    return normalizer.get_original_reward() if isinstance(normalizer, VecNormalize) else rewards
+    """Observations before normalization, if ``VecNormalize`` is the outermost wrapper, or several of them are."""
+    while isinstance(env, VecNormalize):
+        observations = env.get_original_obs() if stored else env.unnormalize_obs(observations)
+        env = env.venv
+    return observations

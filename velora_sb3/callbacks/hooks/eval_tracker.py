@@ -10,7 +10,8 @@ import numpy as np
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.logger import KVWriter
 
-from velora_sb3.callbacks.hooks.episode_tracker import EpisodeTracker, raw_observations, raw_rewards
+from velora_sb3.callbacks.base.episodes import raw_rewards
+from velora_sb3.callbacks.hooks.episode_tracker import EpisodeTracker, raw_observations
 
 
 class EvalTracker:
@@ -49,13 +50,16 @@ class EvalTracker:
     def step(self, rollout: dict[str, Any]) -> None:
         """One environment took a step."""
         index, env = rollout["i"], self.episodes.env
-        # A lost life may look like an end; SB3 counts an episode when Monitor reports one.
-        ended = bool(rollout["done"]) and (not rollout["is_monitor_wrapped"] or "episode" in rollout["info"])
+        # A lost life may look like an end; SB3 counts an episode when Monitor reports one, with Monitor's return.
+        recorded = rollout["info"].get("episode") if rollout["is_monitor_wrapped"] else None
+        ended = bool(rollout["done"]) and (not rollout["is_monitor_wrapped"] or recorded is not None)
         after = rollout.get("new_observations", rollout["observations"])  # sb3-contrib uses the other name
         observations = raw_observations(env, after)
         reward = float(raw_rewards(env, rollout["rewards"])[index])
         if (episode := self.episodes.running.get(index)) is not None:
             total, length = episode.get_return() + reward, len(episode) + 1
+            if ended and recorded is not None:
+                total, length = float(recorded["r"]), int(recorded["l"])
             self.episodes.step(index, rollout, observations, reward, total, length, ended)
         if ended and rollout["episode_counts"][index] + 1 < rollout["episode_count_targets"][index]:
             self.episodes.begin(index, observations)

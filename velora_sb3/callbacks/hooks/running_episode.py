@@ -65,6 +65,7 @@ class RunningEpisode:
         self.custom_data: dict[str, Any] = {}
         self.is_terminated = self.is_truncated = False
         self._return, self._length = 0.0, 0
+        self._steps = 0  # that the algorithm took; Monitor's length may differ at the end
         self._observations, self._infos = (deque[Any](maxlen=history + 1) for _ in range(2))
         self._actions, self._rewards = (deque[Any](maxlen=history) for _ in range(2))
 
@@ -82,10 +83,10 @@ class RunningEpisode:
         return self.is_terminated or self.is_truncated
 
     def get_return(self) -> float:
-        """Sum of its rewards so far.
+        """Its return so far.
 
         Returns:
-            The sum, before any normalization.
+            The sum of its rewards, before any normalization; at its end the return that ``Monitor`` reports, if any.
         """
         return self._return
 
@@ -101,7 +102,7 @@ class RunningEpisode:
         Raises:
             IndexError: If there is no such observation, or it is no longer kept.
         """
-        return _at(self._observations, self._length + 1, indices, "observation")
+        return _at(self._observations, self._steps + 1, indices, "observation")
 
     def get_infos(self, indices: Index = None) -> Any:
         """Info dicts, indexed like observations.
@@ -115,7 +116,7 @@ class RunningEpisode:
         Raises:
             IndexError: If there is no such info, or it is no longer kept.
         """
-        return _at(self._infos, self._length + 1, indices, "info")
+        return _at(self._infos, self._steps + 1, indices, "info")
 
     def get_actions(self, indices: Index = None) -> Any:
         """Actions, as the environment received them.
@@ -129,7 +130,7 @@ class RunningEpisode:
         Raises:
             IndexError: If there is no such action, or it is no longer kept.
         """
-        return _at(self._actions, self._length, indices, "action")
+        return _at(self._actions, self._steps, indices, "action")
 
     def get_rewards(self, indices: Index = None) -> Any:
         """Rewards, before any normalization.
@@ -143,7 +144,7 @@ class RunningEpisode:
         Raises:
             IndexError: If there is no such reward, or it is no longer kept.
         """
-        return _at(self._rewards, self._length, indices, "reward")
+        return _at(self._rewards, self._steps, indices, "reward")
 
     def start(self, observation: Any, info: dict[str, Any]) -> None:
         """Set the first observation, or the latest one of a resumed episode."""
@@ -156,7 +157,7 @@ class RunningEpisode:
         self, observation: Any, action: Any, reward: float, info: dict[str, Any], episode_return: float, length: int
     ) -> None:
         """Add a step: the observation after it, and the return and length with it."""
-        self._return, self._length = episode_return, length
+        self._return, self._length, self._steps = episode_return, length, self._steps + 1
         self._observations.append(observation)
         self._actions.append(action)
         self._rewards.append(reward)
@@ -178,6 +179,7 @@ class RunningEpisode:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state of the episode with this number."""
         self._return, self._length = float(state["return"]), int(state["length"])
+        self._steps = self._length
         self.custom_data = dict(state["custom_data"])
 
 

@@ -76,9 +76,10 @@ class EpisodePlots(VeloraCallback):
         self._values.start(self.training_env)
 
     def _listen(self) -> None:
-        if self._last_counted is not None and self._last_counted != self.model.num_timesteps:
-            self._values.step(self.model.num_timesteps, self.locals)
+        before = self._last_counted
         super()._listen()
+        if before is not None and before != self._last_counted:
+            self._values.step(self.model.num_timesteps, self.locals, self.episodes.ended)
 
     def _on_episode(self, episode: Episode) -> bool:
         value = self._values.pop(episode.timestep, episode.env_index)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 ATTRIBUTE = "asset_memory"  # in FinRL's environments, the portfolio's value at every step of the episode
@@ -40,13 +39,13 @@ class EpisodeValues:
                 self._env = env
                 self._keep(env.get_attr(ATTRIBUTE))
 
-    def step(self, timestep: int, rollout: dict[str, Any]) -> None:
-        """Process one step."""
-        dones, infos = rollout.get("dones"), rollout.get("infos")
-        if dones is None or infos is None:
+    def step(self, timestep: int, rollout: dict[str, Any], ended: Sequence[int]) -> None:
+        """Process one step, after which the episodes of some environments have ended."""
+        infos = rollout.get("infos")
+        if infos is None:  # ARS
             return
         lists = self._env.get_attr(ATTRIBUTE) if self._env is not None else []
-        for index in np.flatnonzero(dones).tolist():
+        for index in ended:
             if self._env is not None:
                 before, emptied = self._lists[index], lists[index] is self._lists[index]
                 self._ended[timestep, index] = self._latest[index] if emptied else _last(before)
