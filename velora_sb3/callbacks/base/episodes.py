@@ -262,7 +262,7 @@ def _in_flight(model: BaseAlgorithm) -> np.ndarray:
         return np.zeros(model.n_envs, dtype=bool)
     # After load() SB3 resets the environments: the observation is then not the one that the last step led to.
     stored = buffer.observations if buffer.optimize_memory_usage else buffer.next_observations
-    last = model._last_obs if model._vec_normalize_env is None else model._last_original_obs  # type: ignore[attr-defined]
+    last = model._last_obs if model._vec_normalize_env is None else model._last_original_obs
     row = buffer.pos if buffer.optimize_memory_usage else buffer.pos - 1
     pairs = [(stored[key], last[key]) for key in stored] if isinstance(last, dict) else [(stored, last)]
     follows = [np.asarray(now, old.dtype).reshape(old[row].shape) == old[row] for old, now in pairs]
