@@ -47,6 +47,7 @@ def test_what_is_no_quantity(value):
 
 def test_a_switch():
     assert check_bool("on", True) is True
+    assert check_bool("on", np.bool_(False)) is False
     for value in (1, None, "yes"):
         with pytest.raises(ValueError, match=f"on must be True or False, got {value!r}"):
             check_bool("on", value)

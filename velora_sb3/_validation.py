@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import TypeVar
 
+import numpy as np
+
 Choice = TypeVar("Choice")
 
 
@@ -38,9 +40,9 @@ def check_number(
 
 
 def check_bool(name: str, value: object) -> bool:
-    """True or False; raises ``ValueError`` for anything else."""
-    if isinstance(value, bool):
-        return value
+    """True or False, Python's or numpy's, as Python's; raises ``ValueError`` for anything else."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
     raise ValueError(f"{name} must be True or False, got {value!r}")
 
 

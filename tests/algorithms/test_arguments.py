@@ -3,14 +3,14 @@ import warnings
 import numpy as np
 import pytest
 from gymnasium import spaces
-from sb3_contrib import CrossQ, RecurrentPPO
-from stable_baselines3 import SAC, HerReplayBuffer
+from sb3_contrib import CrossQ, MaskablePPO, RecurrentPPO
+from stable_baselines3 import PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.save_util import save_to_pkl
 
 from tests.algorithms.recurrent import ALGORITHMS, make_env, make_model
-from tests.compat.algorithms import OBSERVATIONS, RandomEnv
+from tests.compat.algorithms import BOX, DISCRETE, OBSERVATIONS, RandomEnv
 from tests.compat.algorithms import make_model as make_any_model
 from velora_sb3 import RecurrentDQN, RecurrentMaskablePPO, RecurrentSAC, RecurrentTQC, StatefulPredictor
 from velora_sb3.memory import SequenceReplayBuffer
@@ -68,6 +68,40 @@ def test_actions_that_do_not_count_from_zero_are_refused():
     env = RandomEnv(OBSERVATIONS["vector"], spaces.Discrete(3, start=1))
     with pytest.raises(ValueError, match="number actions from 0, but .* starts at 1"):
         RecurrentDQN("LiquidPolicy", env)
+
+
+@pytest.mark.parametrize("actions", [spaces.Discrete(3, start=5), spaces.MultiDiscrete([2, 3], start=[0, 25])])
+@pytest.mark.parametrize("policy", ["LiquidPolicy", "MlpLstmPolicy"])
+def test_masked_actions_that_do_not_count_from_zero_are_refused(actions, policy):
+    env = RandomEnv(OBSERVATIONS["vector"], actions)
+    with pytest.raises(ValueError, match="number actions from 0, but .* starts at .*: wrap .*TransformAction"):
+        RecurrentMaskablePPO(policy, env)
+    if policy == "LiquidPolicy":
+        for algorithm in (PPO, MaskablePPO, RecurrentPPO):
+            with pytest.raises(ValueError, match="number actions from 0"):
+                algorithm(policy, env)
+
+
+OTHER_SPACES = {
+    "a number": spaces.Box(-1, 1, ()),
+    "a number in a dict": spaces.Dict({"number": spaces.Box(-1, 1, ()), "vector": spaces.Box(-1, 1, (2,))}),
+    "MultiDiscrete": spaces.MultiDiscrete([3, 4]),
+    "a table": spaces.Box(-1, 1, (5, 5)),
+    "a dict of tables": spaces.Dict({"a": spaces.Box(-1, 1, (5, 2)), "b": spaces.Box(-1, 1, (5, 3))}),
+    "a small image": spaces.Box(0, 255, (7, 7, 3), np.uint8),
+    "a small image in a dict": spaces.Dict({"image": spaces.Box(0, 255, (7, 7, 3), np.uint8)}),
+}
+
+
+@pytest.mark.parametrize("space", OTHER_SPACES)
+@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentDQN, RecurrentPPO, PPO, SAC])
+def test_observations_of_every_shape_are_learned_from(algorithm, space):
+    if algorithm is SAC and "number" in space:
+        pytest.skip("SB3's ReplayBuffer cannot sample numbers")
+    env = RandomEnv(OTHER_SPACES[space], BOX if algorithm in (RecurrentSAC, SAC) else DISCRETE)
+    make = make_model if algorithm in ALGORITHMS else make_any_model
+    model = make(algorithm, env).learn(40)
+    assert evaluate_policy(model, model.get_env(), n_eval_episodes=2, warn=False) is not None
 
 
 def test_lengths_given_at_load_are_those_of_the_windows(tmp_path):

@@ -98,3 +98,14 @@ def test_an_extractor_that_goes_from_step_to_step_starts_orthogonal():
     assert is_orthogonal(LiquidExtractor(space, units=8, previous_action_size=2))
     assert is_orthogonal(LiquidExtractor(history, units=8))
     assert not is_orthogonal(LiquidExtractor(history, units=8, initialization="ncps"))
+
+
+def test_numpy_s_numbers_and_booleans_are_taken():
+    sizes = {"units": np.int64(8), "backbone_units": np.int32(4)}
+    drawn = {**sizes, "mixed_memory": np.bool_(True), "mode": np.str_("no_gate")}
+    expected = make_cell(3, **{name: value.item() for name, value in drawn.items()})
+    assert [p.shape for p in make_cell(3, **drawn).parameters()] == [p.shape for p in expected.parameters()]
+    seed = {"wiring": "ncp", "units": np.int64(12), "sparsity_level": np.float32(0.5), "wiring_seed": np.int64(1)}
+    for settings in (drawn, seed, {**seed, "cell": "ltc", "ode_unfolds": np.int64(2)}):
+        outputs, _ = make_cell(3, **settings)(torch.zeros(2, 3))
+        assert len(outputs) == 2

@@ -102,3 +102,23 @@ def test_the_user_s_own_features_extractor_stands_before_the_cell():
 def test_widths_must_be_positive(name):
     with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got 0"):
         LiquidExtractor(VECTOR, **{name: 0})
+
+
+@pytest.mark.parametrize("side", [1, 35])
+def test_an_image_too_small_for_the_cnn_is_flattened(side):
+    image = spaces.Box(0, 255, (3, side, 40), dtype=np.uint8)
+    assert LiquidExtractor(image, units=8).cell.input_size == 3 * side * 40
+    both = spaces.Dict({"image": image, "vector": spaces.Box(-1, 1, (2,))})
+    extractor = LiquidExtractor(both, units=8)
+    assert extractor.cell.input_size == 3 * side * 40 + 2
+    assert extractor({"image": torch.rand(4, 3, side, 40), "vector": torch.rand(4, 2)}).shape == (4, 8)
+
+
+def test_a_table_that_is_no_history_is_flattened():
+    extractor = LiquidExtractor(spaces.Box(-1, 1, (5, 3)), units=8, history=False)
+    vector = LiquidExtractor(spaces.Box(-1, 1, (15,)), units=8)
+    vector.load_state_dict(extractor.state_dict())
+    table = torch.rand(4, 5, 3)
+    torch.testing.assert_close(extractor(table), vector(table.flatten(1)))
+    with pytest.raises(ValueError, match="history must be True or False, got 'no'"):
+        LiquidExtractor(spaces.Box(-1, 1, (5, 3)), history="no")

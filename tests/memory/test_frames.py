@@ -26,6 +26,22 @@ def test_a_two_dimensional_box_is_a_history_time_first():
     torch.testing.assert_close(split.view(5, 2, 3), observations.transpose(0, 1))
 
 
+def test_a_two_dimensional_box_that_is_no_history():
+    for space in (box(5, 3), spaces.Dict({"table": box(5, 3)})):
+        frames = read_frames(space, None, "timespans", history=False)
+        assert frames.steps is None
+        assert frames.space == space
+
+
+def test_a_number_is_a_vector_of_one():
+    frames = read_frames(box(), None, "timespans")
+    assert frames.space.shape == (1,)
+    assert frames.split(torch.ones(4))[0].shape == (4, 1)
+    frames = read_frames(spaces.Dict({"a": box(), "b": box(2)}), None, "timespans")
+    split, _ = frames.split({"a": torch.ones(4), "b": torch.ones(4, 2)})
+    assert [value.shape for value in split.values()] == [(4, 1), (4, 2)]
+
+
 def test_a_stacked_vector_is_a_history_oldest_first():
     frames = read_frames(box(6), 3, "timespans")
     split, _ = frames.split(torch.arange(6.0).view(1, 6))

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC, StatefulPredictor
 from velora_sb3.envs import IrregularSampling
@@ -104,3 +106,26 @@ def test_a_batch_of_another_size_needs_a_reset(algorithm, policy):
     predictor.predict(OBSERVATION)
     predictor.reset()
     assert predictor.predict(np.stack([OBSERVATION] * 3))[0].shape == (3, 1)
+
+
+def test_a_list_is_an_observation(model):
+    action, _ = StatefulPredictor(model).predict(OBSERVATION.tolist(), deterministic=True)
+    np.testing.assert_array_equal(action, StatefulPredictor(model).predict(OBSERVATION, deterministic=True)[0])
+
+
+def test_observations_are_normalized_on_request():
+    env = VecNormalize(make_vec_env("PendulumNoVel-v1"))
+    env.obs_rms.mean[:], env.obs_rms.var[:] = 0.5, 4.0
+    model = RecurrentSAC("LiquidPolicy", env, buffer_size=64, seed=0)
+    with pytest.warns(UserWarning, match="vec_normalize=model.get_vec_normalize_env"):
+        as_given, _ = StatefulPredictor(model).predict(OBSERVATION, deterministic=True)
+    np.testing.assert_array_equal(
+        StatefulPredictor(model, vec_normalize=False).predict(OBSERVATION, deterministic=True)[0], as_given
+    )
+    expected, _ = model.predict(env.normalize_obs(OBSERVATION), None, np.ones(1), deterministic=True)
+    for raw in (OBSERVATION, OBSERVATION.tolist()):
+        action, _ = StatefulPredictor(model, vec_normalize=env).predict(raw, deterministic=True)
+        np.testing.assert_array_equal(action, expected)
+    assert not np.array_equal(as_given, expected)
+    with pytest.raises(ValueError, match="vec_normalize must be a VecNormalize, False or None, got True"):
+        StatefulPredictor(model, vec_normalize=True)

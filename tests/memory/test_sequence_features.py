@@ -132,9 +132,14 @@ def test_states_unrolled_once_serve_both_views_until_the_network_changes(extract
     assert not torch.allclose(second, third)
 
 
-def test_a_history_is_refused():
-    with pytest.raises(ValueError, match="one observation at a time, not a history: remove the frame stack"):
-        LiquidExtractor(spaces.Box(-1, 1, (5, F)), previous_action_size=A)
+def test_a_two_dimensional_box_is_flattened_and_a_stack_is_refused():
+    extractor = LiquidExtractor(spaces.Box(-1, 1, (5, F)), previous_action_size=A)
+    assert extractor.cell.input_size == 5 * F + A
+    with pytest.raises(ValueError, match="one observation at a time, not a history: leave out n_stack"):
+        LiquidExtractor(spaces.Box(-1, 1, (6,)), n_stack=3, previous_action_size=A)
+    timed = spaces.Dict({"vector": spaces.Box(-1, 1, (5, F)), "timespans": spaces.Box(0, 1, (5,))})
+    with pytest.raises(ValueError, match="takes one observation at a time: remove the frame stack"):
+        LiquidExtractor(timed, previous_action_size=A)
 
 
 def test_a_step_from_an_episode_s_start_is_the_reactive_step(extractor):

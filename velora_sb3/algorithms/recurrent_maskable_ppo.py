@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.memory import RecurrentMaskableDictRolloutBuffer, RecurrentMaskableRolloutBuffer
+from velora_sb3.memory.actions import check_action_start
 from velora_sb3.policies import (
     ALIAS,
     LiquidRecurrentMaskableActorCriticPolicy,
@@ -46,7 +47,8 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
 
     Raises:
         TypeError: If the policy does not support masks.
-        ValueError: In ``learn``, if the environment has no masks, or masks that do not fit its actions.
+        ValueError: If actions do not count from 0. In ``learn``, if the environment has no masks, or masks that do not
+            fit its actions.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -66,6 +68,7 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
                 f"{self.policy_class.__name__} is not a policy for {name}: use velora_sb3.policies.{right}, "
                 f"or one of the aliases {', '.join(map(repr, self.policy_aliases))}"
             )
+        check_action_start(self.action_space)
         super()._setup_model()
         buffer_class: Any = RecurrentMaskableRolloutBuffer
         if isinstance(self.observation_space, spaces.Dict):

@@ -24,12 +24,16 @@ def trade(
     normalizer: VecNormalize | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Play one episode and return its records, which a vectorized environment's automatic reset would clear."""
-    predictor = model if isinstance(model, StatefulPredictor) else StatefulPredictor(model)
+    normalizes = isinstance(model, StatefulPredictor) and model.vec_normalize is not None
+    if isinstance(model, StatefulPredictor):
+        predictor = model if normalizes else StatefulPredictor(model.model, vec_normalize=False)
+    else:
+        predictor = StatefulPredictor(model, vec_normalize=False)
     env, wrapped_in = single_env(environment)
     if missing := [name for name in RECORDS if not env.has_wrapper_attr(name)]:
         raise ValueError(f"{env} has no {', '.join(missing)}: DRL_prediction needs a trading environment")
     check_fits(predictor.model, env)
-    normalizer = normalizer or predictor.model.get_vec_normalize_env() or wrapped_in
+    normalizer = None if normalizes else normalizer or predictor.model.get_vec_normalize_env() or wrapped_in
     predictor.reset()
     observation, _ = env.reset()
     done = False

@@ -63,7 +63,7 @@ def validate_training_setup(
 def _check_steps(model: BaseAlgorithm) -> None:
     vec_env = model.get_env()
     assert vec_env is not None  # the copy was loaded with one
-    predictor = StatefulPredictor(model)
+    predictor = StatefulPredictor(model, vec_normalize=False)
     observations: Any = vec_env.reset()
     starts = np.ones(vec_env.num_envs, dtype=bool)
     _check(observations, "observation", 0)

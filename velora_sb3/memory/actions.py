@@ -10,13 +10,21 @@ from gymnasium import spaces
 from torch.nn import functional
 
 
+def check_action_start(space: spaces.Space[Any]) -> None:
+    """Raise ``ValueError`` if actions do not count from 0, as SB3's policies do whatever the space."""
+    start = getattr(space, "start", 0)  # of Discrete a number, of MultiDiscrete one for each dimension
+    if np.any(start):
+        raise ValueError(
+            f"SB3's policies number actions from 0, but {space} starts at {start}: wrap the environment in "
+            "gymnasium.wrappers.TransformAction, with a space that starts at 0 and a function that adds the start"
+        )
+
+
 def action_size(space: spaces.Space[Any]) -> int:
     """Width of an encoded action; raises ``ValueError`` for spaces that no off-policy algorithm has."""
     if isinstance(space, spaces.Box):
         return int(np.prod(space.shape))
     if isinstance(space, spaces.Discrete):
-        if space.start != 0:
-            raise ValueError(f"SB3's DQN and QRDQN number actions from 0, but {space} starts at {space.start}")
         return int(space.n)
     raise ValueError(f"recurrent off-policy algorithms need a Box or Discrete action space, got {space}")
 

@@ -15,7 +15,9 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 
-from velora_sb3.memory.frames import Frames, Observation, read_frames
+from velora_sb3.memory.frames import Observation, read_frames
+
+SMALLEST_IMAGE = 36  # pixels of a side: NatureCNN's three layers have no output below
 
 
 def make_encoder(
@@ -25,6 +27,8 @@ def make_encoder(
     normalized_image: bool = False,
 ) -> BaseFeaturesExtractor:
     """SB3's features extractor for one frame: ``NatureCNN`` for images, ``CombinedExtractor`` for a Dict.
+
+    Images too small for ``NatureCNN`` are flattened.
 
     Args:
         space: The space of one frame.
@@ -42,7 +46,10 @@ def make_encoder(
         encoder_class = FlattenExtractor
         if isinstance(space, spaces.Dict):
             encoder_class = CombinedExtractor
-        elif isinstance(space, spaces.Box) and is_image_space(space, normalized_image=normalized_image):
+            small = {key: sub for key, sub in space.spaces.items() if _is_image(sub, normalized_image) is False}
+            vectors = {key: spaces.utils.flatten_space(sub) for key, sub in small.items()}
+            space = spaces.Dict({**space.spaces, **vectors}) if small else space
+        elif _is_image(space, normalized_image):
             encoder_class = NatureCNN
     arguments = dict(encoder_kwargs or {})
     if normalized_image and issubclass(encoder_class, NatureCNN | CombinedExtractor):
@@ -53,6 +60,13 @@ def make_encoder(
         accepted = ", ".join(list(known)[1:]) or "none"
         raise TypeError(f"{encoder_class.__name__} has no argument {', '.join(unknown)}; it takes {accepted}")
     return encoder_class(space, **arguments)
+
+
+def _is_image(space: spaces.Space[Any], normalized_image: bool) -> bool | None:
+    """Whether an image is large enough for ``NatureCNN``; None for any other space."""
+    if not isinstance(space, spaces.Box) or not is_image_space(space, normalized_image=normalized_image):
+        return None
+    return min(space.shape[1:]) >= SMALLEST_IMAGE
 
 
 class TimedEncoder(BaseFeaturesExtractor):
@@ -77,15 +91,10 @@ class TimedEncoder(BaseFeaturesExtractor):
         normalized_image: bool = False,
     ) -> None:
         super().__init__(observation_space, features_dim=1)  # set below, once the encoder is built
-        frames = read_frames(observation_space, None, timespans_key)
-        if frames.steps is not None:  # a recurrent network needs no history: it sees the frames as one vector
-            if frames.timespans_key is not None:
-                raise ValueError("a recurrent policy takes one observation at a time: remove the frame stack")
-            frames = Frames(observation_space, None, None)
-        self.frames = frames
+        self.frames = frames = read_frames(observation_space, None, timespans_key, history=False)
         self.encoder = make_encoder(frames.space, encoder_class, encoder_kwargs, normalized_image)
         self.timed = frames.timespans_key is not None
-        self._features_dim = self.encoder.features_dim + int(self.timed)
+        self._features_dim = int(self.encoder.features_dim) + int(self.timed)  # a numpy integer is none to torch
 
     def forward(self, observations: Observation) -> torch.Tensor:
         """Features of single observations.

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
-from velora_sb3._validation import check_integer
+from velora_sb3._validation import check_bool, check_integer
 from velora_sb3.cells import unroll, unroll_states
 from velora_sb3.cells._checks import check_timespans
 from velora_sb3.memory.cell_config import CellConfig
@@ -24,6 +24,8 @@ class ExtractorConfig(CellConfig):
     """The settings of a liquid policy in plain values: those of the cell and of the layers around it.
 
     Attributes:
+        history: Whether a two-dimensional Box ``(T, F)`` is a history of ``T`` frames; False flattens it. A recurrent
+            policy always does.
         n_stack: ``VecFrameStack``'s ``n_stack``, if the environment is wrapped in one.
         timespans_key: Key of the time since the last observation in a Dict observation; it goes to the cell's clock,
             not to its inputs.
@@ -31,6 +33,7 @@ class ExtractorConfig(CellConfig):
         readout_units: Width of a ReLU layer that sees the cell's input and output; None for the output alone.
     """
 
+    history: bool = True
     n_stack: int | None = None
     timespans_key: str = "timespans"
     encoder_units: int | None = None
@@ -39,6 +42,7 @@ class ExtractorConfig(CellConfig):
     def __post_init__(self) -> None:
         """Check the values."""
         super().__post_init__()
+        check_bool("history", self.history)
         for name in ("encoder_units", "readout_units"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name))
@@ -57,8 +61,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
                                           windows from the replay buffer while learning
     ====================================  ==========================================================
 
-    Images pass through SB3's ``NatureCNN`` first, Dict observations through its ``CombinedExtractor``; everything else
-    goes straight to the cell.
+    Images of at least 36 x 36 pixels pass through SB3's ``NatureCNN`` first, Dict observations through its
+    ``CombinedExtractor``; everything else goes straight to the cell, flattened.
 
     Args:
         observation_space: The space that the policy sees.
@@ -88,19 +92,17 @@ class LiquidExtractor(BaseFeaturesExtractor):
     ) -> None:
         super().__init__(observation_space, features_dim=1)  # set below, once the network is built
         config = ExtractorConfig(**settings)
-        self.frames = read_frames(observation_space, config.n_stack, config.timespans_key)
+        if previous_action_size and config.n_stack is not None:
+            raise ValueError("a recurrent algorithm takes one observation at a time, not a history: leave out n_stack")
+        history = config.history and not previous_action_size
+        self.frames = read_frames(observation_space, config.n_stack, config.timespans_key, history)
         self.encoder = make_encoder(self.frames.space, encoder_class, encoder_kwargs, normalized_image)
         self.flat = type(self.encoder) is FlattenExtractor
-        width = self.encoder.features_dim
+        width = int(self.encoder.features_dim)  # numpy's, if a user's extractor multiplies a shape
         self.dense: nn.Linear | None = None
         if config.encoder_units is not None:
             self.dense = nn.Linear(width, config.encoder_units)
             width = config.encoder_units
-        if previous_action_size and self.frames.steps is not None:
-            raise ValueError(
-                "a recurrent algorithm takes one observation at a time, not a history: remove the frame stack and "
-                "n_stack"
-            )
         self.previous_action_size = previous_action_size
         width += previous_action_size
         if config.initialization is None and (previous_action_size or self.frames.steps is not None):

@@ -23,11 +23,13 @@ class Frames:
         space: The space of one frame, without the timespans.
         steps: Number of frames in a history; None for a single observation.
         timespans_key: The key that holds the timespans; None if there are none.
+        numbers: Whether the observation is a Box of shape ``()``, or a Dict has one: ``space`` has it as a vector.
     """
 
     space: spaces.Space[Any]
     steps: int | None
     timespans_key: str | None
+    numbers: bool = False
 
     def split(self, observations: Observation) -> tuple[Observation, torch.Tensor | None]:
         """Separate frames and timespans.
@@ -43,11 +45,11 @@ class Frames:
         if self.timespans_key is not None:
             assert isinstance(observations, dict)
             timespans = observations[self.timespans_key]
-            timespans = timespans.reshape(len(timespans), -1).t()  # (T, N), T = 1 for a single observation
+            timespans = timespans.reshape(timespans.shape[0], -1).t()  # (T, N), T = 1 for a single observation
             timespans = timespans[0] if self.steps is None else timespans
             observations = {key: value for key, value in observations.items() if key != self.timespans_key}
         if self.steps is None:
-            return observations, timespans
+            return (_numbers_as_vectors(observations) if self.numbers else observations), timespans
         if isinstance(observations, dict):
             assert isinstance(self.space, spaces.Dict)
             frames = {key: _unstack(value, self.steps, self.space[key]) for key, value in observations.items()}
@@ -68,7 +70,7 @@ def batch_size(observation: Any, space: spaces.Space[Any]) -> int:
     return max(1, np.size(observation) // math.prod(space.shape or ()))  # SB3 refuses what does not fit the space
 
 
-def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: str) -> Frames:
+def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: str, history: bool = True) -> Frames:
     """Read the layout of observations from their space.
 
     A history is a two-dimensional Box ``(T, F)``, a Dict of them, or with ``n_stack`` what SB3's ``VecFrameStack``
@@ -78,6 +80,7 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
         space: The observation space that the policy sees.
         n_stack: ``VecFrameStack``'s ``n_stack``; None if it is not used.
         timespans_key: The key of the timespans.
+        history: Whether a two-dimensional Box is a history, and not a single observation.
 
     Returns:
         The layout.
@@ -88,39 +91,55 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
     if n_stack is not None:
         check_integer("n_stack", n_stack, least=2)
     if not isinstance(space, spaces.Dict):
-        frame, steps = _read_box("the observation", space, n_stack)
-        return Frames(frame, steps, None)
+        frame, steps = _read_box("the observation", space, n_stack, history)
+        return Frames(_number_as_vector(frame), steps, None, frame.shape == ())
 
     rest = {key: subspace for key, subspace in space.spaces.items() if key != timespans_key}
     if not rest:
         raise ValueError(f"the Dict observation contains only {timespans_key!r}: add an entry for the policy to see")
-    stacked = n_stack is not None or all(len(sub.shape or ()) == 2 for sub in rest.values())
+    stacked = n_stack is not None or (history and all(len(sub.shape or ()) == 2 for sub in rest.values()))
     if stacked:
-        read = {key: _read_box(f"observation[{key!r}]", sub, n_stack) for key, sub in rest.items()}
+        read = {key: _read_box(f"observation[{key!r}]", sub, n_stack, history) for key, sub in rest.items()}
         lengths = {steps for _, steps in read.values()}
         if len(lengths) > 1:
             raise ValueError(f"histories in a Dict observation must be of one length, got {sorted(map(str, lengths))}")
         frames, steps = spaces.Dict({key: frame for key, (frame, _) in read.items()}), lengths.pop()
     else:
-        frames, steps = spaces.Dict(rest), None
+        frames, steps = spaces.Dict({key: _number_as_vector(sub) for key, sub in rest.items()}), None
+    numbers = any(sub.shape == () for sub in rest.values())
     if timespans_key not in space.spaces:
-        return Frames(frames, steps, None)
+        return Frames(frames, steps, None, numbers)
     times = space[timespans_key]
     if not isinstance(times, spaces.Box) or int(np.prod(times.shape)) != (steps or 1):
         raise ValueError(
             f"observation[{timespans_key!r}] must be a Box of {steps or 1} number(s), one per frame, got {times}"
+            + ("" if history else "; this policy takes one observation at a time: remove the frame stack")
         )
-    return Frames(frames, steps, timespans_key)
+    return Frames(frames, steps, timespans_key, numbers)
+
+
+def _number_as_vector(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    if not isinstance(space, spaces.Box) or space.shape != ():
+        return space
+    return spaces.Box(space.low.reshape(1), space.high.reshape(1), dtype=space.dtype.type)
+
+
+def _numbers_as_vectors(observations: Observation) -> Observation:
+    if isinstance(observations, dict):
+        return {key: value.unsqueeze(1) if value.dim() == 1 else value for key, value in observations.items()}
+    return observations.unsqueeze(1) if observations.dim() == 1 else observations
 
 
 def _unstack(stacked: torch.Tensor, steps: int, space: spaces.Space[Any]) -> torch.Tensor:
     """Frames side by side ``(N, T * ...)`` as a batch of frames ``(T * N, ...)``."""
     assert space.shape is not None
-    frames = stacked.reshape(len(stacked), steps, *space.shape)
+    frames = stacked.reshape(stacked.shape[0], steps, *space.shape)
     return frames.transpose(0, 1).reshape(-1, *space.shape)
 
 
-def _read_box(name: str, space: spaces.Space[Any], n_stack: int | None) -> tuple[spaces.Space[Any], int | None]:
+def _read_box(
+    name: str, space: spaces.Space[Any], n_stack: int | None, history: bool
+) -> tuple[spaces.Space[Any], int | None]:
     """The space of one frame and the number of frames."""
     shape = space.shape or ()
     if n_stack is not None:
@@ -133,11 +152,12 @@ def _read_box(name: str, space: spaces.Space[Any], n_stack: int | None) -> tuple
             )
         first = shape[0] // n_stack
         return spaces.Box(space.low[:first], space.high[:first], dtype=space.dtype.type), n_stack
-    if isinstance(space, spaces.Box) and len(shape) == 2:
+    if history and isinstance(space, spaces.Box) and len(shape) == 2:
         return spaces.Box(space.low[0], space.high[0], dtype=space.dtype.type), shape[0]
     if isinstance(space, spaces.Box) and len(shape) > 3:
         raise ValueError(
             f"{name} has shape {shape}, but a history has 2 dimensions (time, features) and an image has 3; "
-            "for histories of images use SB3's VecFrameStack with policy_kwargs=dict(n_stack=...)"
+            "for histories of images use SB3's VecFrameStack with policy_kwargs=dict(n_stack=...), and for anything "
+            "else gymnasium's FlattenObservation"
         )
     return space, None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import Any, Literal
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3.memory.frames import batch_size
 
@@ -18,10 +20,21 @@ class StatefulPredictor:
 
     Args:
         model: Any SB3 model, recurrent or not.
+        vec_normalize: The ``VecNormalize`` under which the model was trained, to normalize raw observations by its
+            statistics; a saved model does not contain it. False for observations that are normalized already, as from
+            the model's own environment. None is False with a warning if the model's environment normalizes.
+
+    Raises:
+        ValueError: If ``vec_normalize`` is none of these.
     """
 
-    def __init__(self, model: BaseAlgorithm) -> None:
+    def __init__(self, model: BaseAlgorithm, vec_normalize: VecNormalize | Literal[False] | None = None) -> None:
+        if not (vec_normalize is None or vec_normalize is False or isinstance(vec_normalize, VecNormalize)):
+            raise ValueError(f"vec_normalize must be a VecNormalize, False or None, got {vec_normalize!r}")
+        own = getattr(model, "get_vec_normalize_env", lambda: None)()
+        self._warns = vec_normalize is None and own is not None and own.norm_obs
         self.model = model
+        self.vec_normalize = vec_normalize or None
         self.reset()
 
     def reset(self) -> None:
@@ -41,7 +54,7 @@ class StatefulPredictor:
         """Choose an action and advance the state.
 
         Args:
-            observation: One observation or a batch, as for ``model.predict``.
+            observation: One observation or a batch, as for ``model.predict``; raw if there is a ``vec_normalize``.
             state: State to start from; None for the kept one.
             episode_start: ``(N,)``, true where an episode starts; None for the first call after :meth:`reset`.
             deterministic: Whether to act deterministically.
@@ -53,6 +66,14 @@ class StatefulPredictor:
         Raises:
             ValueError: If the kept state is of another batch.
         """
+        if self._warns:
+            self._warns = False
+            warnings.warn(
+                "the model's environment normalizes observations (VecNormalize), this predict() does not: create "
+                "StatefulPredictor(model, vec_normalize=model.get_vec_normalize_env()) for raw observations, or with "
+                "vec_normalize=False for normalized ones",
+                stacklevel=2,
+            )
         batch = batch_size(observation, self.model.observation_space)
         if state is None and self._state is not None and batch != self._batch:
             raise ValueError(
@@ -61,6 +82,8 @@ class StatefulPredictor:
             )
         if episode_start is None:
             episode_start = np.full(batch, self._starting and state is None)
+        if self.vec_normalize is not None:
+            observation = self.vec_normalize.normalize_obs(observation)
         kept = self._state if state is None else state
         masks: dict[str, Any] = {} if action_masks is None else {"action_masks": action_masks}
         action, self._state = self.model.predict(observation, kept, episode_start, deterministic, **masks)

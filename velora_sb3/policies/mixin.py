@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from velora_sb3._validation import check_integer
 from velora_sb3.memory import ExtractorConfig, LiquidExtractor
+from velora_sb3.memory.actions import check_action_start
 from velora_sb3.policies.algorithm_check import building_algorithm, check_algorithm
 from velora_sb3.policies.normalization_check import check_normalization
 
@@ -35,6 +36,7 @@ class LiquidPolicyMixin:
         algorithm = building_algorithm(self)  # type: ignore[arg-type]
         if algorithm is not None:
             check_algorithm(algorithm, bool(kwargs.get("recurrent", False)))
+        check_action_start(action_space)
         accepted = self._accepted_arguments()
         choices = sorted(accepted - {"lr_schedule", "recurrent"})  # which the algorithm passes
         for name in kwargs:
