@@ -1,4 +1,5 @@
 import warnings
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ from stable_baselines3 import PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.save_util import save_to_pkl
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.algorithms.recurrent import ALGORITHMS, make_env, make_model
 from tests.compat.algorithms import BOX, DISCRETE, OBSERVATIONS, RandomEnv
 from tests.compat.algorithms import make_model as make_any_model
-from velora_sb3 import RecurrentDQN, RecurrentMaskablePPO, RecurrentSAC, RecurrentTQC, StatefulPredictor
+from velora_sb3 import RecurrentDQN, RecurrentMaskablePPO, RecurrentQRDQN, RecurrentSAC, RecurrentTQC, StatefulPredictor
 from velora_sb3.memory import SequenceReplayBuffer
 
 
@@ -206,6 +208,45 @@ def test_a_buffer_of_single_transitions_is_refused(tmp_path):
     with pytest.raises(ValueError, match="RecurrentSAC samples windows, .* holds a ReplayBuffer"):
         model.load_replay_buffer(tmp_path / "buffer")
     model.learn(20)  # nothing is lost
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (
+            lambda: DummyVecEnv([lambda: make_env(RecurrentSAC)] * 2),
+            "with environments: 1, this model has environments: 2",
+        ),
+        (
+            lambda: RandomEnv(OBSERVATIONS["vector"], spaces.Box(-5, 5, BOX.shape)),
+            r"with actions in Box.* actions in Box\(-5",
+        ),
+        (lambda: RandomEnv(spaces.Box(-9, 9, (4,)), BOX), r"with observations in Box.* observations in Box\(-9"),
+    ],
+)
+def test_a_buffer_of_other_environments_is_refused(env, message, tmp_path):
+    make_model(RecurrentSAC).learn(20).save_replay_buffer(tmp_path / "buffer")
+    model = make_model(RecurrentSAC, env())
+    with pytest.raises(ValueError, match=message):
+        model.load_replay_buffer(tmp_path / "buffer")
+    model.learn(20)  # nothing is lost
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_loading_takes_the_policy_s_arguments_as_they_were_given(algorithm, tmp_path):
+    def given():
+        more = {"n_quantiles": 5} if algorithm is RecurrentQRDQN else {}
+        return {"units": 8, "readout_units": 8, "net_arch": [8], **more}
+
+    model = make_model(algorithm)
+    model.save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model", policy_kwargs=given())
+    assert loaded.policy_kwargs == model.policy_kwargs and loaded.policy.recurrent
+    archive = BytesIO()
+    model.save(archive)
+    assert algorithm.load(archive, policy_kwargs=given()).policy.recurrent
+    with pytest.raises(ValueError, match="policy kwargs do not equal"):
+        algorithm.load(tmp_path / "model", policy_kwargs={**given(), "units": 9})
 
 
 def test_what_is_no_buffer_at_all_leaves_the_model_s_own(tmp_path):

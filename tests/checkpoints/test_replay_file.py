@@ -1,10 +1,12 @@
 """A replay buffer comes back from its file as it was."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from stable_baselines3 import PPO, HerReplayBuffer
+from stable_baselines3 import PPO, SAC, HerReplayBuffer
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.checkpoints.conftest import small_model
 from tests.checkpoints.runs import BitFlips, assert_equal
@@ -66,6 +68,45 @@ def test_files_that_do_not_fit(tmp_path):
         with pytest.raises(CheckpointError, match=message) as error:
             load_replay_buffer(small_model(), tmp_path / name)
         assert str(tmp_path / name) in str(error.value)
+
+
+class Pendulum(gym.Wrapper):
+    """Pendulum with other spaces of the same shapes."""
+
+    def __init__(self, action=2.0, speed=8.0):
+        super().__init__(gym.make("Pendulum-v1"))
+        self.action_space = gym.spaces.Box(-action, action, (1,))
+        self.observation_space = gym.spaces.Box(-speed, speed, (3,))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: Pendulum(action=1.0), r"saved with actions in Box\(-2.0, .* this model has actions in Box\(-1.0"),
+        (lambda: Pendulum(speed=9.0), r"saved with observations in Box\(-8.0"),
+        (lambda: DummyVecEnv([Pendulum] * 2), "saved with environments: 1, this model has environments: 2"),
+    ],
+)
+def test_a_buffer_of_other_environments(other, message, tmp_path):
+    def make(env):
+        small = {"policy_kwargs": {"net_arch": [4]}, "buffer_size": 60, "learning_starts": 10, "batch_size": 4}
+        return SAC("MlpPolicy", env, seed=0, device="cpu", **small)
+
+    path = save_replay_buffer(make(Pendulum()).learn(20), tmp_path / "buffer")
+    with pytest.raises(CheckpointError, match=message):
+        load_replay_buffer(make(other()), path)
+    load_replay_buffer(same := make(Pendulum()), path)
+    assert same.replay_buffer.size() == 20
+
+
+def test_discrete_actions_of_another_number(tmp_path):
+    path = save_replay_buffer(small_model(gym.make("CartPole-v1")).learn(20), tmp_path / "buffer")
+    env = gym.make("CartPole-v1")
+    env.action_space = gym.spaces.Discrete(3)
+    with pytest.raises(
+        CheckpointError, match=r"saved with actions in Discrete\(2\), this model has actions in Discrete\(3\)"
+    ):
+        load_replay_buffer(small_model(env), path)
 
 
 def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):

@@ -121,6 +121,21 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path):
     assert_equal(resumed.get_parameters(), model.get_parameters())
 
 
+@pytest.mark.parametrize("name", ["PPO", "A2C", "RecurrentPPO"])
+def test_a_run_that_finished_its_last_rollout_beyond_its_total_is_finished(name, tmp_path):
+    model = train(CASES[name], 43, SaveAt())
+    assert model.num_timesteps > 43
+    save_checkpoint(model, tmp_path / "c")
+    for total in (None, model.num_timesteps):
+        resumed = resume(CASES[name], tmp_path / "c", SaveAt(), total_timesteps=total)
+        assert resumed.num_timesteps == model.num_timesteps
+        assert_equal(resumed.get_parameters(), model.get_parameters())
+    with pytest.warns(UserWarning, match=r"total_timesteps=43, but the run already has .* it is finished"):
+        assert resume(CASES[name], tmp_path / "c", SaveAt(), total_timesteps=43).num_timesteps == model.num_timesteps
+    more = model.num_timesteps + 1
+    assert resume(CASES[name], tmp_path / "c", SaveAt(), total_timesteps=more).num_timesteps >= more
+
+
 def test_a_run_s_directory_stands_for_its_newest_checkpoint(tmp_path):
     train(CASES["SAC"], 60, SaveAt(tmp_path / "saves" / "a", 30), SaveAt(tmp_path / "saves" / "b", 45))
     latest = []

@@ -12,6 +12,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv
 
 from velora_sb3._validation import check_bool, check_integer
@@ -21,6 +22,9 @@ from velora_sb3.memory.actions import action_size, encode_actions
 from velora_sb3.policies.algorithm_check import check_algorithm
 from velora_sb3.policies.recurrent_off_policy import State
 
+ENVIRONMENTS = {"n_envs": "environments:", "observation_space": "observations in", "action_space": "actions in"}
+# What algorithms add to policy_kwargs.
+ADDED = ("recurrent", "use_sde", "n_critics", "optimizer_class", "optimizer_kwargs")
 # The model's settings by which the replay buffer samples.
 SAMPLING = ("sequence_length", "burn_in_length", "n_steps", "gamma")
 
@@ -121,6 +125,25 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         for name in SAMPLING:
             setattr(self.replay_buffer, name, getattr(self, name))
 
+    @classmethod
+    def load(
+        cls,
+        path: Any,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """SB3's; ``policy_kwargs`` may be those of the constructor, to which the algorithm has added its own."""
+        if "policy_kwargs" in kwargs:
+            data, _, _ = load_from_zip_file(path, custom_objects=custom_objects, device="cpu")
+            saved = (data or {}).get("policy_kwargs", {})
+            added = {name: saved[name] for name in ADDED if name in saved}
+            kwargs["policy_kwargs"] = {**added, **(kwargs["policy_kwargs"] or {})}
+        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
         """SB3's; windows have this model's settings, whatever the buffer was saved with.
 
@@ -147,6 +170,13 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
                 f"{type(self).__name__} samples windows, and {path} holds a {type(buffer).__name__}: load one "
                 "that a recurrent algorithm saved"
             )
+        for name, what in ENVIRONMENTS.items():
+            saved, own = getattr(buffer, name), getattr(self, name)
+            if saved != own:
+                raise ValueError(
+                    f"{path} was saved with {what} {saved}, this model has {what} {own}: load it into a model with the "
+                    "same environments"
+                )
         if truncate_last_traj:
             buffer.cut_episodes()
         self._configure_sampling()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -16,6 +17,7 @@ from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
 from velora_sb3.checkpoints.format.tensor_file import write_tensors
 from velora_sb3.checkpoints.state.replay_buffer import capture_buffer, restore_buffer
 
+ENVIRONMENTS = {"n_envs": "environments:", "observation_space": "observations in", "action_space": "actions in"}
 DESCRIPTION = "replay_buffer"  # also the prefix of arrays that have no row for each step
 
 
@@ -38,7 +40,11 @@ def save_replay_buffer(model: BaseAlgorithm, path: str | os.PathLike[str]) -> Pa
     """
     path, encoder = Path(path), Encoder()
     try:
-        described, rows = capture_buffer(_buffer(model), encoder)
+        buffer = _buffer(model)
+        described, rows = capture_buffer(buffer, encoder)
+        described["environments"] = {
+            name: encoder.encode(getattr(buffer, name), f"{DESCRIPTION}.{name}") for name in ENVIRONMENTS
+        }
     except NotPlainError as error:
         raise CheckpointError(f"the replay buffer cannot be stored: {error}") from error
     with atomic_write(path) as partial:
@@ -65,11 +71,24 @@ def load_replay_buffer(model: BaseAlgorithm, path: str | os.PathLike[str]) -> No
         raise CheckpointError(f"{path} is not a saved replay buffer, or is damaged ({error})") from error
     rows = {name: array for name, array in arrays.items() if not name.startswith(f"{DESCRIPTION}.")}
     try:
+        _check_environments(buffer, described, Decoder(arrays))
         restore_buffer(buffer, described, rows, Decoder(arrays))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # a malformed description
         raise CheckpointError(f"{path} cannot be loaded ({type(error).__name__}: {error})") from error
+
+
+def _check_environments(buffer: ReplayBuffer, described: dict[str, Any], decoder: Decoder) -> None:
+    """Raise if the saved buffer is of other environments; arrays of the same shapes may mean something else."""
+    saved = decoder.decode(described.get("environments", {}))  # which older files lack
+    for name, what in ENVIRONMENTS.items():
+        own = getattr(buffer, name)
+        if name in saved and saved[name] != own:
+            raise CheckpointError(
+                f"the replay buffer was saved with {what} {saved[name]}, this model has {what} {own}: load it into a "
+                "model with the same environments"
+            )
 
 
 def _buffer(model: BaseAlgorithm) -> ReplayBuffer:

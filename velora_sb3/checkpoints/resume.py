@@ -11,6 +11,7 @@ import gymnasium as gym
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -20,6 +21,7 @@ from velora_sb3.checkpoints.format.files import MANIFEST
 from velora_sb3.checkpoints.load import Loaded, clear_errors, load
 from velora_sb3.checkpoints.retention import newest_checkpoint
 from velora_sb3.checkpoints.state.callbacks import Transient, as_callback, restore_callbacks
+from velora_sb3.checkpoints.state.logger import restore_logger, warn_of_missing_outputs
 from velora_sb3.checkpoints.state.model import restore_exploration_matrices
 from velora_sb3.checkpoints.state.randomness import restore_randomness
 
@@ -30,6 +32,7 @@ def resume_training(
     callback: MaybeCallback = None,
     *,
     total_timesteps: int | None = None,
+    logger: Logger | None = None,
     device: torch.device | str = "auto",
     custom_objects: Mapping[str, Any] | None = None,
     trusted: Iterable[type | str] = (),
@@ -41,7 +44,12 @@ def resume_training(
         path: A checkpoint, or the directory of a run, which stands for its newest undamaged checkpoint.
         env: The environments, a single one, or its id, made as for the original run.
         callback: New callbacks of the same classes, in the same order. Their states are restored.
-        total_timesteps: Timesteps of the whole run, including those before the checkpoint. None keeps the run's own.
+        total_timesteps: Timesteps of the whole run, including those before the checkpoint. None keeps the run's own. A
+            run that has as many, or more because on-policy algorithms finish their rollout, is finished: the model is
+            returned as it is.
+        logger: The logger, as for ``set_logger``. None continues the files of the one that the run was given: SB3's
+            ``stdout``, ``log``, ``csv``, ``json`` and ``tensorboard`` in the logger's folder. What was logged after the
+            checkpoint stays in them and is logged again; a warning names what cannot be continued.
         device: Device of the model.
         custom_objects: As in :func:`load_checkpoint`.
         trusted: As in :func:`load_checkpoint`.
@@ -62,10 +70,20 @@ def resume_training(
     callbacks = as_callback(callback)
     with clear_errors(loaded.checkpoint):
         restore_callbacks(callbacks, state["callbacks"], loaded.decoder, discard_episodes=model._last_obs is None)
+        if logger is not None:
+            model.set_logger(logger)
+        elif state.get("logger") is not None:
+            restore_logger(model, state["logger"])
     total = model._total_timesteps if total_timesteps is None else total_timesteps
+    if total_timesteps is not None and total < model.num_timesteps:
+        warnings.warn(
+            f"total_timesteps={total}, but the run already has {model.num_timesteps} timesteps: it is finished, and "
+            "the model is returned as it is. Pass a larger total_timesteps to continue",
+            stacklevel=2,
+        )
     model.learn(
-        total - model.num_timesteps,
-        callback=CallbackList([RestoreRandomness(loaded), callbacks]),
+        max(total - model.num_timesteps, 0),
+        callback=CallbackList([RestoreRandomness(loaded, logger is None), callbacks]),
         reset_num_timesteps=False,
         **{**state["learn"], **learn_arguments},
     )
@@ -75,15 +93,18 @@ def resume_training(
 class RestoreRandomness(Transient):
     """Restores what ``learn`` changes before its first step, at the moment at which the checkpoint was saved."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, check_logger: bool) -> None:
         super().__init__()
         self._loaded: Loaded | None = loaded
+        self._check_logger = check_logger
 
     def _on_training_start(self) -> None:
         if self._loaded is not None:
             self._restore(self._loaded)
 
     def _on_rollout_start(self) -> None:
+        if self._loaded is not None and self._check_logger and self._loaded.checkpoint.state.get("logger") is not None:
+            warn_of_missing_outputs(self.model, self._loaded.checkpoint.state["logger"])
         if self._loaded is not None and self._loaded.checkpoint.state["moment"] == "rollout start":
             self._restore(self._loaded)
         self._loaded = None

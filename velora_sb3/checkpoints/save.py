@@ -31,6 +31,7 @@ from velora_sb3.checkpoints.format.files import (
 from velora_sb3.checkpoints.format.reading import is_checkpoint, next_number
 from velora_sb3.checkpoints.moment import Moment, check_moment, unfinished_work
 from velora_sb3.checkpoints.state.callbacks import as_callback, capture_callbacks, named_callbacks, run_ids
+from velora_sb3.checkpoints.state.logger import capture_logger
 from velora_sb3.checkpoints.state.model import (
     capture_model,
     capture_parameters,
@@ -179,6 +180,7 @@ def _capture(
         "random": arrays.encode(capture_randomness(model), "random"),
         "exploration_matrices": arrays.encode(exploration_matrices(model), "exploration_matrices"),
         "log": _pending_log(model, arrays),
+        "logger": capture_logger(model),
     }
     if model.env is not None:
         state["environments"] = capture_vec_env(model.env, arrays, "environments")

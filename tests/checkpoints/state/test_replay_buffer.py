@@ -1,11 +1,16 @@
 """The filled part of a replay buffer, without saying anything twice."""
 
+from collections import deque
+
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.buffers import ReplayBuffer
 
 from tests.checkpoints.conftest import small_model
 from tests.checkpoints.runs import assert_equal
+from velora_sb3 import load_checkpoint, save_checkpoint
+from velora_sb3.checkpoints import load_replay_buffer, save_replay_buffer
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError
 from velora_sb3.checkpoints.state.replay_buffer import capture_buffer, restore_buffer, without_duplicates
@@ -76,6 +81,68 @@ def test_filling_full_and_wrapped_around(steps, settings):
     assert {"observations", "actions", "pos", "full"} < set(stored)
     for name in stored:
         assert_equal(getattr(other, name), getattr(buffer, name))
+
+
+class Prioritized(ReplayBuffer):
+    """A user's: priorities in a tree, a view of its leaves, a count, and what is no plain data."""
+
+    def __init__(self, *args, thing=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.tree, self.highest, self.thing = np.zeros(2 * self.buffer_size - 1), 1.0, thing
+        self.leaves, self.heap = self.tree[self.buffer_size - 1 :], np.arange(float(self.buffer_size))
+        self.recent, self.random = deque(maxlen=3), np.random.default_rng(0)
+
+    def add(self, *args, **kwargs):
+        self.highest += self.random.random()
+        self.leaves[self.pos] = self.heap[-self.pos] = self.highest
+        self.recent.append(self.pos)
+        super().add(*args, **kwargs)
+
+
+def own_state(buffer):
+    return {name: getattr(buffer, name) for name in ("tree", "leaves", "heap", "highest", "recent")}
+
+
+@pytest.mark.parametrize("way", ["checkpoint", "file"])
+def test_what_a_user_s_buffer_keeps_beside_the_steps_is_stored(way, tmp_path):
+    def make():
+        return small_model(train_freq=1, replay_buffer_class=Prioritized)
+
+    model = make().learn(30)
+    if way == "checkpoint":
+        path = save_checkpoint(model, tmp_path / "c")
+        other = load_checkpoint(path, "CartPole-v1", trusted=[Prioritized], device="cpu")
+    else:
+        load_replay_buffer(other := make(), save_replay_buffer(model, tmp_path / "buffer"))
+    assert_equal(own_state(other.replay_buffer), own_state(model.replay_buffer))
+    assert other.replay_buffer.random.random() == model.replay_buffer.random.random()
+    other.replay_buffer.leaves[0] = 7  # still a view of the tree
+    assert 7 in other.replay_buffer.tree
+
+
+def test_what_is_no_plain_data_is_left_out_with_a_warning_that_names_it(tmp_path):
+    model = small_model(replay_buffer_class=Prioritized).learn(20)
+    model.replay_buffer.thing = object()
+    with pytest.warns(UserWarning, match="Prioritized.thing is not in the checkpoint .* is not plain data"):
+        path = save_checkpoint(model, tmp_path / "c")
+    other = load_checkpoint(path, "CartPole-v1", trusted=[Prioritized], device="cpu")
+    assert_equal(own_state(other.replay_buffer), own_state(model.replay_buffer))
+    assert other.replay_buffer.thing is None
+
+
+@pytest.mark.parametrize("buffer", [{}, SMALL_MEMORY, {"n_steps": 3}])
+def test_sb3_s_buffers_have_nothing_else(buffer):
+    described, _ = capture_buffer(small_model(**buffer).learn(20).replay_buffer, Encoder())
+    assert described["own"] == {}
+
+
+@pytest.mark.parametrize("name", ["sample", "pos", "__class__"])
+def test_names_that_are_no_state_are_refused(name):
+    encoder = Encoder()
+    described, arrays = capture_buffer(small_model().learn(20).replay_buffer, encoder)
+    arrays = {key: torch.as_tensor(array) for key, array in arrays.items()}
+    with pytest.raises(CheckpointError, match=f"'{name}', which is not part of the state of a ReplayBuffer"):
+        restore_buffer(small_model().replay_buffer, {**described, "own": {name: 3}}, arrays, Decoder({}))
 
 
 @pytest.mark.parametrize(

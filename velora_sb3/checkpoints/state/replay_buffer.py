@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,13 +13,20 @@ from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
-from velora_sb3.checkpoints.format.errors import CheckpointError
+from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
 from velora_sb3.checkpoints.format.files import BUFFER
 
 # HER's info dicts are not numbers, so they go into state.json.
 INFOS = "infos"
 NEXT = "next_observations"
 PARTS = ("only", "rows")
+# What SB3's buffers and ours keep beside arrays with a row for each step. A user's buffer may have more.
+KNOWN = frozenset({
+    "observations", "next_observations", "actions", "rewards", "dones", "timeouts", "states", "ep_start", "ep_length",
+    "buffer_size", "observation_space", "action_space", "obs_shape", "action_dim", "pos", "full", "device", "n_envs",
+    "optimize_memory_usage", "handle_timeout_termination", "sequence_length", "burn_in_length", "n_steps", "gamma",
+    "env", "copy_info_dict", "goal_selection_strategy", "n_sampled_goal", "her_ratio", "infos", "_current_ep_start",
+})  # fmt: skip
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -30,7 +39,36 @@ def capture_buffer(buffer: ReplayBuffer, encoder: Encoder) -> tuple[dict[str, An
         described["current_episode_start"] = encoder.encode(buffer._current_ep_start, "replay_buffer.current")
         if buffer.copy_info_dict:
             described[INFOS] = encoder.encode(buffer.infos[:rows].tolist(), "replay_buffer.infos")
+    described["own"] = _capture_own(buffer, encoder)
     return described, arrays
+
+
+def _capture_own(buffer: ReplayBuffer, encoder: Encoder) -> dict[str, Any]:
+    """What a user's buffer keeps beside the steps, such as priorities."""
+    own, stored = {}, {name for name, _ in _storage(buffer)}
+    for name, value in vars(buffer).items():
+        in_storage = name in stored or (isinstance(value, dict) and value and {f"{name}/{k}" for k in value} <= stored)
+        if name in KNOWN or in_storage:
+            continue
+        try:
+            own[name] = encoder.encode(value, f"replay_buffer.{name}")
+        except NotPlainError as error:
+            text = f"{type(buffer).__name__}.{name} is not in the checkpoint of the replay buffer: {error}"
+            warnings.warn(f"{text}. Use numbers, strings, lists, dicts or arrays", stacklevel=5)
+    return own
+
+
+def _restore_own(buffer: ReplayBuffer, own: dict[str, Any], decoder: Decoder) -> None:
+    for name, data in own.items():
+        defined = inspect.getattr_static(type(buffer), name, None)
+        if name in KNOWN or name.startswith("__") or callable(defined) or hasattr(defined, "__get__"):
+            raise CheckpointError(f"it sets {name!r}, which is not part of the state of a {type(buffer).__name__}")
+        value, present = decoder.decode(data), vars(buffer).get(name)
+        arrays = isinstance(present, np.ndarray) and isinstance(value, np.ndarray)
+        if arrays and (present.shape, present.dtype) == (value.shape, value.dtype):  # type: ignore[union-attr]
+            present[...] = value  # type: ignore[index]  # in place: the buffer may hold views of it
+        else:
+            vars(buffer)[name] = value
 
 
 def restore_buffer(
@@ -66,6 +104,7 @@ def restore_buffer(
         if INFOS in described:
             for row, infos in enumerate(decoder.decode(described[INFOS])):
                 buffer.infos[row] = infos
+    _restore_own(buffer, described.get("own", {}), decoder)
 
 
 def without_duplicates(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -113,9 +152,11 @@ def _rows(buffer: ReplayBuffer) -> int:
 
 
 def _storage(buffer: ReplayBuffer) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays with a row for each step."""
+    """The arrays with a row for each step; of a user's, those that also have a column for each environment."""
     for name, value in vars(buffer).items():
         entries = {f"{name}/{key}": entry for key, entry in value.items()} if isinstance(value, dict) else {name: value}
         for key, entry in entries.items():
-            if isinstance(entry, np.ndarray) and entry.dtype != object and entry.shape[:1] == (buffer.buffer_size,):
+            if not isinstance(entry, np.ndarray) or entry.dtype == object or entry.shape[:1] != (buffer.buffer_size,):
+                continue
+            if name in KNOWN or entry.shape[1:2] == (buffer.n_envs,):
                 yield key, entry

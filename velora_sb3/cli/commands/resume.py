@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     env.close()
     no_curves, no_video = why_no_curves(), why_no_video(config.env) if video else None
     with lock_run(directory), warnings_as_lines(console):
-        checkpoint, timesteps = find_checkpoint(directory, config, env_id)
+        checkpoint, timesteps = find_checkpoint(directory, config, env_id, args.steps)
         callbacks = [*make_recorders(config, directory, resumed=True), *make_trackers(config)]
         config.save(directory)
         print_line(
@@ -81,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
         def learn(callback: Any) -> None:
             envs = open_vec_env(config.env, config.n_envs, config.seed)
-            resume_training(checkpoint, envs, callback, total_timesteps=config.steps, device=config.device)
+            total = max(config.steps, timesteps)  # on-policy algorithms finish their rollout, beyond --steps
+            resume_training(checkpoint, envs, callback, total_timesteps=total, device=config.device)
 
         try:
             outcome = train_model(learn, config, directory, no_curves is None, video and no_video is None, callbacks)
@@ -108,7 +109,7 @@ def read_config(directory: Path, steps: int | None) -> RunConfig:
     return config
 
 
-def find_checkpoint(directory: Path, config: RunConfig, env_id: str) -> tuple[Path, int]:
+def find_checkpoint(directory: Path, config: RunConfig, env_id: str, steps: int | None) -> tuple[Path, int]:
     """The checkpoint to resume from, and its timesteps."""
     from velora_sb3.cli.errors import UserError
 
@@ -126,8 +127,8 @@ def find_checkpoint(directory: Path, config: RunConfig, env_id: str) -> tuple[Pa
         raise UserError(
             f"{path} was saved with environment {saved[0]['id']}, but {directory / 'config.json'} names {env_id}"
         )
-    if timesteps > config.steps:
-        raise UserError(f"--steps {config.steps}: the run has already reached step {timesteps:,}")
+    if steps is not None and timesteps > steps:
+        raise UserError(f"--steps {steps}: the run has already reached step {timesteps:,}")
     return path, timesteps
 
 
