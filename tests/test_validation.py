@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from velora_sb3._validation import check_bool, check_choice, check_integer, check_number
+from velora_sb3._validation import check_bool, check_choice, check_integer, check_number, check_timesteps
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -31,6 +31,15 @@ def test_limits_belong_to_the_range_unless_they_are_strict():
 def test_what_is_no_count(value):
     with pytest.raises(ValueError, match=re.escape(f"count must be an integer of at least 1, got {value!r}")):
         check_integer("count", value)
+
+
+def test_timesteps_may_be_written_as_a_float():
+    for value in (1e6, 1_000_000, np.float64(1e6), np.int64(10**6)):
+        checked = check_timesteps("every_n_timesteps", value)
+        assert (checked, type(checked)) == (10**6, int)
+    for value in (1.5, 0.0, -1e3, float("nan"), float("inf"), np.float64(0.5), True, "1e6", None):
+        with pytest.raises(ValueError, match="every_n_timesteps must be an integer of at least 1, got "):
+            check_timesteps("every_n_timesteps", value)
 
 
 def test_a_count_above_its_limit():

@@ -20,6 +20,11 @@ def check_integer(name: str, value: object, least: int = 1, most: float = math.i
     raise ValueError(f"{name} must be an integer {limits}, got {value!r}")
 
 
+def check_timesteps(name: str, value: object) -> int:
+    """A number of timesteps, at least 1, also as the float that ``1e6`` is; raises ``ValueError`` otherwise."""
+    return check_integer(name, int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 def check_number(
     name: str,
     value: object,

@@ -42,6 +42,28 @@ def test_with_one_env_the_number_is_that_of_the_episode(tmp_path):
     assert [shown(video) for video in record.videos[:3]] == [whole(2), whole(5), whole(8)]
 
 
+def test_a_program_that_changes_its_directory_loses_no_video(tmp_path, monkeypatch):
+    class Moves(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps == 12:  # in mid-video
+                monkeypatch.chdir(tmp_path)
+            return True
+
+    (tmp_path / "start").mkdir()
+    monkeypatch.chdir(tmp_path / "start")
+    record = RecordVideos("run", frequency=3)
+    ppo(envs()).learn(32, callback=[record, Moves()])
+    assert record.directory == tmp_path / "start" / "checkpoints" / "run" / "videos"
+    assert names(record) == ["-episode-3", "-episode-6", "_final-episode-0"]
+
+
+def test_a_frequency_in_timesteps_may_be_written_as_a_float(tmp_path):
+    record = RecordVideos("run", method="step", frequency=1.6e1, root=tmp_path)
+    ppo(envs()).learn(3.2e1, callback=record)
+    assert record.frequency == 16
+    assert names(record)[0] == "-step-16"
+
+
 def test_the_end_of_training_ends_a_video(tmp_path):
     record = RecordVideos("run", frequency=2, root=tmp_path)
     ppo(envs((20,))).learn(32, callback=record)

@@ -8,6 +8,7 @@ import gymnasium as gym
 import pytest
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback, EveryNTimesteps
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.callbacks.counting_env import Counting, counting, shown, subprocesses
@@ -108,6 +109,19 @@ def test_a_renderer_that_gives_no_picture(kind, tmp_path):
     env = kind([lambda: NoPicture("rgb_array")])
     with pytest.raises(ValueError, match="cannot record NoPicture: render.. must return an RGB array .*, got str"):
         ppo(env).learn(8, callback=RecordVideos("run", root=tmp_path))
+    env.close()
+
+
+@pytest.mark.parametrize("kind", [DummyVecEnv, subprocesses])
+def test_a_renderer_that_raises_at_once_leaves_the_env_alive(kind, tmp_path):
+    class Broken(Counting):
+        def render(self):
+            raise RuntimeError  # without a word
+
+    env = kind([lambda: Monitor(Broken("rgb_array"))])
+    with pytest.raises(ValueError, match="cannot record Broken: RuntimeError"):
+        ppo(env).learn(8, callback=RecordVideos("run", root=tmp_path))
+    env.reset()
     env.close()
 
 
@@ -218,6 +232,21 @@ def test_a_process_that_ends_while_it_renders_is_told(tmp_path):
         ppo(env).learn(24, callback=record)  # SB3 cannot go on without the process
     for process in env.processes:
         process.join()
+
+
+def test_a_renderer_that_fails_in_its_process_is_told_once_and_training_goes_on(tmp_path):
+    def fragile():
+        Fragile.breaks_in = (1,)  # in the process of the env only
+        return Monitor(Fragile("rgb_array"))
+
+    env = subprocesses([fragile])
+    record = RecordVideos("run", frequency=2, root=tmp_path, env_fn=lambda: Fragile("rgb_array", number=1))
+    model = ppo(env)
+    with pytest.warns(UserWarning, match="lost a video of Fragile and warns only once: no light in episode 1"):
+        model.learn(24, callback=record)
+    assert model.num_timesteps == 24
+    assert files(record) == ["Fragile-episode-4.mp4", "Fragile_final-episode-0.mp4"]
+    env.close()
 
 
 # Cut short.

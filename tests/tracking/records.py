@@ -41,6 +41,19 @@ def without_accounts(patch: pytest.MonkeyPatch, directory: Path) -> None:
     patch.setenv("NETRC", str(directory / "netrc"))
 
 
+def without_home(patch: pytest.MonkeyPatch, directory: Path) -> None:
+    """As in a container whose user has neither a name nor a home directory, also in processes that start."""
+
+    def getpwuid(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    patch.delenv("HOME", raising=False)
+    patch.setattr("pwd.getpwuid", getpwuid)
+    code = "import pwd\n\n\ndef getpwuid(uid):\n    raise KeyError(uid)\n\n\npwd.getpwuid = getpwuid\n"
+    (directory / "sitecustomize.py").write_text(code)  # Python imports it when it starts
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")]))
+
+
 @contextlib.contextmanager
 def recording(directory: Path) -> Iterator[Path]:
     """``without_accounts``, for as long as the block runs."""

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.tracking.records import read, recording
+from tests.tracking.records import read, recording, without_home
 from tests.tracking.servers import answering, use_server
 from velora_sb3.tracking import tracker as tracker_module
 from velora_sb3.tracking.tracker import Tracker
@@ -42,6 +42,44 @@ def start(*kinds, online=False):
 def log(runs, value, step):
     for run in runs.values():
         run.call("log", {"a": value}, step, None)
+
+
+def test_files_stay_in_the_directory_in_which_the_run_began(directory, monkeypatch):
+    (directory / "start").mkdir()
+    (directory / "later").mkdir()
+    for name in ("WANDB_DIR", "COMET_OFFLINE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(directory / "start")
+    runs = start(*KINDS)
+    monkeypatch.chdir(directory / "later")  # before the processes have started
+    log(runs, 1.0, 1)
+    close(runs)
+    for run in runs.values():
+        assert run.location.startswith(str(directory / "start"))
+    assert list((directory / "later").iterdir()) == []
+
+
+@pytest.mark.parametrize("home", [None, "/nowhere"])
+def test_there_may_be_no_home_directory(directory, monkeypatch, home):
+    """As in a container; SDKs keep caches there, and W&B copies of what it sends."""
+    without_home(monkeypatch, directory)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "COMET_OFFLINE_DIRECTORY"):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(directory)
+    (directory / "saved").mkdir()
+    (directory / "saved" / "model.zip").write_bytes(b"model")
+    runs = start(*KINDS)
+    log(runs, 1.0, 5)
+    for run in runs.values():
+        run.call("checkpoint", str(directory / "saved"), 5)
+    close(runs)
+    for kind, run in runs.items():
+        assert list(run.problems) == []
+        (record,) = read(kind, directory / ".cometml-runs" if kind == "comet" else directory)
+        assert record.metric("a") == [(5, 1.0)]
+        assert [name for _, name, _ in record.models] == ["saved"] or kind == "wandb"
 
 
 def close(runs):

@@ -1,7 +1,10 @@
+import threading
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
@@ -16,7 +19,7 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_normalize,
 )
 
-from tests.callbacks.counting_env import Counting, counting
+from tests.callbacks.counting_env import Counting, counting, subprocesses
 from velora_sb3.video.rendering_env import copy_normalization, open_video_env
 from velora_sb3.video.writer import as_frame
 
@@ -165,6 +168,49 @@ def test_wrappers_that_sb3_does_not_have():
     assert equal(training.reset(), venv.reset())
 
 
+class Transposed(gym.ObservationWrapper):
+    """Images with the channels first."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        shape = np.array(env.observation_space.shape)[[2, 0, 1]]
+        self.observation_space = spaces.Box(0, 255, tuple(shape), np.uint8)
+
+    def observation(self, observation):
+        return observation.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda env: env,
+        lambda env: VecFrameStack(env, 4),
+        lambda env: VecFrameStack(env, 4, channels_order="first"),
+        lambda env: VecTransposeImage(VecFrameStack(env, 2)),
+        lambda env: VecFrameStack(VecTransposeImage(env), 2),
+        lambda env: VecTransposeImage(env, skip=True),
+    ],
+)
+def test_the_function_that_made_the_training_env_makes_that_for_videos(wrap):
+    def make():
+        return wrap(DummyVecEnv([lambda: Counting("rgb_array", observations="image")]))
+
+    model = A2C("MlpPolicy", make())  # SB3 may have wrapped it in VecTransposeImage
+    venv = open_video_env(model.env, make)
+    assert venv.observation_space == model.observation_space
+    for env in (model.env, venv):
+        env.seed(3)
+    assert equal(model.env.reset(), venv.reset())
+
+
+def test_an_env_for_videos_with_the_channels_first():
+    training = VecTransposeImage(DummyVecEnv([counting(observations="image")]))
+    venv = open_video_env(training, lambda: Transposed(Counting("rgb_array", observations="image")))
+    for env in (training, venv):
+        env.seed(3)
+    assert equal(training.reset(), venv.reset())
+
+
 def refused(training, env_fn=None):
     with pytest.raises(ValueError, match=r"\S") as caught:
         open_video_env(training, env_fn)
@@ -176,6 +222,35 @@ def test_an_env_without_a_spec_needs_env_fn():
         "the env cannot be copied, as gymnasium.make did not create it: "
     )
     assert "env_fn=lambda: MyEnv(render_mode='rgb_array')" in refused(DummyVecEnv([Counting]))
+
+
+@pytest.mark.parametrize("kind", [DummyVecEnv, subprocesses])
+def test_an_env_whose_arguments_cannot_be_copied_needs_env_fn(kind):
+    def make():
+        env = Monitor(gym.make("CartPole-v1", render_mode="rgb_array"))
+        env.unwrapped.spec.kwargs["lock"] = threading.Lock()
+        return env
+
+    training = kind([make])
+    told = refused(training)
+    assert all(part in told for part in ("cannot be copied", "cannot pickle '_thread.lock' object", "pass env_fn="))
+    training.reset()  # the process is alive
+    training.close()
+
+
+@pytest.mark.parametrize("kind", [DummyVecEnv, subprocesses])
+@pytest.mark.parametrize("monitor", [Monitor, lambda env: env])
+@pytest.mark.parametrize("modes", [{"render_modes": ["human"]}, {}])
+def test_an_env_that_does_not_render_arrays_is_not_told_to(kind, monitor, modes):
+    class Screen(Counting):
+        metadata = modes
+
+    training = kind([lambda: monitor(Screen())])
+    told = refused(training)
+    assert "rgb_array'" in told and f"render_modes'] is {modes.get('render_modes', [])}" in told
+    assert "MyEnv(render_mode" not in told
+    training.reset()
+    training.close()
 
 
 def test_a_wrapper_that_does_not_tell_its_arguments_needs_env_fn():

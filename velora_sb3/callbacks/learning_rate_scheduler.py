@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from velora_sb3._validation import check_integer, check_number
+from velora_sb3._validation import check_number, check_timesteps
 from velora_sb3.callbacks.base.callback import VeloraCallback
 
 # The settings of each schedule, besides initial_lr.
@@ -74,11 +74,11 @@ class LearningRateScheduler(VeloraCallback):
         if final_lr is not None:
             self._settings["final_lr"] = check_number("final_lr", final_lr, least=0)
         if timesteps is not None:
-            self._settings["timesteps"] = check_integer("timesteps", timesteps)
+            self._settings["timesteps"] = check_timesteps("timesteps", timesteps)
         if decay_rate is not None:
             self._settings["decay_rate"] = check_number("decay_rate", decay_rate, above=0, most=1)
         if every_n_timesteps is not None:
-            self._settings["every_n_timesteps"] = check_integer("every_n_timesteps", every_n_timesteps)
+            self._settings["every_n_timesteps"] = check_timesteps("every_n_timesteps", every_n_timesteps)
         used = {"initial_lr"} | SCHEDULES[schedule] if isinstance(schedule, str) else set()
         if unused := sorted(set(self._settings) - used):
             what = f"schedule {schedule!r}" if isinstance(schedule, str) else "a function as schedule"

@@ -52,7 +52,7 @@ class ProgressBar(VeloraCallback):
         from rich.console import Console
 
         self.close()
-        self._total = self.model._total_timesteps
+        self._total = int(self.model._total_timesteps)
         self._returns.clear()
         self._marks = deque([(time.perf_counter(), self.model.num_timesteps)])
         self._next_redraw = 0.0

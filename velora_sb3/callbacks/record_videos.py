@@ -12,14 +12,15 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from velora_sb3._headless import prepare_rendering
+from velora_sb3._call_env import EnvOutOfReachError, call_env
+from velora_sb3._headless import prepare_rendering, render
 from velora_sb3._optional import require
-from velora_sb3._validation import check_choice, check_integer
+from velora_sb3._validation import check_choice, check_integer, check_timesteps
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.naming import env_name
 from velora_sb3.callbacks.base.preserve_rng import preserve_rng
 from velora_sb3.video.record_episode import MAX_FRAMES, first_line, frames_per_second, record_episode
-from velora_sb3.video.rendering_env import EnvFn, copy_normalization, open_video_env
+from velora_sb3.video.rendering_env import EnvFn, copy_normalization, env_metadata, open_video_env
 from velora_sb3.video.writer import VideoWriter, as_frame
 
 Method = Literal["episode", "step"]
@@ -85,10 +86,10 @@ class RecordVideos(VeloraCallback):
     ) -> None:
         super().__init__(verbose)
         self.method: Method = check_choice("method", method, get_args(Method))
-        self.frequency = check_integer("frequency", frequency)
+        self.frequency = (check_timesteps if method == "step" else check_integer)("frequency", frequency)
         require("video", "RecordVideos")
         self.dirname, self.root, self.force, self.env_fn = dirname, Path(root), force, env_fn
-        self.directory = self.root / dirname / "videos"
+        self.directory = Path(root, dirname, "videos").absolute()  # the program may change its directory
         if self.directory.exists() and not force:
             raise FileExistsError(
                 f"{self.directory} already exists: choose another dirname, move the directory, or pass force=True "
@@ -125,7 +126,6 @@ class RecordVideos(VeloraCallback):
         self._name, self._warned = env_name(self.training_env), False
         shows_steps = isinstance(self.model, OnPolicyAlgorithm | OffPolicyAlgorithm)
         self._live = shows_steps and self.training_env.render_mode == "rgb_array"
-        self._fps = frames_per_second(self.training_env.get_attr("metadata", 0)[0])
         with preserve_rng(self.model):
             self._record_trial()
         starting = self.num_timesteps == 0
@@ -169,12 +169,14 @@ class RecordVideos(VeloraCallback):
         self.directory.mkdir(parents=True, exist_ok=True)
         trial = self.directory / "trial.mp4"
         try:
+            self._fps = frames_per_second(env_metadata(self.training_env))
             if self._live:
                 as_frame(self._render())
             self._video_env = open_video_env(self.training_env, self.env_fn)
             record_episode(self.model, self._video_env, trial, seed=0, max_frames=1)
         except Exception as error:  # a renderer may raise anything
-            raise ValueError(f"RecordVideos cannot record {self._name}: {error}") from error
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"RecordVideos cannot record {self._name}: {reason}") from error
         finally:
             trial.unlink(missing_ok=True)
 
@@ -214,7 +216,10 @@ class RecordVideos(VeloraCallback):
 
     def _render(self) -> Any:
         try:
-            return self.training_env.env_method("render", indices=0)[0]
+            try:
+                return call_env(self.training_env, render)
+            except EnvOutOfReachError:  # an error ends the process of the env
+                return self.training_env.env_method("render", indices=0)[0]
         except (EOFError, ConnectionError) as error:
             raise RuntimeError("the process of env 0 died while rendering") from error
 

@@ -83,6 +83,12 @@ class ResourceMonitor(VeloraCallback):
             self._measure()
         return True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out this process, which cannot be pickled."""
+        state = super().__getstate__()
+        state.pop("_process", None)
+        return state
+
     def _on_end(self) -> None:
         self._measure()
 

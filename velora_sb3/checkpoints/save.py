@@ -208,7 +208,7 @@ def _progress(model: BaseAlgorithm) -> dict[str, Any]:
     remaining = model._current_progress_remaining
     progress = {
         "num_timesteps": model.num_timesteps,
-        "total_timesteps": model._total_timesteps,
+        "total_timesteps": int(model._total_timesteps),
         "episodes": model._episode_num,
         "progress_remaining": remaining,
         "learning_rate": float(model.lr_schedule(remaining)),

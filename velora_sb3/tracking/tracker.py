@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from velora_sb3.tracking.worker_process import WorkerProcess
@@ -42,6 +43,7 @@ class Tracker:
         self.location: str | None = None
         self.went_offline = False
         self._kind, self._settings, self._online = kind, settings, online
+        self._directory = _working_directory()
         self._calls: queue.Queue[Call] = queue.Queue(MAX_QUEUED)
         self._unsent: Call | None = None
         self._lost = 0
@@ -88,7 +90,7 @@ class Tracker:
 
     def _serve_process(self, online: bool) -> bool:
         """Feed one process up to the last call; False if it failed and another has to take over."""
-        process = self._process = WorkerProcess(self._kind, online, self._settings)
+        process = self._process = WorkerProcess(self._kind, online, self._settings, self._directory)
         started_at = time.monotonic()
         while not process.ready.wait(0.05):
             deadline = started_at + START_TIMEOUT_S
@@ -119,3 +121,10 @@ class Tracker:
                 return True
             while process.problems:
                 self.problems.append(process.problems.popleft())
+
+
+def _working_directory() -> Path | None:
+    """Where trackers write their files, also after the program has changed its directory."""
+    with suppress(FileNotFoundError):  # it was removed
+        return Path.cwd()
+    return None

@@ -19,7 +19,7 @@ UNFINISHED: list[subprocess.Popen[bytes]] = []  # still sending after the time l
 
 
 class WorkerProcess:
-    """Starts the process, sends it calls and reads its reports.
+    """Starts the process, in a working directory, sends it calls and reads its reports.
 
     Attributes:
         ready: Set once the run has started or failed.
@@ -29,7 +29,7 @@ class WorkerProcess:
         location: Where to find the run: a URL or a path; None before it has started.
     """
 
-    def __init__(self, kind: str, online: bool, settings: dict[str, Any]) -> None:
+    def __init__(self, kind: str, online: bool, settings: dict[str, Any], directory: Path | None = None) -> None:
         self.ready = threading.Event()
         self.online = online
         self.failure: str | None = None
@@ -42,6 +42,7 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            cwd=directory,
             start_new_session=True,  # Ctrl-C does not reach it, and killing the group kills its children
         )
         assert self._process.stdin is not None and self._process.stdout is not None  # they are pipes

@@ -5,15 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from operator import attrgetter
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import WrapperSpec, load_env_creator
 from gymnasium.wrappers import RecordVideo
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.preprocessing import is_image_space_channels_first
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     StackedObservations,
+    SubprocVecEnv,
     VecCheckNan,
     VecEnv,
     VecEnvWrapper,
@@ -24,6 +28,8 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
     VecVideoRecorder,
 )
+
+from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env
 
 EnvFn = Callable[[], "gym.Env[Any, Any] | VecEnv"]
 
@@ -39,6 +45,9 @@ def open_video_env(training_env: VecEnv, env_fn: EnvFn | None = None) -> VecEnv:
         if not isinstance(made, VecEnv):
             single = made
             made = _copy_wrappers(training_env, DummyVecEnv([lambda: single]))
+        elif made.observation_space != training_env.observation_space:
+            # SB3 has done the same to the training env, if it observes images with the channels last.
+            made = BaseAlgorithm._wrap_env(made, verbose=0, monitor_wrapper=False)
         _check(training_env, made)
     except BaseException:
         made.close()
@@ -54,6 +63,17 @@ def copy_normalization(training_env: VecEnv, venv: VecEnv) -> None:
             target.obs_rms = deepcopy(source.obs_rms)
 
 
+def env_metadata(training_env: VecEnv) -> dict[str, Any]:
+    """The metadata of the first env; empty if it cannot be sent from its process."""
+    try:
+        metadata = call_env(training_env, attrgetter("metadata"))
+    except EnvOutOfReachError:
+        metadata = training_env.get_attr("metadata", 0)[0]
+    except EnvCallError:
+        metadata = None
+    return metadata if isinstance(metadata, dict) else {}
+
+
 def _call(env_fn: EnvFn, training_env: VecEnv) -> gym.Env[Any, Any] | VecEnv:
     made: object = env_fn()
     if not isinstance(made, gym.Env | VecEnv):
@@ -65,9 +85,12 @@ def _call(env_fn: EnvFn, training_env: VecEnv) -> gym.Env[Any, Any] | VecEnv:
 
 
 def _copy_env(training_env: VecEnv) -> gym.Env[Any, Any]:
-    spec = deepcopy(training_env.get_attr("spec", 0)[0])
+    try:
+        spec = deepcopy(_spec(training_env))
+    except Exception as error:  # anything may be among the arguments of the env, such as functions or locks
+        raise ValueError(f"the env cannot be copied: {error}: {_advice(training_env)}") from error
     if spec is None:
-        raise ValueError(f"the env cannot be copied, as gymnasium.make did not create it: {PASS_ENV_FN}")
+        raise ValueError(f"the env cannot be copied, as gymnasium.make did not create it: {_advice(training_env)}")
     wrappers, spec.additional_wrappers = spec.additional_wrappers, ()
     try:
         env = gym.make(spec, render_mode="rgb_array")
@@ -75,8 +98,26 @@ def _copy_env(training_env: VecEnv) -> gym.Env[Any, Any]:
         for wrapper in wrappers[len(env.spec.additional_wrappers) :]:  # the others come with the env
             env = _copy_wrapper(env, wrapper)
     except Exception as error:
-        raise ValueError(f"{spec.id} cannot be copied: {error}: {PASS_ENV_FN}") from error
+        raise ValueError(f"{spec.id} cannot be copied: {error}: {_advice(training_env)}") from error
     return env
+
+
+def _spec(training_env: VecEnv) -> Any:
+    try:
+        return call_env(training_env, attrgetter("spec"))
+    except EnvOutOfReachError:  # SubprocVecEnv.get_attr would end the process if the spec cannot be sent
+        return None if isinstance(training_env.unwrapped, SubprocVecEnv) else training_env.get_attr("spec", 0)[0]
+
+
+def _advice(training_env: VecEnv) -> str:
+    """How to get videos of an env that cannot be copied."""
+    modes = list(env_metadata(training_env).get("render_modes") or [])
+    if "rgb_array" in modes:
+        return PASS_ENV_FN
+    return (
+        f"its metadata['render_modes'] is {modes}, without 'rgb_array', and only an env whose render() returns RGB "
+        "arrays can be recorded; if there is such an env, pass env_fn=lambda: MyEnv(...)"
+    )
 
 
 def _copy_wrapper(env: gym.Env[Any, Any], wrapper: WrapperSpec) -> gym.Env[Any, Any]:
@@ -108,6 +149,9 @@ def _copy_vec_wrapper(wrapper: VecEnvWrapper, venv: VecEnv) -> VecEnv:
         return normalizer
     kind = type(wrapper)  # a subclass may do anything
     if kind is VecTransposeImage:
+        space = venv.observation_space
+        if isinstance(space, gym.spaces.Box) and not wrapper.skip and is_image_space_channels_first(space):
+            return venv
         return VecTransposeImage(venv, skip=wrapper.skip)
     if kind is VecFrameStack:
         return VecFrameStack(venv, wrapper.stacked_obs.n_stack, _channels_order(wrapper.stacked_obs))

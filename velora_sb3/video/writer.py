@@ -25,10 +25,12 @@ class VideoWriter:
         fps: Frames per second.
 
     Attributes:
+        path: The file, absolute.
         frames: Number of frames so far.
     """
 
     def __init__(self, path: Path, fps: float = DEFAULT_FPS) -> None:
+        path = path.absolute()  # the program may change its directory
         self.path, self.fps, self.frames = path, fps, 0
         self._partial = path.with_name(f"{path.stem}.partial{path.suffix}")
         self._encoder: Generator[None, np.ndarray | None, None] | None = None

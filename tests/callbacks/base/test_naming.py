@@ -1,6 +1,9 @@
 import gymnasium as gym
+import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from tests.callbacks.runs import make_env
@@ -62,6 +65,41 @@ def test_a_spec_that_cannot_be_sent_does_no_harm_to_its_process():
     env.close()
 
 
+class Board(gym.Wrapper):
+    """Prints its board, which is None before render()."""
+
+    board = None
+
+    def __str__(self):
+        return "\n".join(self.board)
+
+
+class BareBoard(CartPoleEnv):
+    def __str__(self):
+        return "\n".join(None)
+
+
+@pytest.mark.parametrize("monitor", [True, False])
+@pytest.mark.parametrize("subproc", [True, False])
+def test_an_environment_that_cannot_print_itself(subproc, monitor):
+    def make():
+        env = Board(gym.make("CartPole-v1"))
+        return Monitor(env) if monitor else env
+
+    env = SubprocVecEnv([make], start_method="fork") if subproc else DummyVecEnv([make])
+    assert (env_name(env), env_id(env), env_text(env)) == ("CartPole", "CartPole-v1", "<CartPoleEnv<CartPole-v1>>")
+    env.reset()  # the process is alive
+    env.close()
+
+
+@pytest.mark.parametrize("subproc", [True, False])
+def test_an_environment_without_wrappers_that_cannot_print_itself(subproc):
+    env = SubprocVecEnv([BareBoard], start_method="fork") if subproc else DummyVecEnv([BareBoard])
+    assert (env_name(env), env_id(env), env_text(env)) == ("BareBoard", None, "<BareBoard instance>")
+    env.reset()
+    env.close()
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [
@@ -77,6 +115,10 @@ def test_a_spec_that_cannot_be_sent_does_no_harm_to_its_process():
         (1_000_100, "1000.1K"),
         (1_230_000, "1.23M"),
         (2_500_000_000, "2.5B"),
+        (2.048e3, "2048"),  # as in learn(2.048e3)
+        (1e6, "1M"),
+        (np.float64(1.5e3), "1.5K"),
+        (1e6 / 3, "333333"),
     ],
 )
 def test_short_numbers(number, text):

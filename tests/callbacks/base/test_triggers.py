@@ -22,6 +22,11 @@ def test_a_resumed_run_fires_where_an_uninterrupted_one_does():
     assert fired(10, range(1, 16)) + fired(10, range(16, 31), start=15) == fired(10, range(1, 31))
 
 
+def test_a_period_may_be_written_as_a_float():
+    assert fired(1e1, range(1, 31)) == [10, 20, 30]
+    assert type(EveryTimesteps(1e4).period) is int
+
+
 def test_a_period_of_0():
     with pytest.raises(ValueError, match="every_n_timesteps must be an integer of at least 1, got 0"):
         EveryTimesteps(0)

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.tracking.records import without_accounts
+from tests.tracking.records import without_accounts, without_home
 from velora_sb3.callbacks import CometAnalytics
 
 pytest.importorskip("comet_ml")
@@ -38,6 +38,14 @@ def test_a_key_from_comets_own_configuration_counts(tmp_path, monkeypatch, place
     path.write_text("[comet]\napi_key = abc\n")
     monkeypatch.setenv("COMET_CONFIG", str(tmp_path if place == "directory" else path))
     assert CometAnalytics("project").info().endswith("to Comet")
+
+
+def test_there_may_be_no_home_directory(tmp_path, monkeypatch):
+    without_home(monkeypatch, tmp_path)
+    monkeypatch.delenv("COMET_CONFIG")
+    assert CometAnalytics("project").info().endswith("to disk")
+    monkeypatch.setenv("COMET_CONFIG", "~/comet.config")
+    assert CometAnalytics("project").info().endswith("to disk")
 
 
 @pytest.mark.parametrize("text", ["[comet]\n", "[comet]\napi_key =\n", "no configuration", "[other]\napi_key = a\n"])

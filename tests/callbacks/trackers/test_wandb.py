@@ -1,7 +1,7 @@
 import pytest
 from stable_baselines3 import PPO
 
-from tests.tracking.records import without_accounts
+from tests.tracking.records import without_accounts, without_home
 from velora_sb3.callbacks import WandbAnalytics
 
 pytest.importorskip("wandb")
@@ -32,6 +32,19 @@ def test_a_key_in_netrc_is_for_its_server(tmp_path, monkeypatch):
     assert WandbAnalytics("project").info().endswith("to disk")
     (tmp_path / "netrc").write_text("machine wandb.example.org\n  login user\n  password secret\n")
     assert WandbAnalytics("project").info().endswith("to W&B")
+
+
+def test_there_may_be_no_home_directory(tmp_path, monkeypatch):
+    without_home(monkeypatch, tmp_path)
+    monkeypatch.delenv("NETRC")
+    assert WandbAnalytics("project").info().endswith("to disk")
+    monkeypatch.setenv("NETRC", "~/netrc")
+    assert WandbAnalytics("project").info().endswith("to disk")
+
+
+def test_a_netrc_that_is_not_text_has_no_key(tmp_path):
+    (tmp_path / "netrc").write_bytes(b"\xff\xfe machine")
+    assert WandbAnalytics("project").info().endswith("to disk")
 
 
 def test_the_mode_is_the_arguments_then_the_environments(monkeypatch, capsys):

@@ -87,7 +87,7 @@ class VeloraCallback(BaseCallback):
             A dict that JSON can hold.
         """
         state: dict[str, Any] = {"n_calls": self.n_calls}
-        if getattr(self, "model", None) is not None:
+        if self._counter is not None or getattr(self, "model", None) is not None:
             state["episodes"] = self.episodes.state_dict()
         return state
 
@@ -105,6 +105,10 @@ class VeloraCallback(BaseCallback):
         if self._restored is not None:
             finished = self._restored.get("episodes", {}).get("finished")
             self._restored = None if finished is None else {"episodes": {"finished": finished}}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has, also one in another process: settings and state, but neither model nor run."""
+        return {**without_run(self), "_running": False}
 
     def __enter__(self: Self) -> Self:
         """The callback itself."""
@@ -269,6 +273,13 @@ class VeloraCallback(BaseCallback):
         """
         found = list(walk(self.locals["callback"])) if "callback" in self.locals else []
         return found if self in found else [*found, self]
+
+
+def without_run(callback: BaseCallback) -> dict[str, Any]:
+    """A callback's attributes without those that SB3 sets for ``learn()``; a model and its locals cannot be pickled."""
+    state = {**vars(callback), "locals": {}, "globals": {}}
+    state.pop("model", None)
+    return state
 
 
 def walk(callback: BaseCallback) -> Iterator[BaseCallback]:

@@ -43,7 +43,7 @@ def describe_run(model: BaseAlgorithm, callbacks: Iterable[BaseCallback]) -> dic
         "hyperparameters": hyperparameters(model),
         "seed": as_json(model.seed),
         "device": str(model.device),
-        "total_timesteps": model._total_timesteps,
+        "total_timesteps": int(model._total_timesteps),
         "callbacks": [_describe_callback(callback) for callback in callbacks],
         "versions": versions(),
     }

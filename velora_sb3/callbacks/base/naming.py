@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
+
+from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env
 
 
 def env_id(env: VecEnv) -> str | None:
@@ -18,9 +21,8 @@ def env_id(env: VecEnv) -> str | None:
     Returns:
         The id, such as ``Pendulum-v1``; None if it has none.
     """
-    first = _env_at_hand(env)
-    if first is not None:
-        return None if first.spec is None else first.spec.id
+    with suppress(EnvCallError):
+        return call_env(env, _identity)[0]  # type: ignore[no-any-return]
     innermost = re.search(r"<\w+<([^<>\s]+)>>", env_text(env))
     return innermost[1] if innermost else None
 
@@ -37,9 +39,8 @@ def env_name(env: VecEnv) -> str:
     known = env_id(env)
     if known is not None:
         return _for_a_file(re.sub(r"-v\d+$", "", known.rpartition("/")[2]))
-    first = _env_at_hand(env)
-    if first is not None:
-        return type(first).__name__
+    with suppress(EnvCallError):
+        return _for_a_file(call_env(env, _identity)[1])
     innermost = re.findall(r"<(\w+) instance>", env_text(env))
     return innermost[-1] if innermost else _for_a_file(type(env.unwrapped).__name__)
 
@@ -47,40 +48,52 @@ def env_name(env: VecEnv) -> str:
 def env_text(env: VecEnv) -> str:
     """How the first environment prints: its wrappers, its class and its id.
 
-    An environment in another process is only asked for this text, because its spec or class may not be picklable, and
-    the attempt would end the process.
-
     Args:
         env: The vectorized environments.
 
     Returns:
-        Such as ``<Monitor<TimeLimit<PendulumEnv<Pendulum-v1>>>>``.
+        Such as ``<Monitor<TimeLimit<PendulumEnv<Pendulum-v1>>>>``; without wrappers if the environment cannot print.
     """
     try:
-        return str(env.env_method("__str__", indices=0)[0])
-    except (AttributeError, NotImplementedError):  # vectorized environments that hold no single ones
-        return str(env)
+        return str(call_env(env, str))
+    except EnvOutOfReachError:
+        return _text_out_of_reach(env)
+    except EnvCallError:  # a __str__ of its own, such as one that draws a board before the first reset
+        name, class_name = call_env(env, _identity)
+        return f"<{class_name} instance>" if name is None else f"<{class_name}<{name}>>"
 
 
-def short_number(number: int) -> str:
+def short_number(number: float) -> str:
     """A short form of a number: 100, 1.5K, 2M. Different numbers have different forms.
 
     Args:
-        number: An integer of at least 0.
+        number: An integer of at least 0; a float, as in ``learn(1e6)``, is rounded down.
 
     Returns:
         The number, in thousands, millions or billions where two decimals are exact.
     """
+    number = int(number)
     for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
         if number >= size and number % (size // 100) == 0:
             return f"{number / size:.2f}".rstrip("0").rstrip(".") + letter
     return str(number)
 
 
-def _env_at_hand(env: VecEnv) -> gym.Env[Any, Any] | None:
-    """The first environment itself, if it lives in this process."""
+def _identity(env: gym.Env[Any, Any]) -> tuple[str | None, str]:
+    """The id and the class of an environment."""
     inner = env.unwrapped
-    return inner.envs[0].unwrapped if isinstance(inner, DummyVecEnv) else None
+    return None if inner.spec is None else inner.spec.id, type(inner).__name__
+
+
+def _text_out_of_reach(env: VecEnv) -> str:
+    # An error in __str__ would end the process of a SubprocVecEnv. Environments rarely define __repr__.
+    method = "__repr__" if isinstance(env.unwrapped, SubprocVecEnv) else "__str__"
+    try:
+        text = str(env.env_method(method, indices=0)[0])
+    except (AttributeError, NotImplementedError):  # vectorized environments that hold no single ones
+        return str(env)
+    default = re.fullmatch(r"<(?:.*\.)?(\w+) object at 0x\w+>", text)
+    return f"<{default[1]} instance>" if default else text
 
 
 def _for_a_file(text: str) -> str:

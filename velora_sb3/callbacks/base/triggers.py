@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from velora_sb3._validation import check_integer
+from velora_sb3._validation import check_timesteps
 
 
 class EveryTimesteps:
@@ -13,7 +13,7 @@ class EveryTimesteps:
     """
 
     def __init__(self, period: int) -> None:
-        self.period = check_integer("every_n_timesteps", period)
+        self.period = check_timesteps("every_n_timesteps", period)
         self._before = 0
 
     def start(self, timestep: int) -> None:

@@ -190,7 +190,7 @@ class SaveCheckpoints(VeloraCallback):
         self._warned_about.clear()
         if self._period is not None:
             self._period.start(self.num_timesteps)
-        self._first_step, self._total = self.num_timesteps, self.model._total_timesteps
+        self._first_step, self._total = self.num_timesteps, int(self.model._total_timesteps)
         self._env_name = env_name(self.training_env)
         self.saves.mkdir(parents=True, exist_ok=True)
         write_json(self.directory / CONFIG_FILE, describe_run(self.model, self.siblings()))

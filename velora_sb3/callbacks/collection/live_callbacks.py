@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from velora_sb3._validation import check_choice, check_integer
-from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.callback import VeloraCallback, without_run
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="LiveCallbacks")
@@ -30,6 +30,10 @@ class LiveCallbacks(CallbackList):
         self._initialized: list[BaseCallback] = []
         self._started: list[BaseCallback] = []
         self._synced: list[BaseCallback] = []  # the list at the last _sync()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has, also one in another process: the callbacks, but neither model nor run."""
+        return {**without_run(self), "_has_model": False, "_is_running": False}
 
     def __enter__(self: Self) -> Self:
         """Return the collection."""

@@ -8,7 +8,7 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from velora_sb3._validation import check_integer
+from velora_sb3._validation import check_integer, check_timesteps
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.episodes import Episode
 from velora_sb3.callbacks.hooks.dispatcher import HookDispatcher
@@ -39,7 +39,7 @@ class EpisodeCallback(VeloraCallback):
     def __init__(self, *, history: int = 1, timesteps_per_iteration: int = 1, verbose: int = 0) -> None:
         super().__init__(verbose)
         self.history = check_integer("history", history)
-        self.timesteps_per_iteration = check_integer("timesteps_per_iteration", timesteps_per_iteration)
+        self.timesteps_per_iteration = check_timesteps("timesteps_per_iteration", timesteps_per_iteration)
         self.iteration, self.iteration_began = 0, 0
         self.was_loaded = False
         self._algorithm: weakref.ref[BaseAlgorithm] | None = None
@@ -109,12 +109,25 @@ class EpisodeCallback(VeloraCallback):
         settings = {"history": self.history, "timesteps_per_iteration": self.timesteps_per_iteration}
         return type(self).__name__, {**settings, "hooks": used}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a run in this process."""
+        state = super().__getstate__()
+        del state["_environments"]
+        return {**state, "_algorithm": None, "_saved": self._shared(), "_dispatcher": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, which has seen neither an algorithm nor environments."""
+        vars(self).update(state, _environments=weakref.WeakSet())
+
     def state_dict(self) -> dict[str, Any]:
         """Adds iterations; the first in the list also holds the metrics and the running episodes with their data."""
         own: dict[str, Any] = {"iteration": self.iteration, "iteration_began": self.iteration_began}
-        if self._dispatcher is not None:
-            own["shared"] = self._dispatcher.state_dict()
+        if (shared := self._shared()) is not None:
+            own["shared"] = shared
         return {**super().state_dict(), **own}
+
+    def _shared(self) -> dict[str, Any] | None:
+        return self._saved if self._dispatcher is None else self._dispatcher.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state."""
@@ -143,7 +156,7 @@ class EpisodeCallback(VeloraCallback):
             return
         before = None if self.is_new_run else self._dispatcher
         self._dispatcher = HookDispatcher(self.model, self.episodes, callbacks, self.siblings())
-        self._dispatcher.resume(before, self._saved)
+        self._dispatcher.resume(before, None if self.is_new_run else self._saved)
         self._saved = None
         if not self._dispatcher.counts_episodes:
             self._last_counted = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 Hook = Callable[..., Any]
@@ -45,4 +46,8 @@ def fit(hook: str, function: Hook) -> Hook:
         )
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return function
-    return lambda **kwargs: function(**{name: kwargs[name] for name in names if name in kwargs})
+    return partial(_call_by_name, function, frozenset(names))  # unlike a lambda, it can be pickled
+
+
+def _call_by_name(function: Hook, names: frozenset[str], /, **kwargs: Any) -> Any:
+    return function(**{name: kwargs[name] for name in names if name in kwargs})

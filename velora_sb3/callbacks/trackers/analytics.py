@@ -6,6 +6,7 @@ import warnings
 import weakref
 from abc import abstractmethod
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ class Analytics(VeloraCallback):
         self._warned: set[str] = set()
         self._others: list[BaseCallback] = []
         self._sent: weakref.WeakKeyDictionary[BaseCallback, dict[str, list[str | Path]]] = weakref.WeakKeyDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a run in this process."""
+        state = super().__getstate__()
+        for name in ("_sent", "_output", "_model_logger"):
+            state.pop(name, None)
+        return {**state, "_tracker": None, "_others": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, which has sent no files."""
+        vars(self).update(state, _sent=weakref.WeakKeyDictionary())
 
     def state_dict(self) -> dict[str, Any]:
         """Adds the run's key and the moving window."""
@@ -201,3 +213,10 @@ class Analytics(VeloraCallback):
             number = sum(1 for other in found if other.partition(" ")[0] == name) + 1
             found[name if number == 1 else f"{name} {number}"] = as_json(settings)
         return found
+
+
+def expand_user(path: str) -> Path:
+    """``Path.expanduser``, which raises where there is no home directory, as in some containers."""
+    with suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)

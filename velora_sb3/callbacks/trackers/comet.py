@@ -5,10 +5,9 @@ from __future__ import annotations
 import configparser
 import os
 import uuid
-from pathlib import Path
 from typing import Any
 
-from velora_sb3.callbacks.trackers.analytics import Analytics
+from velora_sb3.callbacks.trackers.analytics import Analytics, expand_user
 
 
 class CometAnalytics(Analytics):
@@ -79,11 +78,11 @@ class CometAnalytics(Analytics):
         """Whether Comet will find an API key; its package is not imported to find out."""
         if os.environ.get("COMET_API_KEY"):
             return True
-        path = Path(os.environ.get("COMET_CONFIG") or "~").expanduser()
+        path = expand_user(os.environ.get("COMET_CONFIG") or "~")
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         try:
             parser.read(path / ".comet.config" if path.is_dir() else path, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError):
+        except (OSError, configparser.Error, UnicodeDecodeError):
             return False
         return bool(parser.get("comet", "api_key", fallback=""))
 

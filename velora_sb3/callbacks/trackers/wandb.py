@@ -6,12 +6,11 @@ import netrc
 import os
 import secrets
 import string
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from velora_sb3._validation import check_choice
-from velora_sb3.callbacks.trackers.analytics import Analytics
+from velora_sb3.callbacks.trackers.analytics import Analytics, expand_user
 
 PLACES = {"online": "to W&B", "offline": "to disk", "disabled": "nowhere"}
 
@@ -86,10 +85,10 @@ class WandbAnalytics(Analytics):
             return True
         host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
         given = os.environ.get("NETRC")
-        for path in [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+        for path in [given] if given else ["~/.netrc", "~/_netrc"]:
             try:
-                entry = netrc.netrc(str(path)).authenticators(host)
-            except (OSError, netrc.NetrcParseError):
+                entry = netrc.netrc(str(expand_user(path))).authenticators(host)
+            except (OSError, UnicodeDecodeError, netrc.NetrcParseError):
                 continue
             if entry is not None and entry[2]:
                 return True

@@ -6,9 +6,24 @@ import os
 from pathlib import Path
 from typing import Any
 
-os.environ["WANDB_ERROR_REPORTING"] = "false"  # the package reads its environment once
 
-import wandb
+def set_directories() -> None:
+    """In a container without a home directory, or with one that is read-only, keep everything beside the runs."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # the package would not start
+        home = Path("/")
+        os.environ["HOME"] = str(home)
+    if not os.access(home, os.W_OK):
+        runs = Path(os.environ.get("WANDB_DIR") or ".").absolute() / "wandb"
+        os.environ.setdefault("WANDB_DATA_DIR", str(runs / "data"))
+        os.environ.setdefault("WANDB_CACHE_DIR", str(runs / "cache"))
+
+
+os.environ["WANDB_ERROR_REPORTING"] = "false"  # the package reads its environment once
+set_directories()
+
+import wandb  # noqa: E402
 
 
 class Run:

@@ -1,0 +1,79 @@
+"""A call reaches the environment in whichever process it is, and never ends that process."""
+
+import os
+from operator import attrgetter
+
+import gymnasium as gym
+import pytest
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+
+from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env
+
+
+def make():
+    return Monitor(gym.make("CartPole-v1"))
+
+
+def in_processes(make, n=1):
+    return SubprocVecEnv([make] * n, start_method="fork")
+
+
+def process_of(env):
+    return os.getpid()
+
+
+def fails(env):
+    raise ValueError("no board")
+
+
+def fails_without_a_word(env):
+    raise KeyError
+
+
+def cannot_be_sent(env):
+    return lambda: env
+
+
+@pytest.fixture(params=[DummyVecEnv, in_processes])
+def env(request):
+    env = request.param([make, make]) if request.param is DummyVecEnv else in_processes(make, 2)
+    yield env
+    env.close()
+
+
+def test_the_result_comes_back(env):
+    assert call_env(VecNormalize(env), attrgetter("spec")).id == "CartPole-v1"
+    remote = isinstance(env, SubprocVecEnv)
+    assert [call_env(env, process_of, index) != os.getpid() for index in range(2)] == [remote, remote]
+
+
+def test_errors_come_back_and_leave_the_environment_alive(env):
+    with pytest.raises(EnvCallError, match="^no board$"):
+        call_env(env, fails)
+    with pytest.raises(EnvCallError, match="^KeyError$"):
+        call_env(env, fails_without_a_word)
+    assert env.reset().shape == (2, 4)
+
+
+def test_a_result_that_cannot_be_sent():
+    env = in_processes(make)
+    with pytest.raises(EnvCallError, match="pickle"):
+        call_env(env, cannot_be_sent)
+    assert env.reset().shape == (1, 4)
+    env.close()
+
+
+def test_it_leaves_no_trace(env):
+    before = call_env(env, dir)
+    call_env(env, process_of)
+    assert call_env(env, dir) == before
+    assert not env.has_attr("_velora_call")
+
+
+def test_an_environment_without_any_wrapper_is_out_of_reach_in_another_process():
+    env = in_processes(lambda: gym.make("CartPole-v1").unwrapped)
+    with pytest.raises(EnvOutOfReachError, match="SubprocVecEnv gives no access"):
+        call_env(env, process_of)
+    assert env.reset().shape == (1, 4)
+    env.close()
