@@ -99,9 +99,10 @@ def test_a_saved_model_trades_as_the_one_in_memory(tmp_path, outer):
     }
 
 
-def test_normalization_under_another_wrapper_goes_on():
+@pytest.mark.parametrize("settings", [{}, {"norm_reward": False}], ids=["all", "observations"])
+def test_normalization_under_another_wrapper_goes_on(settings):
     def monitored(chunk):
-        return VecMonitor(VecNormalize(DummyVecEnv([lambda: make_trading_env(chunk)])))
+        return VecMonitor(VecNormalize(DummyVecEnv([lambda: make_trading_env(chunk)]), **settings))
 
     parts = chunks()
     model = DRLAgent(monitored(parts[0])).get_model("a2c", **SETTINGS)

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from tests.finrl.markets import market
 from velora_sb3.finrl import DRLAgent, validate_training_setup
@@ -38,8 +38,9 @@ OFF = {"learning_starts": 10, "batch_size": 2, "buffer_size": 200}
 @pytest.mark.parametrize(
     ("name", "kwargs"), [("a2c", {}), ("recurrent_sac", OFF), ("recurrent_ppo", {"n_steps": 20, "batch_size": 20})]
 )
-def test_the_model_stays_as_it_was(name, kwargs):
-    model = build(VecNormalize(DummyVecEnv([market])), name, model_kwargs=kwargs)
+@pytest.mark.parametrize("outer", [lambda env: env, VecMonitor], ids=["alone", "monitored"])
+def test_the_model_stays_as_it_was(name, kwargs, outer):
+    model = build(outer(VecNormalize(DummyVecEnv([market]))), name, model_kwargs=kwargs)
     model.learn(20)
     weights = {key: value.clone() for key, value in model.policy.state_dict().items()}
     count = model.get_vec_normalize_env().obs_rms.count

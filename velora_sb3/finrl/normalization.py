@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, unwrap_vec_normalize
 
 from velora_sb3._atomic import atomic_write
+
+STATISTICS = ("obs_rms", "ret_rms", "returns")  # of a VecNormalize, which has those that it needs
 
 
 def as_vec_env(env: gym.Env[Any, Any] | VecEnv) -> VecEnv:
@@ -46,10 +50,24 @@ def normalized_as(normalizer: VecNormalize | None, env: gym.Env[Any, Any] | VecE
     inner = unwrap_vec_normalize(env) if isinstance(env, VecEnv) else None
     successor = copy.deepcopy(normalizer)  # does not copy the environments
     if inner is not None and inner is not env:  # under other wrappers
-        inner.obs_rms, inner.ret_rms = successor.obs_rms, successor.ret_rms
+        vars(inner).update({name: value for name, value in vars(successor).items() if name in STATISTICS})
         return env
     successor.set_venv(as_vec_env(env) if inner is None else inner.venv)
     return successor
+
+
+@contextmanager
+def kept_statistics(env: gym.Env[Any, Any] | VecEnv) -> Iterator[None]:
+    """Restore the statistics of the environment's ``VecNormalize`` at the end of the block."""
+    inner = unwrap_vec_normalize(env) if isinstance(env, VecEnv) else None
+    before = {name: value for name, value in vars(inner).items() if name in STATISTICS} if inner is not None else {}
+    if inner is not None:
+        vars(inner).update(copy.deepcopy(before))
+    try:
+        yield
+    finally:
+        if inner is not None:
+            vars(inner).update(before)
 
 
 def statistics_file(model_file: Path) -> Path:

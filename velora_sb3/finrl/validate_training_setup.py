@@ -8,11 +8,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.base.preserve_rng import preserve_rng
-from velora_sb3.finrl.normalization import check_fits, normalized_as
+from velora_sb3.finrl.normalization import check_fits, kept_statistics
 from velora_sb3.memory import StatefulPredictor
 
 CHECKED_STEPS = 100  # observations, rewards and actions are checked for that long
@@ -43,12 +43,10 @@ def validate_training_setup(
     if env is None:
         raise ValueError("the model has no environment: pass env")
     check_fits(model, env)
-    with preserve_rng(model):
+    with preserve_rng(model), kept_statistics(env):
         stored = io.BytesIO()
         model.save(stored)
         stored.seek(0)
-        if isinstance(env, VecNormalize):
-            env = normalized_as(env, env)
         copy = type(model).load(stored, env=env, device=model.device, tensorboard_log=None, verbose=0)
         _check_steps(copy)
         copy.learn(n_test_steps)
