@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SHORT = {
     "callbacks": {"STEPS": 420, "EVERY": 1},
-    "finance": {"STEPS": 300, "EVERY": 150},
+    "finance": {"STEPS": 300, "EVERY": 150, "SEEDS": 1},
     "irregular_time": {"STEPS": 150, "EPISODES": 1},
     "memory": {"STEPS": 220, "EPISODES": 1, "FITTED": 1},
     "quickstart": {"STEPS": 300, "EPISODES": 1},
