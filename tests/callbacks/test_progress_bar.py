@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from sb3_contrib import ARS
-from stable_baselines3 import DDPG, PPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -50,6 +50,26 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
     assert [line.split("  ")[0] for line in lines] == [f"{steps}/200 steps" for steps in range(20, 201, 20)]
     assert all(re.search(r"\d steps/s  return 1?\d\.\d  ETA 0:\d\d:\d\d$", line) for line in lines[1:])
     assert "\x1b" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings", "n_envs", "expected"),
+    [
+        (PPO, {"n_steps": 64, "batch_size": 64}, 2, 256),
+        (A2C, {"n_steps": 5}, 3, 210),
+        (DQN, {"train_freq": 16}, 1, 208),
+        (DQN, {"train_freq": 4}, 3, 204),
+    ],
+)
+def test_the_total_includes_the_rollout_that_reaches_it(algorithm, settings, n_envs, expected, capsys):
+    env = bare_env(n_envs)
+    model = algorithm("MlpPolicy", env, seed=0, device="cpu", **settings)
+    model.learn(200, callback=ProgressBar(refresh_rate=1e9))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"{model.num_timesteps:,}/{expected:,} steps")
+    assert model.num_timesteps == expected
+    assert lines[-1].endswith("ETA 0:00:00")
+    assert lines[0].split("  ")[0].endswith(f"/{expected:,} steps")
 
 
 def test_metrics_can_be_left_out(capsys):

@@ -1,4 +1,5 @@
 import os
+import resource
 import subprocess
 import sys
 
@@ -23,6 +24,31 @@ def test_help_of_every_command(command, capsys):
     assert "usage: velora-sb3" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("script", [True, False], ids=["velora-sb3", "python -m velora_sb3"])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "-h"], ["benchmark", "memory", "--help"]])
+def test_help_comes_quickly_and_without_torch(words, script, tmp_path):
+    program = ["-m", "velora_sb3"]
+    if script:
+        (tmp_path / "velora-sb3").write_text("import sys\nfrom velora_sb3.cli import main\nsys.exit(main())\n")
+        program = ["velora-sb3"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = in_a_process("-X", "importtime", *program, *words, cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert result.returncode == 0, result.stderr
+    assert "velora-sb3" in result.stdout
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "velora_sb3.cli.command_line" in imported
+    assert not {"torch", "stable_baselines3", "gymnasium", "pandas", "rich"} & imported
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # seconds; 0.15 on an idle machine
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+def test_the_help_of_another_program_registers_the_policy_as_ever(words, tmp_path):
+    (tmp_path / "train.py").write_text("import velora_sb3, stable_baselines3 as sb3\nprint(sb3.PPO.policy_aliases)")
+    assert "LiquidPolicy" in in_a_process("train.py", *words, cwd=tmp_path).stdout
+    assert "LiquidPolicy" in in_a_process("-m", "train", *words, cwd=tmp_path).stdout
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
@@ -36,6 +62,20 @@ def test_mistakes_are_one_line_and_exit_code_2(argv, run):
     assert out == ""
     assert err.startswith("velora-sb3: error: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["evaluate", "run", "--episods", "5"], "unrecognized arguments: --episods 5: did you mean '--episodes'?"),
+        (["train", "--stps=3"], "did you mean '--steps'? (see velora-sb3 train --help)"),
+        (["plot", "a.db", "b.db"], "unrecognized arguments: b.db (see velora-sb3 plot --help)"),
+    ],
+)
+def test_an_unknown_option_suggests_a_similar_one(argv, said, run):
+    code, _, err = run(*argv)
+    assert code == 2
+    assert said in err
 
 
 def test_a_process_ends_with_one_line_and_no_traceback(tmp_path):

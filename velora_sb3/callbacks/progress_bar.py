@@ -7,6 +7,10 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
 from velora_sb3._validation import check_number
 from velora_sb3.callbacks.base.callback import VeloraCallback
@@ -52,7 +56,7 @@ class ProgressBar(VeloraCallback):
         from rich.console import Console
 
         self.close()
-        self._total = int(self.model._total_timesteps)
+        self._total = expected_end(self.model)
         self._returns.clear()
         self._marks = deque([(time.perf_counter(), self.model.num_timesteps)])
         self._next_redraw = 0.0
@@ -84,4 +88,16 @@ class ProgressBar(VeloraCallback):
         speed = (self.model.num_timesteps - steps) / max(now - since, 1e-9)
         if self._display is not None:
             episode_return = float(np.mean(self._returns)) if self._returns else None
-            self._display.show(self.model.num_timesteps, self._total, speed, episode_return)
+            total = max(self._total, self.model.num_timesteps)
+            self._display.show(self.model.num_timesteps, total, speed, episode_return)
+
+
+def expected_end(model: BaseAlgorithm) -> int:
+    """The timestep at which ``learn()`` will end: the one asked for, or the end of the rollout that reaches it."""
+    total, rollout = int(model._total_timesteps), 1
+    if isinstance(model, OnPolicyAlgorithm):
+        rollout = model.n_steps * model.n_envs
+    elif isinstance(model, OffPolicyAlgorithm):
+        frequency: Any = model.train_freq
+        rollout = model.n_envs * (frequency.frequency if frequency.unit == TrainFrequencyUnit.STEP else 1)
+    return total + (model.num_timesteps - total) % rollout

@@ -6,11 +6,11 @@ import argparse
 import errno
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from velora_sb3 import __version__
 from velora_sb3.cli.commands import algos, benchmark, doctor, evaluate, plot, report, resume, train
-from velora_sb3.cli.errors import UserError
+from velora_sb3.cli.errors import UserError, suggestion
 from velora_sb3.cli.output import ForgivingStream
 from velora_sb3.cli.signals import on_signals, raise_stopped, signal_of
 
@@ -20,6 +20,15 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser that reports an error in one line."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but an unknown option is an error here, where the similar ones are known."""
+        namespace, rest = super().parse_known_args(args, namespace)
+        if rest:
+            option = next((word for word in rest if word.startswith("-")), "").partition("=")[0]
+            hint = suggestion(option, self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(rest)}{f': {hint.strip()}' if hint else ''}")
+        return namespace, rest
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+SIMILAR = 0.7  # of difflib's ratio; at its default of 0.6, "nope" resembles "Hopper"
+
 
 class UserError(Exception):
     """A request that cannot be fulfilled; the message says why and how to fix it."""
@@ -17,14 +19,15 @@ class UserError(Exception):
 def suggestion(name: str, choices: Iterable[str]) -> str:
     """A hint at the most similar choices."""
     by_lower = {choice.lower(): choice for choice in choices}
-    close = get_close_matches(name.lower(), by_lower, n=3)
+    close = get_close_matches(name.lower(), by_lower, n=3, cutoff=SIMILAR)
     return f"did you mean {' or '.join(repr(by_lower[match]) for match in close)}? " if close else ""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """The error for a name that is not among the choices."""
-    known = sorted(choices)
-    return UserError(f"unknown {kind} {name!r}: {suggestion(name, known)}choose from {', '.join(known)}")
+    known = sorted(set(choices))
+    separator = "; " if any("," in choice for choice in known) else ", "
+    return UserError(f"unknown {kind} {name!r}: {suggestion(name, known)}choose from {separator.join(known)}")
 
 
 def reason(error: BaseException) -> str:

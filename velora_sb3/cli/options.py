@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+import os
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from velora_sb3.cli.errors import UserError, suggestion
@@ -56,7 +58,9 @@ def add_options(parser: ArgumentParser, dataclass: type[Any]) -> None:
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
         arguments = {key: one.metadata[key] for key in ("metavar", "choices") if key in one.metadata}
-        if list in kinds:
+        if bool in kinds:
+            arguments["action"] = BooleanOptionalAction
+        elif list in kinds:
             arguments["nargs"] = "+"
         elif float in kinds:
             arguments["type"] = float
@@ -92,6 +96,21 @@ def check_values(values: Mapping[str, Any], dataclass: type[Any], where: object)
             raise UserError(f"{where}: {name} must be one of {', '.join(choices)}, got {value!r}")
         if isinstance(value, int) and (problem := _out_of_range(value, *_limits(known[name]))):
             raise UserError(f"{where}: {name} {problem}, got {value}")
+
+
+def check_output(option: str, path: Path, directory: bool = False) -> None:
+    """Raise ``UserError`` unless a file, or a directory, can be written. Creates nothing."""
+    try:
+        exists = path.exists()
+        if exists and path.is_dir() != directory:
+            raise UserError(f"{option} {path}: is {'a file' if directory else 'a directory'}: choose another path")
+        nearest = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+        if not exists and not nearest.is_dir():
+            raise UserError(f"{option} {path}: {nearest} is not a directory: choose another path")
+        if not os.access(nearest, os.W_OK):
+            raise UserError(f"{option} {path}: {nearest} is not writable: choose another path")
+    except OSError as error:  # such as a name that is too long
+        raise UserError(f"{option} {path}: {error.strerror or error}") from error
 
 
 def _options(dataclass: type[Any]) -> list[tuple[Field[Any], set[Any]]]:

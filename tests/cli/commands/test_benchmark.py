@@ -32,7 +32,15 @@ def test_what_the_file_holds_is_not_run_again(run, tmp_path):
     [
         (["--tasks", "CartPoleNoVell"], "unknown task 'CartPoleNoVell': did you mean 'CartPoleNoVel'"),
         (["--only", "RecurrentSAK"], "unknown candidate 'RecurrentSAK': did you mean 'RecurrentSAC'"),
-        (["--out", "."], "is not a file of results"),
+        (
+            ["--only", "nope"],
+            "unknown candidate 'nope': choose from DDPG, MLP, 4 frames; DQN, MLP; ",
+        ),
+        (
+            ["--tasks", "CartPoleNoVel", "--only", "RecurrentSAC"],
+            "unknown candidate of these tasks 'RecurrentSAC': ",
+        ),
+        (["--out", "."], "--out .: is a directory: choose another path"),
         (["--seeds", "0"], "must be at least 1"),
     ],
 )

@@ -56,6 +56,12 @@ def test_no_episode_yet(run, tmp_path):
     assert run("plot", "m.db") == (0, "curves.png: 0 runs, 0 episodes\n", "")
 
 
+def test_a_directory_is_not_a_metrics_file(run):
+    code, _, err = run("plot", ".")
+    assert code == 2
+    assert ". is a directory: pass the file that RecordMetrics or train --metrics wrote" in err
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

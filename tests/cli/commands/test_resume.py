@@ -143,7 +143,7 @@ def test_a_video_is_recorded_at_the_end(copy, run, monkeypatch):
     )
     monkeypatch.setattr("velora_sb3.cli.experiment.environments.renders_frames", lambda env: True)
     monkeypatch.setattr(import_module("velora_sb3.video.record_episode"), "why_no_video", lambda env: None)
-    assert run("resume", copy)[0] == 0
+    assert run("resume", copy, "--video")[0] == 0  # it was started without
     assert recorded == [copy / "video.mp4"]
 
 
@@ -244,6 +244,50 @@ def test_after_an_error_it_resumes_from_a_rollout_s_start_not_from_the_final_che
     assert " at step 128 of 320" in out
     run(*command("ppo", "whole"))
     assert_equal(*(PPO.load(tmp_path / name / "model.zip").get_parameters() for name in ("run", "whole")))
+
+
+@pytest.mark.parametrize(("options", "recorded"), [((), False), (("--video",), True)])
+def test_a_run_without_a_video_stays_without_unless_one_is_wanted(options, recorded, run, tmp_path):
+    small = ("--hyperparams", json.dumps({"n_steps": 32, "batch_size": 32, "n_epochs": 1}), "--n-envs", 1)
+    start = (
+        "train",
+        "--algo",
+        "ppo",
+        "--env",
+        "CartPole-v1",
+        "--steps",
+        64,
+        "--checkpoint-every",
+        32,
+        "--run-dir",
+        "r",
+    )
+    assert run(*start, *small, "--no-video")[0] == 0
+    assert run("resume", "r", "--steps", "96", *options)[0] == 0
+    assert (tmp_path / "r" / "video.mp4").exists() == recorded
+
+
+def test_the_file_of_metrics_is_found_from_another_directory(run, tmp_path, monkeypatch):
+    small = ("--hyperparams", json.dumps({"n_steps": 32, "batch_size": 32, "n_epochs": 1}), "--n-envs", 1)
+    start = (
+        "train",
+        "--algo",
+        "ppo",
+        "--env",
+        "CartPole-v1",
+        "--steps",
+        64,
+        "--checkpoint-every",
+        32,
+        "--run-dir",
+        "r",
+    )
+    assert run(*start, *small, "--no-video", "--metrics", "all.db")[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("resume", "../r", "--steps", "256")[0] == 0
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert max(timestep for *_, timestep in episodes_of(tmp_path / "all.db")) > 64
 
 
 def test_an_environment_whose_wrapper_shows_another_spec_goes_on(run, tmp_path):

@@ -25,7 +25,11 @@ def test_checkpoints_and_metrics(run):
     (episodes,) = sqlite3.connect("all.db").execute("SELECT COUNT(*) FROM episodes").fetchone()
     assert episodes == completed["episodes"]
     config = json.loads(Path("run/config.json").read_text())
-    assert (config["checkpoint_every"], config["metrics"], config["target"]) == (96, "all.db", None)
+    assert (config["checkpoint_every"], config["metrics"], config["target"]) == (
+        96,
+        str(Path("all.db").absolute()),
+        None,
+    )
 
 
 @pytest.mark.parametrize("evaluations", ["0", "100"])

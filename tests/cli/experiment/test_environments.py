@@ -1,3 +1,5 @@
+import sys
+
 import gymnasium as gym
 import pytest
 
@@ -21,6 +23,8 @@ def test_opening():
         ("Pendulm-v1", "unknown env 'Pendulm-v1': did you mean 'Pendulum-v1'"),
         ("CartPole-v9", "did you mean 'CartPole-v1'"),
         ("qqqqqqqq", "unknown env 'qqqqqqqq'"),
+        ("nope-v0", "unknown env 'nope-v0': Environment `nope` doesn't exist. \\(use --gym-packages"),  # not Hopper
+        ("MountainCarContinous", "did you mean 'MountainCarContinuous-v0'"),
         ("nowhere:Env-v0", "cannot be imported: No module named 'nowhere'"),
     ],
 )
@@ -47,6 +51,16 @@ def test_packages_that_register_envs(tmp_path, monkeypatch):
     del gym.registry["VeloraPackaged-v0"]
     with pytest.raises(UserError, match="--gym-packages nowhere: No module named 'nowhere'"):
         import_packages(["nowhere"])
+
+
+def test_a_console_script_finds_packages_in_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "velora_here.py").write_text("import gymnasium as gym\ngym.register('VeloraHere-v0', lambda: None)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", ".")])
+    import_packages(["velora_here"])
+    assert gym.registry.pop("VeloraHere-v0")
+    with pytest.raises(UserError, match=f"No module named 'velora_there'; it is neither installed nor in {tmp_path}"):
+        import_packages(["velora_there"])
 
 
 @pytest.mark.parametrize(

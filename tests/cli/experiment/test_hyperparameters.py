@@ -77,3 +77,16 @@ def test_every_algorithm_has_readable_arguments(algorithm):
 def test_numbers_that_are_none(value):
     with pytest.raises(UserError, match="hyperparameter ent_coef must be a finite number"):
         constructor_arguments(PPO, {"ent_coef": value}, None)
+
+
+@pytest.mark.parametrize("value", ["auto", "auto_0.1", "0.1", 0.1])
+def test_an_automatic_coefficient(value):
+    assert constructor_arguments(SAC, {"ent_coef": value}, (1,)) == {"ent_coef": value}
+
+
+@pytest.mark.parametrize("value", ["atuo", "automatic", "auto_x", "auto_"])
+def test_a_misspelt_automatic_coefficient(value):
+    with pytest.raises(UserError, match=f"ent_coef must be a number, 'auto' or, .* 'auto_0.1', got '{value}'"):
+        constructor_arguments(SAC, {"ent_coef": value}, (1,))
+    with pytest.raises(UserError, match=f"target_entropy must be a number, or 'auto', got '{value}'"):
+        constructor_arguments(SAC, {"target_entropy": value}, (1,))

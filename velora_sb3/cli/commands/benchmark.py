@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.cli.options import positive
+from velora_sb3.cli.options import check_output, positive
 
 DESCRIPTION = """\
 Test the memory of the recurrent algorithms: train every candidate on every task over several seeds, and print a
@@ -45,11 +45,13 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.benchmarks.runs import read_rows, run_missing, table
     from velora_sb3.cli.errors import UserError, unknown
 
-    every_candidate = [name for task in TASKS.values() for name in task.candidates]
-    for kind, wanted, known in (("task", args.tasks, list(TASKS)), ("candidate", args.only, every_candidate)):
-        for name in wanted or []:
-            if name not in known:
-                raise unknown(kind, name, known)
+    for name in args.tasks or []:
+        if name not in TASKS:
+            raise unknown("task", name, TASKS)
+    every_candidate = [candidate for name in args.tasks or TASKS for candidate in TASKS[name].candidates]
+    for name in args.only or []:
+        if name not in every_candidate:
+            raise unknown("candidate" if args.tasks is None else "candidate of these tasks", name, every_candidate)
     if args.speed:
         torch.set_num_threads(1)
         for name, speed in speeds(args.rounds).items():
@@ -63,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
         for name, candidates in chosen.items():
             print(f"{name}: {'; '.join(candidates)}")
         return 0
+    check_output("--out", args.out)
     try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         read_rows(args.out)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{args.out} is not a file of results ({error}): choose another with --out") from error

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from velora_sb3.cli.options import positive
+from velora_sb3.cli.options import check_output, positive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
+    check_output("--out", out)
     episodes = read_episodes(Path(args.metrics), args.runs)
     figure = learning_curves(episodes, x=args.x, smooth=args.smooth, group_by=group_by)
     try:
@@ -80,6 +81,11 @@ def read_episodes(path: Path, runs: list[str] | None) -> pd.DataFrame:
     from velora_sb3.cli.errors import UserError, unknown
     from velora_sb3.metrics import load_metrics, load_runs
 
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a directory: pass the file that RecordMetrics or train --metrics wrote (for a run directory, "
+            "use velora-sb3 report)"
+        )
     try:
         episodes, known = load_metrics(path), load_runs(path)
     except (OSError, ValueError) as error:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.cli.options import positive
+from velora_sb3.cli.options import check_output, positive
 
 DESCRIPTION = """\
 Write an HTML page about a run of `velora-sb3 train`: curves, evaluations, actions, wiring or hidden state, video,
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--out {out}: expected a name that ends in {' or '.join(FORMATS)}")
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: no such directory: {out.parent}")
+    check_output("--out", out)
     page = write_page(directory, args.episodes)
     try:
         write_text(out, page.html(_footer()))

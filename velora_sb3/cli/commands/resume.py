@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--steps", type=positive, help="total timesteps of the run (default: as before)")
     parser.add_argument("--device", help="auto, cpu, cuda (default: the run's)")
     parser.add_argument(
-        "--video", action=argparse.BooleanOptionalAction, default=True, help="record an episode at the end"
+        "--video", action=argparse.BooleanOptionalAction, help="record an episode at the end (default: as the run)"
     )
     parser.set_defaults(run=run)
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.checkpoints import CheckpointError, resume_training
     from velora_sb3.cli.errors import UserError
     from velora_sb3.cli.experiment.build_model import check_device
-    from velora_sb3.cli.experiment.callbacks import make_recorders, make_trackers
+    from velora_sb3.cli.experiment.callbacks import check_metrics, make_recorders, make_trackers
     from velora_sb3.cli.experiment.directory import lock_run
     from velora_sb3.cli.experiment.environments import import_packages, open_env, open_vec_env, renders_frames
     from velora_sb3.cli.experiment.run import train_model
@@ -59,11 +59,13 @@ def run(args: argparse.Namespace) -> int:
     directory = shown.absolute()  # an environment may change the working directory
     config = read_config(directory, args.steps)
     config.device = args.device or config.device
+    config.video = config.video if args.video is None else args.video
     check_device(config.device)
     torch.set_num_threads(config.threads)
+    check_metrics(config)
     import_packages(config.gym_packages)
     env = open_env(config.env)
-    video = args.video and renders_frames(env)
+    video = config.video and renders_frames(env)
     spec = env.unwrapped.spec  # checkpoints store this one; a wrapper may show another
     env_id = spec.id if spec is not None else config.env
     env.close()

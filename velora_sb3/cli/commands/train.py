@@ -34,9 +34,6 @@ def add_parser(commands: Any) -> None:
     add_options(parser, RunConfig)
     parser.add_argument("--config", metavar="FILE", help="config.json of a run to repeat; other options override it")
     parser.add_argument("--run-dir", help="a new directory for the run (default: runs/<algo>-<env>-<n>)")
-    parser.add_argument(
-        "--video", action=argparse.BooleanOptionalAction, default=True, help="record an episode at the end"
-    )
     parser.set_defaults(run=run)
 
 
@@ -47,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     from velora_sb3.cli.errors import UserError
     from velora_sb3.cli.experiment.build_model import build_model
-    from velora_sb3.cli.experiment.callbacks import make_early_stopping, make_recorders, make_trackers
+    from velora_sb3.cli.experiment.callbacks import check_metrics, make_early_stopping, make_recorders, make_trackers
     from velora_sb3.cli.experiment.directory import create_run_directory, lock_run
     from velora_sb3.cli.experiment.environments import import_packages, open_env, renders_frames
     from velora_sb3.cli.experiment.run import train_model
@@ -59,11 +56,12 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(config.threads)
     import_packages(config.gym_packages)
     env = open_env(config.env)
-    video = args.video and renders_frames(env)
+    video = config.video and renders_frames(env)
     env.close()
     no_video = why_no_video(config.env) if video else None
     if config.record_every and (no_video or not video):
         raise UserError(f"--record-every: {no_video or f'{config.env} does not render images'}")
+    check_metrics(config)
     make_early_stopping(config)  # raises before the directory is created
     trackers = make_trackers(config)
     model = build_model(config)
@@ -125,4 +123,6 @@ def read_config(args: argparse.Namespace) -> RunConfig:
             setattr(config, name, default_period(config.steps))
     for name, mapping in mappings.items():
         getattr(config, name).update(mapping)
+    if config.metrics is not None:
+        config.metrics = str(Path(config.metrics).absolute())  # the run may be resumed from another directory
     return config

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from copy import deepcopy
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from velora_sb3.cli.errors import UserError, reason, unknown
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.environments import open_env, open_vec_env
 from velora_sb3.cli.experiment.hyperparameters import constructor_arguments
+from velora_sb3.cli.options import check_output
 
 ACTIVATIONS = ("ReLU", "Tanh", "ELU", "GELU", "SiLU", "LeakyReLU", "Identity")
 
@@ -35,6 +37,9 @@ def build_model(config: RunConfig) -> BaseAlgorithm:
     arguments = constructor_arguments(algorithm, config.hyperparams, action_shape)
     if config.n_envs > 1 and "episode" in _as_tuple(arguments.get("train_freq")):
         raise UserError("training after whole episodes (train_freq) needs a single environment: omit --n-envs")
+    if arguments.get("tensorboard_log"):
+        check_output("hyperparameter tensorboard_log", Path(arguments["tensorboard_log"]), directory=True)
+        arguments["tensorboard_log"] = str(Path(arguments["tensorboard_log"]).absolute())
     policy_kwargs = _policy_kwargs(algorithm.policy_aliases[config.policy], config.policy_kwargs)
     check_device(config.device)
     if config.hyperparams.get("tensorboard_log") and find_spec("tensorboard") is None:
@@ -60,6 +65,8 @@ def check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         message = reason(error).splitlines()[0].partition(". ")[0]
+        if message.startswith("Expected one of"):  # two dozen names follow
+            message = "torch has no such device"
         raise UserError(f"--device {device}: {message}; use auto, cpu or, with a GPU, cuda") from error
 
 

@@ -16,6 +16,8 @@ from velora_sb3.callbacks import (
 )
 from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.experiment.config import RunConfig
+from velora_sb3.cli.options import check_output
+from velora_sb3.metrics import load_runs
 
 PROJECT = "velora-sb3"
 CHECKPOINTS = "checkpoints"  # below the run directory, with a directory for checkpoints and one for videos
@@ -39,9 +41,22 @@ def make_trackers(config: RunConfig) -> list[VeloraCallback]:
             return [CometAnalytics(PROJECT)]
         if config.track == "wandb":
             return [WandbAnalytics(PROJECT)]
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, OSError, RuntimeError) as error:  # RuntimeError: no home directory
         raise UserError(f"--track {config.track}: {reason(error)}") from error
     return []
+
+
+def check_metrics(config: RunConfig) -> None:
+    """Raise unless ``RecordMetrics`` can write to the file of the run."""
+    if config.metrics is None:
+        return
+    path = Path(config.metrics)
+    check_output("--metrics", path)
+    try:
+        if path.exists() and path.stat().st_size:
+            load_runs(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--metrics: {reason(error)}") from error
 
 
 def make_recorders(config: RunConfig, directory: Path, resumed: bool = False) -> list[VeloraCallback]:
@@ -51,7 +66,7 @@ def make_recorders(config: RunConfig, directory: Path, resumed: bool = False) ->
     if config.record_every:
         recorders.append(RecordVideos(CHECKPOINTS, frequency=config.record_every, **location))
     if config.metrics is not None:
-        recorders.append(RecordMetrics(config.metrics))
+        recorders.append(RecordMetrics(Path(config.metrics).absolute()))
     if config.checkpoint_every:
         period = config.checkpoint_every
         recorders.append(

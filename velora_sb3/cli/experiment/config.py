@@ -72,6 +72,7 @@ class RunConfig:
         "log to Comet or Weights & Biases", default=None, choices=("comet", "wandb"), group=MONITORING
     )
     metrics: str | None = option("SQLite file to add every episode to", default=None, metavar="FILE", group=MONITORING)
+    video: bool = option("record an episode at the end", default=True, group=MONITORING)
     versions: dict[str, str] = field(default_factory=versions)
 
     def save(self, directory: Path) -> None:

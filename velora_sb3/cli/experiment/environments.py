@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -11,16 +15,22 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from velora_sb3._headless import prepare_rendering
-from velora_sb3.cli.errors import UserError, reason, suggestion
+from velora_sb3.cli.errors import SIMILAR, UserError, reason
 
 
 def import_packages(names: list[str]) -> None:
-    """Import the packages that register environments."""
+    """Import the packages that register environments, installed or in the working directory."""
+    here = str(Path.cwd())
+    if names and here not in sys.path:
+        sys.path.append(here)  # `python -m` has it, a console script does not
     for name in names:
         if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
             raise UserError(f"--gym-packages takes module names such as my_envs, got {name!r}")
         try:
             import_module(name)
+        except ModuleNotFoundError as error:
+            where = f"; it is neither installed nor in {here}" if name.startswith(str(error.name)) else ""
+            raise UserError(f"--gym-packages {name}: {reason(error)}{where}") from error
         except ImportError as error:
             raise UserError(f"--gym-packages {name}: {reason(error)}") from error
         except (Exception, SystemExit) as error:  # the user's module may raise anything
@@ -37,13 +47,33 @@ def open_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     except ImportError as error:
         raise UserError(f"env {env_id!r} cannot be imported: {reason(error)}") from error
     except gym.error.Error as error:
-        hint = suggestion(env_id, gym.registry)
+        hint = _similar(env_id)
         raise UserError(
-            f"unknown env {env_id!r}: {hint or reason(error) + ' '}"
+            f"unknown env {env_id!r}: {hint or reason(error).partition(' Did you mean')[0] + ' '}"
             "(use --gym-packages for a package that registers environments)"
         ) from error
     except Exception as error:  # the environment's constructor may raise anything
         raise UserError(f"env {env_id!r} cannot be created: {type(error).__name__}: {reason(error)}") from error
+
+
+def _similar(env_id: str) -> str:
+    """A hint at environments with a similar name, each in its latest version."""
+    latest: dict[str, str] = {}
+    for known in gym.registry:
+        name = _name(known)
+        if name not in latest or _version(known) > _version(latest[name]):
+            latest[name] = known
+    close = get_close_matches(_name(env_id), latest, n=3, cutoff=SIMILAR)
+    return f"did you mean {' or '.join(repr(latest[name]) for name in close)}? " if close else ""
+
+
+def _name(env_id: str) -> str:
+    return re.sub(r"-v\d+$", "", env_id).lower()
+
+
+def _version(env_id: str) -> int:
+    found = re.search(r"-v(\d+)$", env_id)
+    return int(found[1]) if found else -1
 
 
 def open_vec_env(env_id: str, n_envs: int, seed: int) -> VecEnv:

@@ -35,6 +35,7 @@ POSITIVE = {
     "learning_rate", "batch_size", "buffer_size", "n_steps", "n_epochs", "n_delta", "n_top", "train_freq", "clip_range",
     "target_update_interval", "policy_delay", "n_eval_episodes", "delta_std", "stats_window_size", "max_grad_norm",
 }  # fmt: skip
+AUTOMATIC = {"ent_coef": True, "target_entropy": False}  # can be learned or derived; whether auto_0.1 exists too
 FRACTIONS = {
     "gamma", "tau", "gae_lambda", "exploration_fraction", "exploration_initial_eps", "exploration_final_eps",
 }  # fmt: skip
@@ -81,12 +82,26 @@ def _convert(name: str, value: Any, annotation: Any) -> Any:
         return LinearSchedule(_range_checked(name, _number(name, value[4:])), 0.0, 1.0)
     if type(value) is float and float not in kinds and int in kinds and value.is_integer():
         value = int(value)  # 1e6 is a float in JSON
+    if name in AUTOMATIC and isinstance(value, str):
+        return _automatic(name, value)
     for kind in kinds:
         if has_type(value, kind):
             _range_checked(name, value)
             return tuple(value) if isinstance(value, list) else value
     schedule = " or a schedule such as 'lin_0.001'" if scheduled else ""
     raise UserError(f"hyperparameter {name} must be {type_names(kinds)}{schedule}, got {value!r}")
+
+
+def _automatic(name: str, value: str) -> str:
+    """A number as text, or one of the words that SB3 knows; SB3 takes any word that starts with auto."""
+    initial = value.removeprefix("auto_") if AUTOMATIC[name] else value
+    try:
+        if value != "auto":
+            _range_checked(name, float(initial))
+    except ValueError as error:
+        words = "'auto' or, with an initial value, 'auto_0.1'" if AUTOMATIC[name] else "or 'auto'"
+        raise UserError(f"hyperparameter {name} must be a number, {words}, got {value!r}") from error
+    return value
 
 
 def _number(name: str, text: str) -> float:
