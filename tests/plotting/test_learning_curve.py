@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from velora_sb3.plotting.learning_curve import learning_curve, moving_average_window, why_no_curves
+from velora_sb3.plotting.learning_curve import curves_unavailable_reason, learning_curve, moving_average_window
 
 
 def episodes(n):
@@ -50,6 +50,6 @@ def test_pyplot_is_left_alone(tmp_path):
 
 
 def test_a_missing_matplotlib_is_told(monkeypatch):
-    assert why_no_curves() is None
+    assert curves_unavailable_reason() is None
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert why_no_curves() == 'no learning curve: pip install "velora-sb3[plot]"'
+    assert curves_unavailable_reason() == 'no learning curve: pip install "velora-sb3[plot]"'

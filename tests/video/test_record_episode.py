@@ -8,7 +8,7 @@ from stable_baselines3 import DDPG
 
 import velora_sb3  # noqa: F401
 from velora_sb3.video import read_video, record_episode
-from velora_sb3.video.record_episode import why_no_video
+from velora_sb3.video.record_episode import video_unavailable_reason
 
 
 @pytest.fixture
@@ -75,11 +75,13 @@ def test_what_is_no_picture_is_refused(pendulum, tmp_path):
 
 
 def test_the_renderer_is_asked_before_training(monkeypatch):
-    assert why_no_video("Pendulum-v1") is None
+    assert video_unavailable_reason("Pendulum-v1") is None
     monkeypatch.setitem(sys.modules, "pygame", None)
-    assert why_no_video("Pendulum-v1").startswith("no video: Pendulum-v1 cannot be rendered: pygame is not installed")
+    assert video_unavailable_reason("Pendulum-v1").startswith(
+        "no video: Pendulum-v1 cannot be rendered: pygame is not installed"
+    )
 
 
 def test_a_missing_encoder_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    assert why_no_video("Pendulum-v1") == 'no video: pip install "velora-sb3[video]"'
+    assert video_unavailable_reason("Pendulum-v1") == 'no video: pip install "velora-sb3[video]"'

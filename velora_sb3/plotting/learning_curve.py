@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_POINTS = 1_000  # more are rasterized in vector graphics
 
 
-def why_no_curves() -> str | None:
+def curves_unavailable_reason() -> str | None:
     """Why learning curves cannot be plotted here, and how to fix it; None if they can."""
     return f"no learning curve: {install_line('plot')}" if missing_modules("plot") else None
 

@@ -20,8 +20,8 @@ from velora_sb3.video.writer import DEFAULT_FPS, VideoWriter, as_frame
 MAX_FRAMES = 10_000
 
 
-def why_no_video(env_id: str) -> str | None:
-    """Why videos of an env cannot be recorded here; None if they can. Its renderer is tried with one frame."""
+def video_unavailable_reason(env_id: str) -> str | None:
+    """Why an env cannot be recorded, after rendering one frame of it; None if it can."""
     if find_spec("imageio_ffmpeg") is None:
         return f"no video: {install_line('video')}"
     prepare_rendering()

@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.experiment.environments import import_packages, open_env, open_vec_env, renders_frames
     from velora_sb3.cli.experiment.run import train_model
     from velora_sb3.cli.tables import print_line, print_summary, warnings_as_lines
-    from velora_sb3.plotting.learning_curve import why_no_curves
-    from velora_sb3.video.record_episode import why_no_video
+    from velora_sb3.plotting.learning_curve import curves_unavailable_reason
+    from velora_sb3.video.record_episode import video_unavailable_reason
 
     shown, console = Path(args.run_dir), Console()
     directory = shown.absolute()  # an environment may change the working directory
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     spec = env.unwrapped.spec  # checkpoints store this one; a wrapper may show another
     env_id = spec.id if spec is not None else config.env
     env.close()
-    no_curves, no_video = why_no_curves(), why_no_video(config.env) if video else None
+    no_curves, no_video = curves_unavailable_reason(), video_unavailable_reason(config.env) if video else None
     with lock_run(directory), warnings_as_lines(console):
         checkpoint, timesteps = find_checkpoint(directory, config, env_id, args.steps)
         callbacks = [*make_recorders(config, directory, resumed=True), *make_trackers(config)]

@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.experiment.environments import import_packages, open_env, renders_frames
     from velora_sb3.cli.experiment.run import train_model
     from velora_sb3.cli.tables import print_line, print_summary, warnings_as_lines
-    from velora_sb3.plotting.learning_curve import why_no_curves
-    from velora_sb3.video.record_episode import why_no_video
+    from velora_sb3.plotting.learning_curve import curves_unavailable_reason
+    from velora_sb3.video.record_episode import video_unavailable_reason
 
     config = read_config(args)
     torch.set_num_threads(config.threads)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     env = open_env(config.env)
     video = config.video and renders_frames(env)
     env.close()
-    no_video = why_no_video(config.env) if video else None
+    no_video = video_unavailable_reason(config.env) if video else None
     if config.record_every and (no_video or not video):
         raise UserError(f"--record-every: {no_video or f'{config.env} does not render images'}")
     check_metrics(config)
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console()
     print_line(console, f"{config.algo} on {config.env} with {config.policy}, {config.steps:,} steps -> {directory}")
-    no_curves = why_no_curves()
+    no_curves = curves_unavailable_reason()
     for missing in (no_curves, no_video):
         if missing is not None:
             print_line(console, missing)
