@@ -14,7 +14,7 @@ from pathlib import Path
 import gymnasium as gym
 
 from velora_sb3.cli import main as velora_sb3
-from velora_sb3.cli.commands.evaluate import load_model
+from velora_sb3.cli.saved_model import find_model
 from velora_sb3.plotting import hidden_state_trace, time_constants, trace_episode, wiring_graph
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def main() -> None:
             shutil.copytree(sys.argv[1], run)
         else:
             velora_sb3(["train", *ALGORITHM, *SETTINGS, "--run-dir", str(run)])
-        model = load_model(run / "model.zip", "recurrent_ppo", "cpu")
+        model = find_model(run).load("recurrent_ppo", "cpu")
         trace = trace_episode(model, gym.make(ENV, render_mode="rgb_array"), seed=0, every_n_frames=SHOWN // 8)
         wiring_graph(model, INPUTS).savefig(IMAGES / "wiring_graph.png", dpi=DPI)
         hidden_state_trace(trace).savefig(IMAGES / "hidden_state_trace.png", dpi=DPI)

@@ -36,7 +36,12 @@ class _Probe(gym.Env[object, object]):
 
 def command_name(algorithm: type[BaseAlgorithm]) -> str:
     """An algorithm's name on the command line: ``recurrent_ppo`` for ``RecurrentPPO``, ``crossq`` for ``CrossQ``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])", "_", algorithm.__name__).lower()
+    return command_name_of(algorithm.__name__)
+
+
+def command_name_of(class_name: str) -> str:
+    """An algorithm's name on the command line, from the name of its class."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])", "_", class_name).lower()
 
 
 def algorithms() -> dict[str, type[BaseAlgorithm]]:

@@ -5,6 +5,7 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.cli.conftest import BrokenRenderer
@@ -89,13 +90,30 @@ def test_the_page_needs_no_other_file(trained, tmp_path):
 def test_its_episodes_are_the_first_of_the_final_evaluation(trained, tmp_path):
     import gymnasium as gym
 
-    from velora_sb3.cli.commands.evaluate import load_model
+    from velora_sb3.cli.saved_model import find_model
     from velora_sb3.plotting import trace_episode
 
     page = report(trained, tmp_path / "x.html")
-    model = load_model(trained / "model.zip", "ddpg", "cpu")
+    model = find_model(trained).load("ddpg", "cpu")
     expected = trace_episode(model, gym.make("Pendulum-v1"), seed=7 + 2_000).rewards.sum()
     assert f"{expected:,.2f}" in page.words
+
+
+def test_its_return_is_that_of_the_evaluation_at_the_end_of_training(trained, tmp_path):
+    returns = json.loads((trained / "result.json").read_text())["returns"]
+    page = report(trained, tmp_path / "x.html", "--episodes", "3")
+    note = f"± {np.std(returns):,.1f} over 20 episodes, seed 2007: evaluation at the end of training"
+    assert f"{np.mean(returns):,.1f}{note}" in page.words
+    assert all(f"{value:,.2f}" in page.words for value in returns[:3])  # those run for the page are the first of them
+    assert "of LiquidTD3Policy, with target networks" in page.words
+
+
+def test_the_page_of_the_best_model(trained, tmp_path):
+    evaluations = pd.read_csv(trained / "evaluations.csv")
+    best = evaluations.loc[evaluations["mean_return"].idxmax(), "timesteps"]
+    page = report(trained, tmp_path / "x.html", "--best")
+    assert f"best_model.zip of step {best}, deterministic" in page.words
+    assert "over 1 episode, seed 2007: run for this page" in page.words
 
 
 def test_in_the_run_directory_by_default(copied, run):
@@ -216,7 +234,10 @@ def test_every_piece_escapes(add):
     ("argv", "said"),
     [
         (["nowhere"], "no such directory: nowhere"),
-        (["empty"], "empty is not a run directory of velora-sb3 train: it contains none of model.zip"),
+        (
+            ["empty"],
+            "empty is not a run directory of velora-sb3 train or SaveCheckpoints: it contains none of ",
+        ),
         (["RUN", "--out", "x.pdf"], "--out x.pdf: expected a name that ends in .html or .htm"),
         (["RUN", "--out", "missing/x.html"], "--out missing/x.html: no such directory: missing"),
         (["RUN", "--episodes", "0"], "must be at least 1"),

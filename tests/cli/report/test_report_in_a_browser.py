@@ -85,6 +85,13 @@ def test_no_line_is_wider_than_the_window(width, scheme, tab, page, tmp_path):
     assert tab.complaints == []
 
 
+def test_no_cell_is_a_column_of_single_letters_on_a_phone(tab, page):
+    tab.resize(390, 844)
+    tab.open(page)
+    assert tab.evaluate("Math.max(...Array.from(document.querySelectorAll('tr'), row => row.offsetHeight))") < 500
+    assert tab.evaluate("Array.from(document.querySelectorAll('table')).at(-1).offsetHeight") < 3000  # the files
+
+
 def test_paper_is_white_and_wide_enough(tab, page, tmp_path):
     tab.resize(794)  # A4 at 96 dots per inch
     tab.emulate(medium="print", scheme="dark")

@@ -14,7 +14,7 @@ configuration and versions. The page is self-contained: it needs no network and 
 directory lacks.
 model.zip contains a pickle, which can run arbitrary code when it is loaded: only report on runs of people you trust.
 """
-RUN_FILES = ("model.zip", "episodes.csv", "evaluations.csv")  # many programs write a config.json
+RUN_FILES = ("model.zip", "episodes.csv", "evaluations.csv", "model_config.json")  # many programs write a config.json
 FORMATS = (".html", ".htm")
 
 
@@ -23,7 +23,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "report", help="write an HTML page about a run (only of people you trust)", description=DESCRIPTION
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory")
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory, or a directory of SaveCheckpoints")
+    parser.add_argument("--best", action="store_true", help="show best_model.zip instead of model.zip")
     parser.add_argument("--out", metavar="FILE", help="output file (default: report.html in the run directory)")
     parser.add_argument("--episodes", type=positive, default=5, help="number of episodes to run (default: 5)")
     parser.set_defaults(run=run)
@@ -38,26 +39,28 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.report.sections import write_page
     from velora_sb3.cli.tables import print_line
 
-    directory = Path(args.run_dir)
+    directory = Path(args.run_dir).absolute()  # an environment may change the working directory
     if not directory.is_dir():
-        raise UserError(f"no such directory: {directory}")
+        raise UserError(f"no such directory: {args.run_dir}")
     if not any((directory / name).is_file() for name in RUN_FILES):
         raise UserError(
-            f"{directory} is not a run directory of velora-sb3 train: it contains none of {', '.join(RUN_FILES)}"
+            f"{args.run_dir} is not a run directory of velora-sb3 train or SaveCheckpoints: it contains none of "
+            f"{', '.join(RUN_FILES)}"
         )
-    out = Path(args.out) if args.out is not None else directory / "report.html"
+    out = Path(args.out) if args.out is not None else Path(args.run_dir) / "report.html"
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: expected a name that ends in {' or '.join(FORMATS)}")
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: no such directory: {out.parent}")
     check_output("--out", out)
-    page = write_page(directory, args.episodes)
+    shown, out = out, out.absolute()
+    page = write_page(directory, args.episodes, args.best)
     try:
         write_text(out, page.html(_footer()))
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+        raise UserError(f"cannot write {shown}: {error.strerror or error}") from error
     console = Console()
-    print_line(console, f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
+    print_line(console, f"{shown}: {out.stat().st_size / 2**20:.1f} MiB")
     for missing in page.missing:
         print_line(console, f"not on the page: {missing}")
     return 0

@@ -75,6 +75,11 @@ class RunConfig:
     video: bool = option("record an episode at the end", default=True, group=MONITORING)
     versions: dict[str, str] = field(default_factory=versions)
 
+    @property
+    def final_seed(self) -> int:
+        """The seed of the evaluation and the video at the end; other episodes than those of training."""
+        return self.seed + 2_000
+
     def save(self, directory: Path) -> None:
         """Write ``config.json``."""
         write_text(directory / CONFIG_FILE, json.dumps(asdict(self), indent=2) + "\n")

@@ -17,8 +17,8 @@ from velora_sb3.callbacks import EvalCallback, MaskableEvalCallback
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
 from velora_sb3.cli.algorithms import takes_masks
 from velora_sb3.cli.experiment.run_files import CsvFile, RunFile, WholeFile, as_zip
+from velora_sb3.cli.saved_model import BEST_MODEL
 
-BEST_MODEL = "best_model.zip"
 COLUMNS = ("timesteps", "mean_return", "std_return", "min_return", "max_return", "mean_length")
 
 

@@ -25,15 +25,13 @@ from velora_sb3.cli.experiment.episode_log import EpisodeLog
 from velora_sb3.cli.experiment.evaluation import evaluate_model, evaluation_callback
 from velora_sb3.cli.experiment.interrupt import StopOnInterrupt
 from velora_sb3.cli.experiment.run_files import RunFile, WholeFile, as_zip
+from velora_sb3.cli.saved_model import MODEL
 from velora_sb3.cli.signals import signal_of
 from velora_sb3.plotting.learning_curve import learning_curve
 from velora_sb3.video.record_episode import record_episode
 
-MODEL = "model.zip"
 FINAL_EPISODES = 20
-# Added to the run's seed: evaluations and the video use other episodes than training.
-EVALUATION_SEED = 1_000
-FINAL_SEED = 2_000
+EVALUATION_SEED = 1_000  # added to the run's seed: evaluations use other episodes than training
 
 
 @dataclass
@@ -93,7 +91,7 @@ def train_model(
             title = f"{config.algo}, {config.policy}, {config.env}, seed {config.seed}"
             _attempt(outcome, "learning_curve.png", lambda: draw_learning_curve(directory, title))
         if not outcome.interrupted:
-            env = open_vec_env(config.env, 1, config.seed + FINAL_SEED)
+            env = open_vec_env(config.env, 1, config.final_seed)
             outcome.returns, outcome.lengths = evaluate_model(model, env, FINAL_EPISODES)
             env.close()
         if video and not outcome.interrupted:
@@ -105,7 +103,7 @@ def train_model(
         if file.problem is not None:
             outcome.failures.append(f"{file.path.name} could not be written: {file.problem}")
     if not outcome.interrupted and not outcome.failures:
-        result = {"returns": outcome.returns, "lengths": outcome.lengths, "seed": config.seed + FINAL_SEED}
+        result = {"returns": outcome.returns, "lengths": outcome.lengths, "seed": config.final_seed}
         about = {"steps": outcome.steps, "planned_steps": config.steps, **result, "notes": outcome.notes}
         _attempt(outcome, RESULT_FILE, lambda: write_result(directory, about))
     outcome.files = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
@@ -191,7 +189,7 @@ def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: O
     try:
         env = open_env(config.env, render_mode="rgb_array")
         try:
-            record_episode(model, env, path, seed=config.seed + FINAL_SEED)
+            record_episode(model, env, path, seed=config.final_seed)
         finally:
             env.close()
     except BaseException as error:  # a renderer or an encoder may raise anything, and the run is already saved

@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from velora_sb3.cli.algorithms import check_masks
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.environments import open_env, renders_frames
-from velora_sb3.cli.experiment.run import FINAL_SEED
+from velora_sb3.cli.saved_model import SavedModel
 from velora_sb3.plotting import EpisodeTrace, trace_episode
 from velora_sb3.video.record_episode import first_line
 from velora_sb3.video.writer import as_frame
@@ -44,13 +44,21 @@ class Played:
         return [len(trace.rewards) for trace in self.traces]
 
 
-def play(model: BaseAlgorithm, config: RunConfig, n_episodes: int) -> Played:
-    """Run episodes, with the seeds of the final evaluation of training."""
-    env = open_env(config.env)
+def play(model: BaseAlgorithm, saved: SavedModel, config: RunConfig, n_episodes: int) -> Played:
+    """Run the first episodes of the final evaluation of training: a seeded one, and those that follow it."""
+    normalization = saved.load_normalization(config.env)
+
+    def make(**kwargs: Any) -> gym.Env[Any, Any]:
+        env = open_env(config.env, **kwargs)
+        if normalization is None:
+            return env
+        return gym.wrappers.TransformObservation(env, normalization.normalize_obs, env.observation_space)
+
+    env = make()
     try:
         check_masks(type(model), env, config.env)
-        seeds = range(config.seed + FINAL_SEED, config.seed + FINAL_SEED + n_episodes)
-        traces = [trace_episode(model, env, seed) for seed in seeds]
+        seed = saved.evaluation_seed
+        traces = [trace_episode(model, env, None if number else seed) for number in range(n_episodes)]
         rendering = renders_frames(env)
     finally:
         env.close()
@@ -58,7 +66,7 @@ def play(model: BaseAlgorithm, config: RunConfig, n_episodes: int) -> Played:
         return Played(traces, traces[0])
     every = -(-len(traces[0].rewards) // FRAMES)
     try:
-        shown = _with_frames(model, open_env(config.env, render_mode="rgb_array"), seeds[0], every)
+        shown = _with_frames(model, make(render_mode="rgb_array"), seed, every)
     except Exception as error:  # a renderer may raise anything; the page shows the rest
         return Played(traces, traces[0], f"no frames above the hidden state: {first_line(error)}")
     return Played(traces, shown)

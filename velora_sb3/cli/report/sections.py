@@ -14,12 +14,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from velora_sb3._optional import versions
 from velora_sb3.cells import CfCCell
-from velora_sb3.cli.commands.evaluate import load_model
 from velora_sb3.cli.errors import UserError, reason
-from velora_sb3.cli.experiment.config import CONFIG_FILE, RunConfig, load_config
+from velora_sb3.cli.experiment.config import CONFIG_FILE, RunConfig
+from velora_sb3.cli.experiment.directory import read_result
 from velora_sb3.cli.experiment.environments import import_packages
 from velora_sb3.cli.report.episodes import Played, play
 from velora_sb3.cli.report.page import Page
+from velora_sb3.cli.saved_model import BEST_MODEL, MODEL, SavedModel, find_config, find_model
 from velora_sb3.plotting import action_histogram, hidden_state_trace, learning_curve, time_constants, wiring_graph
 from velora_sb3.plotting.acting_cell import find_cell
 from velora_sb3.video.reader import still_frames
@@ -29,22 +30,25 @@ STILLS = 12
 MOST_ROWS = 40
 
 
-def write_page(directory: Path, n_episodes: int) -> Page:
-    """Build the page of a run directory. It names whatever fails."""
+def write_page(directory: Path, n_episodes: int, best: bool = False) -> Page:
+    """Build the page of a run directory, with its last or its best model. It names whatever fails."""
     config, no_config = _attempt(lambda: _config(directory), directory)
     model: BaseAlgorithm | None = None
-    no_model: str | None = "model.zip could not be loaded without config.json"
+    saved: SavedModel | None = None
+    no_model: str | None = "the model could not be loaded without a configuration"
     played, not_played = None, None
     if config is not None:
-        model, no_model = _attempt(lambda: _load(directory, config), directory)
+        saved, no_model = _attempt(lambda: _find(directory, best), directory)
+    if config is not None and saved is not None:
+        model, no_model = _attempt(lambda: _load(saved, config), directory)
         if model is not None:
-            played, not_played = _attempt(lambda: play(model, config, n_episodes))
+            played, not_played = _attempt(lambda: play(model, saved, config, n_episodes))
     title = f"{config.algo} on {config.env}" if config is not None else directory.resolve().name
     page = Page(title, f"Run directory {directory.resolve().name}")
     episodes, no_episodes = _attempt(lambda: _read_csv(directory, "episodes.csv", ("timesteps", "return")))
     columns = ("timesteps", "mean_return", "std_return")
     evaluations, no_evaluations = _attempt(lambda: _read_csv(directory, "evaluations.csv", columns))
-    page.facts = _facts(config, model, played, episodes)
+    page.facts = _facts(config, model, played, episodes, saved, None if best else read_result(directory))
 
     page.section("Video")
     _guarded(page, "the video", lambda: _video(page, directory))
@@ -58,7 +62,7 @@ def write_page(directory: Path, n_episodes: int) -> Page:
         if problem:
             page.lacks(problem)
     if played is not None:
-        _returns(page, played)
+        _returns(page, played, saved, model)
     if evaluations is None:
         none_wanted = config is not None and config.eval_freq == 0
         (page.text if none_wanted else page.lacks)(
@@ -106,16 +110,23 @@ def _guarded(page: Page, what: str, build: Any) -> None:
 
 
 def _config(directory: Path) -> RunConfig:
-    if not (directory / CONFIG_FILE).is_file():
+    config = find_config(directory)
+    if config is None:
         raise FileNotFoundError(f"{CONFIG_FILE} is missing")
-    return load_config(directory)
+    return config
 
 
-def _load(directory: Path, config: RunConfig) -> BaseAlgorithm:
-    if not (directory / "model.zip").is_file():
-        raise FileNotFoundError("model.zip is missing: no episodes and no network can be shown")
+def _find(directory: Path, best: bool) -> SavedModel:
+    try:
+        return find_model(directory, best)
+    except UserError as error:
+        name = BEST_MODEL if best else MODEL
+        raise FileNotFoundError(f"{name} is missing: no episodes and no network can be shown") from error
+
+
+def _load(saved: SavedModel, config: RunConfig) -> BaseAlgorithm:
     import_packages(config.gym_packages)
-    return load_model(directory / "model.zip", config.algo, "cpu")
+    return saved.load(config.algo, "cpu")
 
 
 def _read_csv(directory: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -134,18 +145,30 @@ def _read_csv(directory: Path, name: str, columns: tuple[str, ...]) -> pd.DataFr
 
 
 def _facts(
-    config: RunConfig | None, model: BaseAlgorithm | None, played: Played | None, episodes: pd.DataFrame | None
+    config: RunConfig | None,
+    model: BaseAlgorithm | None,
+    played: Played | None,
+    episodes: pd.DataFrame | None,
+    saved: SavedModel | None,
+    result: dict[str, Any] | None,
 ) -> list[tuple[str, str, str]]:
     facts = []
-    if played is not None:
-        returns = played.returns
-        note = f"± {np.std(returns):,.1f} over {len(returns)} episodes of the saved model"
+    returns, source = _evaluation(result), "evaluation at the end of training"
+    if not returns and played is not None:
+        returns, source = played.returns, "run for this page"
+    if returns:
+        seeded = "" if saved is None else f", seed {saved.evaluation_seed}"
+        episodes_run = f"{len(returns)} episode{'' if len(returns) == 1 else 's'}"
+        note = f"± {np.std(returns):,.1f} over {episodes_run}{seeded}: {source}"
         facts.append(("Return", f"{np.mean(returns):,.1f}", note))
     if model is not None:
         trained = "" if episodes is None else f"{len(episodes):,} episodes"
         facts.append(("Timesteps", f"{model.num_timesteps:,}", trained))
         size = sum(parameter.numel() for parameter in model.policy.parameters())
-        facts.append(("Parameters", f"{size:,}", f"of {type(model.policy).__name__}, with target networks"))
+        targets = (
+            ", with target networks" if any("target" in name for name, _ in model.policy.named_parameters()) else ""
+        )
+        facts.append(("Parameters", f"{size:,}", f"of {type(model.policy).__name__}{targets}"))
     if episodes is not None and "seconds" in episodes and len(episodes):
         seconds = pd.to_numeric(episodes["seconds"], errors="coerce").max()
         if np.isfinite(seconds):
@@ -173,14 +196,25 @@ def _curve(page: Page, episodes: pd.DataFrame | None, evaluations: pd.DataFrame 
     page.plot(learning_curve(shown, evaluations), "Returns of training episodes and evaluations.")
 
 
-def _returns(page: Page, played: Played) -> None:
+def _evaluation(result: dict[str, Any] | None) -> list[float]:
+    """The returns of the evaluation at the end of training; empty if there was none."""
+    returns = None if result is None else result.get("returns")
+    known = isinstance(returns, list) and all(isinstance(value, int | float) for value in returns)
+    return [float(value) for value in returns] if known and returns is not None else []
+
+
+def _returns(page: Page, played: Played, saved: SavedModel | None, model: BaseAlgorithm | None) -> None:
     rows = [
         (str(number), f"{value:,.2f}", f"{length:,}" + ("" if trace.ended else ", unfinished"))
         for number, (trace, value, length) in enumerate(
             zip(played.traces, played.returns, played.lengths, strict=True), start=1
         )
     ]
-    page.text(f"The saved model, deterministic, in {len(rows)} episodes run for this page:")
+    if saved is not None and model is not None:
+        page.text(
+            f"{saved.path.name} of step {model.num_timesteps:,}, deterministic, in {len(rows)} episodes run for this "
+            f"page: the first ones from seed {saved.evaluation_seed}, as in the evaluation at the end of training."
+        )
     page.table(rows, ("episode", "return", "steps"), numbers=True)
     if played.note:
         page.lacks(played.note)
