@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from velora_sb3.cells.kernels.plain_form import needs_plain_form
+
 
 def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:
     """Raise ``ValueError`` unless ``inputs`` is ``(B, width)`` (rank 2) or ``(T, B, width)`` (rank 3)."""
@@ -37,7 +39,7 @@ def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> N
         raise TypeError(f"timespans must be a tensor of shape {shape}, got {type(timespans).__name__}")
     if timespans.shape != shape:
         raise ValueError(f"timespans must have shape {shape}, got {tuple(timespans.shape)}")
-    if timespans.numel() == 0:
+    if timespans.numel() == 0 or needs_plain_form():  # values that are traced or transformed cannot be looked at
         return
     lowest, highest = timespans.detach().aminmax()  # NaN comes out of both
     if not (lowest >= 0 and highest < float("inf")):

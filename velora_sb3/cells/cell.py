@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from velora_sb3.cells._checks import check_inputs, check_state, check_timespans
+from velora_sb3.cells.kernels.plain_form import autocasts, is_tracing
+
+Result = TypeVar("Result")
+
+
+def outside_autocast(function: Callable[..., Result], cell: nn.Module, inputs: Any, state: Any, *rest: Any) -> Result:
+    """A function of a cell, its inputs and its state, in the precision of the cell's weights.
+
+    A state adds up many small steps, and half precision loses them.
+    """
+    dtype = next(cell.parameters()).dtype
+    state = state.to(dtype) if isinstance(state, torch.Tensor) else state
+    with torch.autocast(inputs.device.type, enabled=False):
+        return function(cell, inputs.to(dtype), state, *rest)
 
 
 class LiquidCell(nn.Module, ABC):
@@ -89,8 +104,11 @@ class LiquidCell(nn.Module, ABC):
             ValueError: If a shape or a value is wrong.
             TypeError: If the state is not a tensor.
         """
-        check_inputs(inputs, 2, self.input_size)
-        check_state(state, inputs.shape[0], self.state_size)
-        check_timespans(timespans, (inputs.shape[0],))
+        if autocasts(inputs):
+            return outside_autocast(LiquidCell.forward, self, inputs, state, timespans)
+        if not is_tracing():
+            check_inputs(inputs, 2, self.input_size)
+            check_state(state, inputs.shape[0], self.state_size)
+            check_timespans(timespans, (inputs.shape[0],))
         timed = None if timespans is None else timespans.to(inputs.dtype).unsqueeze(-1)
         return self.step(self.prepare(timed is not None), inputs, state, timed)

@@ -130,7 +130,7 @@ class LTCCell(LiquidCell):
         dt = 1 / self.ode_unfolds if timespans is None else timespans / self.ode_unfolds
         base = leak + self.sensory.currents(sensory, self._map("input", inputs))  # (2, B, U)
         if state is None:
-            state = inputs.new_zeros(len(inputs), self.state_size)
+            state = inputs.new_zeros(inputs.shape[0], self.state_size)
         for _ in range(self.ode_unfolds):
             pull, conductance = (base + self.recurrent.currents(recurrent, state)).unbind(0)
             state = state + dt * (pull - conductance * state) / (capacity + dt * conductance)

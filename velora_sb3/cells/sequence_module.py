@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.kernels.plain_form import is_tracing
 from velora_sb3.cells.mixed_memory import MixedMemoryCell
 from velora_sb3.cells.unroll import unroll
 
@@ -79,7 +80,7 @@ class SequenceModule(nn.Module):
                 return None
             if values.dim() == inputs.dim() and values.shape[-1] == 1:
                 values = values.squeeze(-1)
-            if values.shape != inputs.shape[:-1]:
+            if not is_tracing() and values.shape != inputs.shape[:-1]:
                 raise ValueError(f"{name} must have shape {tuple(inputs.shape[:-1])}, got {tuple(values.shape)}")
             return to_time_first(values)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from velora_sb3.cells._checks import check_episode_starts, check_inputs, check_state, check_timespans
-from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.cell import LiquidCell, outside_autocast
+from velora_sb3.cells.kernels.plain_form import autocasts, is_tracing
 
 
 def unroll(
@@ -62,14 +65,19 @@ def unroll_states(
         ValueError: If a shape or a value is wrong.
         TypeError: If the state is not a tensor.
     """
-    check_inputs(inputs, 3, cell.input_size)
-    steps, batch = inputs.shape[:2]
-    check_state(state, batch, cell.state_size)
-    check_episode_starts(episode_starts, (steps, batch))
-    check_timespans(timespans, (steps, batch))
+    if autocasts(inputs):
+        compute = partial(unroll_states, episode_starts=episode_starts, timespans=timespans)
+        return outside_autocast(compute, cell, inputs, state)
+    traced = is_tracing()
+    if not traced:
+        check_inputs(inputs, 3, cell.input_size)
+        steps, batch = inputs.shape[:2]
+        check_state(state, batch, cell.state_size)
+        check_episode_starts(episode_starts, (steps, batch))
+        check_timespans(timespans, (steps, batch))
     starts = None if episode_starts is None else (episode_starts != 0).unsqueeze(-1)
     timed = None if timespans is None else timespans.to(inputs.dtype).unsqueeze(-1)
-    if steps == 1:  # acting: a single step needs no sequence kernel
+    if not traced and steps == 1:  # acting: a single step needs no sequence kernel
         if starts is not None and state is not None:
             state = torch.where(starts[0], 0, state)
         prepared = cell.prepare(timed is not None)

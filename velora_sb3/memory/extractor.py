@@ -13,6 +13,7 @@ from torch import nn
 from velora_sb3._validation import check_bool, check_integer
 from velora_sb3.cells import unroll, unroll_states
 from velora_sb3.cells._checks import check_timespans
+from velora_sb3.cells.kernels.plain_form import autocasts
 from velora_sb3.memory.cell_config import CellConfig
 from velora_sb3.memory.encoder import make_encoder
 from velora_sb3.memory.frames import Observation, read_frames
@@ -133,8 +134,11 @@ class LiquidExtractor(BaseFeaturesExtractor):
         inputs, timespans = self._inputs(observations, None)
         if self.frames.steps is None:  # reactive
             timed = None if timespans is None else timespans.unsqueeze(-1)
+            if autocasts(inputs):
+                outputs, _ = self.cell(inputs, None, timespans)
+                return self._read(inputs, outputs)
             if timed is not None:
-                check_timespans(timespans, (len(inputs),))
+                check_timespans(timespans, (inputs.shape[0],))
             outputs, _ = self.cell.step(self.cell.prepare(timed is not None), inputs, None, timed)
             return self._read(inputs, outputs)
         history = inputs.view(self.frames.steps, -1, inputs.shape[-1])  # (T, N, F)
@@ -152,7 +156,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
             inputs = torch.relu(self.dense(inputs))
         if self.previous_action_size:
             if previous_actions is None:  # no action yet
-                previous_actions = inputs.new_zeros(len(inputs), self.previous_action_size)
+                previous_actions = inputs.new_zeros(inputs.shape[0], self.previous_action_size)
             inputs = torch.cat([inputs, previous_actions], dim=-1)
         return inputs, timespans
 

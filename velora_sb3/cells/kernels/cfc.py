@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional
 
 from velora_sb3.cells.kernels.cfc_gates import next_state
-from velora_sb3.cells.kernels.double_backward import plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 OptionalTensor = torch.Tensor | None
 
@@ -279,6 +279,8 @@ def cfc_sequence(
     Returns:
         The state after every step ``(T, B, H)``.
     """
+    if needs_plain_form():
+        return _plain(mode, inputs, state, weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude)
     outputs: torch.Tensor = _CfCSequence.apply(  # type: ignore[no-untyped-call]
         inputs, state, weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude, mode
     )

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from velora_sb3.cells.kernels.cfc_gates import next_state
-from velora_sb3.cells.kernels.double_backward import plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 _MINUS_ONE = torch.tensor(-1.0)
 
@@ -67,6 +67,8 @@ def cfc_first_step(inputs: torch.Tensor, weight_ih: torch.Tensor, bias: torch.Te
     Returns:
         The next state ``(B, H)``.
     """
+    if needs_plain_form():
+        return _plain(inputs, weight_ih, bias)
     if not torch.is_grad_enabled():  # acting: an autograd function costs more than the step itself
         return _forward(inputs, weight_ih, bias)[1]
     state: torch.Tensor = _FirstStep.apply(inputs, weight_ih, bias)  # type: ignore[no-untyped-call]

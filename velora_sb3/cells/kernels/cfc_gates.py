@@ -48,7 +48,7 @@ def next_state(
         decay = torch.exp(-rate if timespans is None else -timespans * rate)
         return amplitude - amplitude * decay * gates
     hidden = gates.shape[-1] // (3 if timespans is None else 4)
-    first, second = torch.tanh(gates[:, : 2 * hidden]).split(hidden, dim=-1)
+    first, second = torch.tanh(gates[:, : 2 * hidden]).chunk(2, dim=-1)
     weight = gates[:, 2 * hidden : 3 * hidden]
     if timespans is not None:
         weight = torch.addcmul(weight, gates[:, 3 * hidden :], timespans - 1)

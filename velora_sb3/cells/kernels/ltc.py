@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from velora_sb3.cells.kernels.cfc import reset_masks
-from velora_sb3.cells.kernels.double_backward import plain_gradients
 from velora_sb3.cells.kernels.ltc_synapses import SynapseBank, Synapses, SynapseTable
+from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 COLUMNS = 256  # width of the pieces in which sensory synapses are computed: they fit the processor's cache
 
@@ -199,12 +199,11 @@ def ltc_sequence(
     """
     steps, batch, _ = inputs.shape
     table, synapses = sensory
-    currents: torch.Tensor = SensoryCurrents.apply(  # type: ignore[no-untyped-call]
-        table, inputs.flatten(0, 1).t().contiguous(), *synapses
-    )
+    plain, potentials = needs_plain_form(), inputs.flatten(0, 1).t().contiguous()
+    sensory_currents: Any = _plain_currents if plain else SensoryCurrents.apply
+    currents: torch.Tensor = sensory_currents(table, potentials, *synapses)
     drive = leak + table.spread(currents)  # (U, 2, T * B)
     drive = drive.view(*drive.shape[:2], steps, batch).permute(2, 0, 1, 3).contiguous()
-    outputs: torch.Tensor = LTCSequence.apply(  # type: ignore[no-untyped-call]
-        recurrent[0], unfolds, drive, state, starts, dt, capacity, *recurrent[1]
-    )
+    sequence: Any = _plain_sequence if plain else LTCSequence.apply
+    outputs: torch.Tensor = sequence(recurrent[0], unfolds, drive, state, starts, dt, capacity, *recurrent[1])
     return outputs

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives, reset_masks
 from velora_sb3.cells.kernels.cfc_gates import next_state
-from velora_sb3.cells.kernels.double_backward import plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 OptionalTensor = torch.Tensor | None
 
@@ -46,7 +46,8 @@ def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -
         state = inputs.new_zeros(inputs.shape[1], 2 * lstm_hh.shape[-1])
     states = []
     projected = functional.linear(inputs, lstm_ih, lstm_bias), functional.linear(inputs, weight_ih, bias)
-    for t, (products, gates) in enumerate(zip(*projected, strict=True)):
+    steps = zip(*(products.unbind(0) for products in projected), strict=True)
+    for t, (products, gates) in enumerate(steps):
         hidden, memory = (state if starts is None else torch.where(starts[t], 0, state)).chunk(2, dim=-1)
         hidden, memory = write(products + hidden @ lstm_hh.t(), memory)
         time = None if timespans is None else timespans[t]
@@ -212,6 +213,8 @@ def mixed_memory_sequence(
     Returns:
         The state after every step ``(T, B, 2H)``.
     """
+    if needs_plain_form():
+        return _plain(mode, inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, starts, timespans)
     states: torch.Tensor = _MixedMemorySequence.apply(  # type: ignore[no-untyped-call]
         inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, starts, timespans, mode
     )

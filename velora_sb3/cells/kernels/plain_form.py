@@ -1,0 +1,55 @@
+"""Where a kernel's plain form takes its place: the same computation in ordinary, differentiable operations.
+
+- Second derivatives: TRPO differentiates a gradient, and a hand-written backward pass has no derivative of its own.
+- Tracing, export, compilation, ``vmap`` and forward-mode differentiation, which cannot look into an autograd function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.autograd import forward_ad
+
+Tensors = Sequence[torch.Tensor | None]
+
+
+def is_tracing() -> bool:
+    """Whether ``torch.jit.trace`` records operations; it warns of comparisons of shapes, which it cannot record."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
+def autocasts(tensor: torch.Tensor) -> bool:
+    """Whether autocast is on for the tensor's device."""
+    return torch._C._is_any_autocast_enabled() and not tensor.is_meta and torch.is_autocast_enabled(tensor.device.type)
+
+
+def needs_plain_form() -> bool:
+    """Whether PyTorch records or transforms operations, instead of only running them."""
+    return (
+        torch.compiler.is_compiling()  # or torch.export
+        or torch._C._is_tracing()  # or the TorchScript exporter to ONNX
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch._C._len_torch_dispatch_stack() > 0  # make_fx, or a fake tensor mode
+    )
+
+
+def plain_gradients(
+    compute: Callable[..., torch.Tensor], tensors: Tensors, grad_outputs: torch.Tensor
+) -> list[torch.Tensor | None]:
+    """Gradients that can be differentiated again.
+
+    Args:
+        compute: The plain form of the kernel, a function of the tensors.
+        tensors: The kernel's arguments, with their graphs.
+        grad_outputs: The gradient of its outputs.
+
+    Returns:
+        The gradient of each tensor; None where none is needed.
+    """
+    wanted = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
+    with torch.enable_grad():
+        outputs = compute(*tensors)
+    gradients = iter(torch.autograd.grad(outputs, wanted, grad_outputs, create_graph=True, allow_unused=True))
+    return [next(gradients) if tensor is not None and tensor.requires_grad else None for tensor in tensors]
