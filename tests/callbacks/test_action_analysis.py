@@ -153,3 +153,19 @@ def test_a_histogram_needs_matplotlib(monkeypatch):
     ActionAnalysis()
     with pytest.raises(ImportError, match=r'needs matplotlib: pip install "velora-sb3\[plot\]"'):
         ActionAnalysis(histogram="actions.png")
+
+
+def test_nan_in_actions_does_not_end_training():
+    statistics = ActionStatistics(spaces.Box(-1, 1, (1,)), None)
+    statistics.add(np.array([[np.nan], [0.5]]))
+    assert statistics.histograms()[0][2].sum() == 0.5
+
+
+def test_the_histogram_goes_where_the_program_started(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    analysis = ActionAnalysis(16, histogram="actions.png")
+    monkeypatch.chdir("elsewhere")
+    make_model(PPO, make_env(tmp_path)).learn(16, callback=analysis)
+    assert (tmp_path / "actions.png").exists()

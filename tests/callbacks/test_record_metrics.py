@@ -258,3 +258,29 @@ def test_an_env_with_an_id(tmp_path):
     _, callback = recorded(64, tmp_path / "m.db", model=ppo(env))
     assert callback.run_name == "PPO_CartPole_1"
     assert load_runs(tmp_path / "m.db")["env"].tolist() == ["CartPole-v1"]
+
+
+def test_nan_does_not_spoil_the_moving_average(tmp_path):
+    rewards = iter([np.nan, *[2.0] * 1000])
+
+    class Once(ShortEpisodes):
+        def step(self, action):
+            self.reward = next(rewards)
+            self.length = 1
+            return super().step(action)
+
+    recorded(64, tmp_path / "m.db", model=ppo(DummyVecEnv([Once])))
+    table = load_metrics(tmp_path / "m.db")
+    assert table["return"].isna().tolist() == [True] + [False] * 63 == table["moving_average"].isna().tolist()
+    assert set(table["moving_average"][1:]) == {2.0} and set(table["moving_deviation"][1:]) == {0.0}
+
+
+def test_the_file_stays_where_the_program_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    model, callback = ppo(), RecordMetrics("m.db")
+    model.learn(64, callback=callback)
+    monkeypatch.chdir("elsewhere")
+    model.learn(64, callback=callback, reset_num_timesteps=False)
+    assert load_metrics(tmp_path / "m.db")["timesteps"].max() > 64
+    assert not (tmp_path / "elsewhere" / "m.db").exists()

@@ -156,3 +156,24 @@ def test_ars_goes_on():
 def test_arguments_are_checked(settings, message):
     with pytest.raises(ValueError, match=message):
         StopOnPlateau(**{"monitor": "eval/mean_reward", **settings})
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key", "length", "settings"),
+    [
+        (PPO, "rollout/ep_rew_mean", 200, {}),
+        (SAC, "train/actor_loss", 2, {"learning_starts": 60}),
+    ],
+)
+def test_keys_that_sb3_cannot_log_yet_do_not_count_as_missing(algorithm, key, length, settings, tmp_path):
+    model = make_model(algorithm, make_env(tmp_path, algorithm, length=length, monitor=True), **settings)
+    stop = StopOnPlateau(key, patience=1000, wait=3)
+    model.learn(256, callback=stop, log_interval=1)
+    assert stop.best is not None
+
+
+@pytest.mark.parametrize("key", ["rollout/ep_rew_meen", "train/actor_los"])
+def test_but_wrong_keys_of_these_groups_do(key, tmp_path):
+    model = make_model(SAC, make_env(tmp_path, SAC, length=4, monitor=True))
+    with pytest.raises(ValueError, match="did you mean"):
+        model.learn(96, callback=StopOnPlateau(key, wait=3), log_interval=1)

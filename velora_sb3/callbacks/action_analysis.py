@@ -12,6 +12,7 @@ from sb3_contrib import ARS
 from velora_sb3._optional import require
 from velora_sb3.callbacks.action_statistics import ActionStatistics
 from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.tables import excluded
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 
@@ -28,8 +29,8 @@ class ActionAnalysis(VeloraCallback):
       ``MultiDiscrete`` and ``MultiBinary``, both for each dimension, as ``<name>_is_<choice>_share`` and
       ``<name>_entropy``.
 
-    With more than 32 dimensions or choices, only the values over all of them are logged. ARS does not show actions to
-    callbacks: the callback warns and logs nothing.
+    Keys that are too long for SB3's tables are left out of them. With more than 32 dimensions or choices, only the
+    values over all of them are logged. ARS does not show actions to callbacks: the callback warns and logs nothing.
 
     Args:
         every_n_timesteps: Period in timesteps, over all environments.
@@ -67,6 +68,7 @@ class ActionAnalysis(VeloraCallback):
             require("plot", "histogram=")
         self.names = None if names is None else [str(name) for name in names]
         self.histogram = None if histogram is None else Path(histogram)
+        self._plot = None if histogram is None else Path(histogram).absolute()  # the program may change its directory
         self.latest: dict[str, float] = {}
         self._now: ActionStatistics | None = None
         self._before: ActionStatistics | None = None  # of the period before
@@ -113,14 +115,14 @@ class ActionAnalysis(VeloraCallback):
         return True
 
     def _on_end(self) -> None:
-        if self.histogram is None or self._now is None:
+        if self._plot is None or self._now is None:
             return
         shown = self._statistics()
         for part in (self._before, self._now):
             if part is not None:
                 shown.merge(part)
         if shown.count:
-            self._draw(shown, self.histogram)
+            self._draw(shown, self._plot)
 
     def _statistics(self, sums: dict[str, Any] | None = None) -> ActionStatistics:
         made = ActionStatistics(self.training_env.action_space, self.names)
@@ -133,7 +135,7 @@ class ActionAnalysis(VeloraCallback):
             return
         self.latest = self._now.summary()
         for name, value in self.latest.items():
-            self.logger.record(f"actions/{name}", value)
+            self.logger.record(key := f"actions/{name}", value, exclude=excluded(key))
         self._before, self._now = self._now, self._statistics()
         if self.verbose >= 1:
             overall = {

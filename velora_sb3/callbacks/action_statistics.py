@@ -102,9 +102,10 @@ class ActionStatistics:
         self._sums[4] += (np.abs(centered) >= width * (0.5 - AT_BOUND)).sum(axis=0)
         self._sums[5] += (rows == 0).sum(axis=0)
         self._sums[6] += np.abs(rows).sum(axis=0)
-        bins = np.clip((rows - self._low) / np.maximum(width, 1e-300) * BINS, 0, BINS - 1).astype(np.int64)
+        bins = np.clip((rows - self._low) / np.maximum(width, 1e-300) * BINS, 0, BINS - 1)
         for dimension, counts in enumerate(self._counts):
-            np.add.at(counts, bins[:, dimension], 1)
+            column = bins[:, dimension]
+            np.add.at(counts, column[~np.isnan(column)].astype(np.int64), 1)
 
     def _summary_continuous(self) -> dict[str, float]:
         total, squares, low, high, at_bounds, zeros, magnitude = self._sums

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.optimizers import optimizers_of
+from velora_sb3.callbacks.base.tables import excluded
 
 
 class LearningRateMonitor(VeloraCallback):
@@ -46,7 +47,7 @@ class LearningRateMonitor(VeloraCallback):
         for name, optimizer in optimizers_of(self.model).items():
             self.latest |= _rates(name, optimizer, self.log_momentum)
         for key, value in self.latest.items():
-            self.logger.record(key, value)
+            self.logger.record(key, value, exclude=excluded(key))
 
 
 def _rates(name: str, optimizer: Optimizer, with_momentum: bool) -> dict[str, float]:

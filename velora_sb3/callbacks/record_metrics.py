@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 import time
@@ -66,6 +67,7 @@ class RecordMetrics(VeloraCallback):
         if run is not None and (not isinstance(run, str) or not run.strip()):
             raise ValueError(f"run must be a non-empty string, or None for a generated name, got {run!r}")
         self.path, self.run, self.window = Path(path), run, check_integer("window", window)
+        self._file = self.path.absolute()  # the program may change its directory
         self._run: Run | None = None
         self._writer: RunWriter | None = None
         self._logged = LoggedValues()
@@ -103,7 +105,7 @@ class RecordMetrics(VeloraCallback):
         self._logged.values = dict(state["losses"])
 
     def _on_start(self) -> None:
-        path = self.path.absolute()  # the program may change its directory
+        path = self._file
         path.parent.mkdir(parents=True, exist_ok=True)
         self._total = int(self.locals["total_timesteps"])
         about = describe(self.model, self._total, self.siblings())
@@ -128,8 +130,9 @@ class RecordMetrics(VeloraCallback):
     def _on_episode(self, episode: Episode) -> bool:
         assert self._writer is not None
         self._latest.append(episode.episode_return)
+        known = [value for value in self._latest if not math.isnan(value)] or [math.nan]
         with np.errstate(invalid="ignore"):  # infinite returns
-            average, deviation = float(np.mean(self._latest)), float(np.std(self._latest))
+            average, deviation = float(np.mean(known)), float(np.std(known))
         self._writer.add(
             (
                 self._offset + episode.number,

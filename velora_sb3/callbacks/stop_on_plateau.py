@@ -29,8 +29,9 @@ class StopOnPlateau(VeloraCallback):
         patience: Number of consecutive rows without improvement.
         min_delta: Smallest change that counts as an improvement.
         wait: Number of rows without the key after which it raises. Once other keys of its group (``eval/...``) have
-            appeared, only rows with keys of the group count; with an ``EvalCallback``, rows before the first evaluation
-            do not count for ``eval/...``.
+            appeared, only rows with keys of the group count. Rows from before the first episode has ended do not count
+            for ``rollout/...``, nor those from before the first update for ``train/...``, nor, with an
+            ``EvalCallback``, those from before the first evaluation for ``eval/...``.
         verbose: 0 for no output, 1 to print what it does.
 
     Attributes:
@@ -136,11 +137,18 @@ class StopOnPlateau(VeloraCallback):
         has_group = any(key.startswith(group) for key in row)
         if has_group and not self._group_has_come:
             self._missed, self._group_has_come = 0, True
-        evaluated = group == "eval/" and any(isinstance(one, EvalCallback) for one in self.siblings())
-        if has_group or not (self._group_has_come or evaluated):
+        if has_group or not (self._group_has_come or self._is_early(group)):
             self._missed += 1
         if self._missed >= self.wait:
             raise ValueError(f"StopOnPlateau found no metric in {self._missed} rows: {self._log.unknown(self.monitor)}")
+
+    def _is_early(self, group: str) -> bool:
+        """Whether the keys of a group of SB3's are still to come."""
+        if group == "rollout/":
+            return not (self.model.ep_info_buffer or self.episodes.finished)
+        if group == "train/":
+            return self.model._n_updates == 0
+        return group == "eval/" and any(isinstance(one, EvalCallback) for one in self.siblings())
 
 
 class _Rows(LoggedValues):

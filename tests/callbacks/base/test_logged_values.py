@@ -98,3 +98,18 @@ def test_in_training(tmp_path, algorithm):
     assert follow.logged not in model.logger.output_formats
     if algorithm is PPO:  # recorded by the update that has just been, before any dump
         assert "train/loss" in follow.known[1]
+
+
+def test_each_value_counts_once(logged):
+    logger, value = logged._logger, 5.0
+    assert logged.count("a") == 0
+    for number in (1, 2):
+        logger.record("a", value)
+        logger.dump(number)
+        assert logged.count("a") == number  # equal values are two
+    logger.record("a", float("6"))
+    assert [logged.count("a"), logged.count("a")] == [3, 3]
+    logger.dump(3)
+    assert logged.count("a") == 3  # it was counted before the dump
+    logger.record("a", "text")
+    assert logged.count("a") == 3

@@ -30,3 +30,13 @@ def test_state_round_trip():
     halves.add(2.0)
     assert halves.summary() == whole.summary()
     assert state == {"best": 3.0, "recent": [3.0], "sum": 3.0, "count": 1}
+
+
+def test_nan_is_left_out_of_best_and_averages():
+    statistics = ReturnStatistics()
+    statistics.add(float("nan"))
+    assert (statistics.best, statistics.average, statistics.recent_average) == (None, None, None)
+    for value in (2.0, float("nan"), 4.0):
+        statistics.add(value)
+    assert (statistics.best, statistics.average, statistics.recent_average) == (4.0, 3.0, 3.0)
+    assert len(statistics.recent) == 4

@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import os
 import resource
 import shutil
 import subprocess
@@ -10,11 +11,27 @@ import time
 import warnings
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
-from tests.callbacks.runs import DDPG, PPO, Listener, RaiseAt, fill, make_env, make_model, names, read, saver, weights
+from tests.callbacks.runs import (
+    DDPG,
+    PPO,
+    Listener,
+    RaiseAt,
+    Steps,
+    actions,
+    fill,
+    make_env,
+    make_model,
+    names,
+    read,
+    saver,
+    weights,
+)
 
 ROOT = Path(__file__).parents[3]
 FORK = multiprocessing.get_context("fork")
@@ -146,3 +163,29 @@ def test_a_killed_program_leaves_only_whole_checkpoints(tmp_path):
             found += 1
         shutil.rmtree(saves)
     assert found >= 12
+
+
+class Fragile(gym.Wrapper):
+    """The process of the environment dies."""
+
+    def step(self, action):
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps == 20:
+            os._exit(1)
+        return super().step(action)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_model_is_saved_though_the_environments_are_gone(normalize, tmp_path):
+    makers = [lambda: Fragile(Steps(actions(PPO), length=4))] * 2
+    env = SubprocVecEnv(makers, start_method="fork")
+    env = VecNormalize(env) if normalize else env
+    model = make_model(PPO, env)
+    with pytest.raises((EOFError, ConnectionError)), saver(tmp_path) as save:
+        model.learn(96, callback=save)  # without a warning, which would be an error
+    final = save.saves / "Steps_final"
+    assert torch.equal(weights(PPO.load(final / "model")), weights(model))
+    assert (final / "vecnormalize.pkl").exists() == normalize
+    assert read(save.directory / "completed.json")["interrupted"]
+    for process in env.unwrapped.processes:
+        process.terminate()

@@ -128,3 +128,57 @@ def test_a_state_goes_on_keeping(tmp_path):
     model.num_timesteps = 24
     model.learn(16, callback=again, reset_num_timesteps=False)
     assert names(again)[-1] == "Steps_final" and len(names(again)) == 2
+
+
+class Evaluate(BaseCallback):
+    """Stands for evaluations after certain timesteps."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+    def _on_step(self):
+        if self.num_timesteps in self.values:
+            self.logger.record("eval/mean_reward", self.values[self.num_timesteps])
+            self.logger.dump(self.num_timesteps)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("values", "top", "expected"),
+    [
+        ({3: 9.0}, 1, ["Steps_1"]),
+        ({3: 9.0, 13: 8.0}, 2, ["Steps_1", "Steps_4"]),
+        ({3: 9.0, 13: 9.0}, 1, ["Steps_4"]),  # an equal value is another one
+        ({2: 7.0, 3: 9.0, 13: 8.0}, 1, ["Steps_1"]),
+    ],
+)
+def test_a_value_counts_for_the_first_checkpoint_after_it(values, top, expected, tmp_path):
+    settings = {"monitor": "eval/mean_reward", "save_top_k": top, "save_last": False}
+    save = train(tmp_path, Evaluate(values), **settings)
+    assert names(save) == [*expected, "Steps_final"]
+    assert read(save.saves / "Steps_final" / "metadata.json")["monitored"] == {"eval/mean_reward": None}
+
+
+def test_a_value_counts_for_the_next_checkpoint_if_one_cannot_be_written(tmp_path, monkeypatch):
+    write = save_checkpoints.write_whole_run
+
+    def full(model, directory, **settings):
+        if model.num_timesteps == 4:
+            raise OSError("no space left")
+        return write(model, directory, **settings)
+
+    monkeypatch.setattr(save_checkpoints, "write_whole_run", full)
+    with pytest.warns(RuntimeWarning, match="no space left"):
+        save = train(tmp_path, Evaluate({3: 9.0}), monitor="eval/mean_reward", save_last=False)
+    assert names(save) == ["Steps_2", "Steps_final"]
+
+
+def test_a_value_that_has_no_checkpoint_yet_goes_on_with_the_state(tmp_path):
+    save = train(tmp_path, monitor="episode return")
+    save._record.returns.add(1.0)
+    for unscored in (True, False):
+        again = saver(tmp_path, frequency=1, monitor="episode return", force=True)
+        again.load_state_dict(json.loads(json.dumps(save.state_dict())))
+        assert (again._score() is not None) == unscored
+        save._scored = save._values_so_far()

@@ -94,3 +94,23 @@ def test_numbers_are_needed(settings, value):
 def test_settings_that_make_no_sense(settings, message):
     with pytest.raises(ValueError, match=message):
         pushed([], **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "value"),
+    [
+        ({}, 2.5),
+        ({"window": 6}, 2.5),
+        ({"reduce": "min"}, 1.0),
+        ({"reduce": "max"}, 4.0),
+        ({"reduce": "max", "window": 6}, 4.0),
+        ({"reduce": "sum"}, 10.0),
+        ({"reduce": "lifetime_sum"}, 10.0),
+        ({"ema_coeff": 0.25}, 2.09375),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_nan_is_left_out_wherever_it_stands(place, settings, value):
+    values = [1.0, 3.0, 4.0, 2.0]
+    assert pushed([*values[:place], np.nan, *values[place:]], **settings).peek() == value
+    assert np.isnan(pushed([np.nan, np.nan], **settings).peek())

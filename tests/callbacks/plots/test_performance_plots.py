@@ -148,3 +148,12 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setattr("velora_sb3._optional.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'PerformancePlots needs matplotlib: pip install "velora-sb3\[plot\]"'):
         PerformancePlots()
+
+
+def test_plots_go_where_the_program_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    plots = PerformancePlots("plots")
+    monkeypatch.chdir("elsewhere")
+    make_model(PPO, make_env(tmp_path)).learn(16, callback=plots)
+    assert [path.parent for path in plots.pictures] == [tmp_path / "plots"]

@@ -20,11 +20,14 @@ class LoggedValues(KVWriter):
     Attributes:
         values: The latest dumped number of each key.
         timesteps: The timestep of the row that held it.
+        counts: How many values of each key were logged so far.
     """
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
         self.timesteps: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
+        self._waiting: dict[str, Any] = {}  # counted before they are dumped
         self._logger: Logger | None = None
 
     def follow(self, logger: Logger) -> None:
@@ -35,6 +38,7 @@ class LoggedValues(KVWriter):
         """
         self.leave()
         self._logger = logger
+        self._waiting = dict(logger.name_to_value)  # of a restored run
         logger.output_formats.append(self)
 
     def leave(self) -> None:
@@ -47,6 +51,8 @@ class LoggedValues(KVWriter):
         """Keep the numbers of a row, including those excluded from other outputs."""
         for key, value in numbers_in(key_values).items():
             self.values[key], self.timesteps[key] = value, step
+            self._count(key, key_values[key])
+            self._waiting.pop(key, None)
 
     def latest(self) -> dict[str, float]:
         """The latest number of each key, including values recorded but not yet dumped.
@@ -69,6 +75,24 @@ class LoggedValues(KVWriter):
             The number; None if there has been none.
         """
         return self.latest().get(key)
+
+    def count(self, key: str) -> int:
+        """How many values of a key were logged so far, dumped or not.
+
+        Args:
+            key: Such as ``eval/mean_reward``.
+
+        Returns:
+            The number. A value that replaces another before a dump counts if this was called in between.
+        """
+        if self._logger is not None and key in numbers_in(self._logger.name_to_value):
+            self._count(key, self._logger.name_to_value[key])
+            self._waiting[key] = self._logger.name_to_value[key]
+        return self.counts.get(key, 0)
+
+    def _count(self, key: str, value: Any) -> None:
+        if self._waiting.get(key) is not value:
+            self.counts[key] = self.counts.get(key, 0) + 1
 
     def unknown(self, key: str) -> str:
         """An error message for a key without a number.

@@ -50,9 +50,9 @@ def write_whole_run(
             moment=moment,
             quiet=True,
         )
-    except OSError:
-        raise
     except Exception as error:  # state_dict() of a user's callback may raise anything
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+            raise  # the disk; a lost connection is that to an environment in another process
         for name in (*KNOWN, MANIFEST):
             (directory / name).unlink(missing_ok=True)
         return str(error) or type(error).__name__

@@ -66,8 +66,8 @@ class SaveCheckpoints(VeloraCallback):
         keep_last: How many of the newest checkpoints to keep. Older ones that this callback wrote are removed once a
             new one is complete. None keeps all, unless ``monitor`` is set.
         monitor: Metric that ranks the checkpoints: a key of SB3's logger, such as ``"eval/mean_reward"`` or
-            ``"rollout/ep_rew_mean"``, or ``"episode return"`` for the mean of the last ten episodes. The latest value
-            counts; a checkpoint without a value ranks last.
+            ``"rollout/ep_rew_mean"``, or ``"episode return"`` for the mean of the last ten episodes. Each value counts
+            for the first checkpoint after it; a checkpoint without a value ranks last.
         mode: ``"max"`` if higher is better, ``"min"`` if lower is.
         save_top_k: How many of the best checkpoints to keep, with ``monitor``.
         save_last: Whether to keep the newest as well. The final one is always kept.
@@ -127,8 +127,10 @@ class SaveCheckpoints(VeloraCallback):
         self._due: int | None = None  # the number of episodes after which a checkpoint became due
         self._requested = False
         self._saved_at: int | None = None  # timestep of the newest checkpoint of this learn()
+        self._score_saved: float | None = None  # that of the newest checkpoint
         self._failing = False
         self._warned_about: set[str] = set()
+        self._scored = 0  # how many values of the monitored metric belong to checkpoints
         self._being_written: tuple[Path | None, float | None] = (None, None)
         self._record = RunRecord()
 
@@ -169,7 +171,8 @@ class SaveCheckpoints(VeloraCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """Adds what is due and saved, the time, the returns and the latest logged values."""
-        own = {"due": self._due, "saved": self._kept.state(*self._being_written)}
+        unscored = self._being_written[0] is None and self._values_so_far() > self._scored
+        own = {"due": self._due, "saved": self._kept.state(*self._being_written), "unscored": unscored}
         return {**super().state_dict(), **own, **self._record.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -178,6 +181,7 @@ class SaveCheckpoints(VeloraCallback):
         self._due = state["due"]
         self._kept.load(state["saved"], self.saves)
         self._record.load_state_dict(state)
+        self._scored = self._values_so_far() - int(state.get("unscored", False))
 
     def _on_start(self) -> None:
         if self.buffer is True and getattr(self.model, "replay_buffer", None) is None:
@@ -185,7 +189,7 @@ class SaveCheckpoints(VeloraCallback):
         if self.is_new_run:
             for path in (self.saves, self.directory / CONFIG_FILE, self.directory / COMPLETED_FILE):
                 self._refuse_to_overwrite(path)
-            self._due, self._record = None, RunRecord()
+            self._due, self._record, self._scored = None, RunRecord(), 0
         self._failing, self._requested, self._saved_at = False, False, None
         self._warned_about.clear()
         if self._period is not None:
@@ -246,6 +250,7 @@ class SaveCheckpoints(VeloraCallback):
             with atomic_directory(path, lambda _: True) as directory:
                 self._write(directory, score, moment)
             self._kept.add(path, score)
+            self._scored, self._score_saved = self._values_so_far(), score
             self._failing, self._saved_at = False, self.num_timesteps
             removed = self._kept.remove_others(spare=path if suffix == "final" else None)
         except Exception as error:  # a failed checkpoint must not end hours of training
@@ -273,17 +278,26 @@ class SaveCheckpoints(VeloraCallback):
             self._warn_once(problem, f"checkpoints contain model.zip only and cannot be resumed: {problem}")
 
     def _score(self) -> float | None:
-        """The latest value of the monitored metric."""
+        """The latest value of the monitored metric, unless it belongs to an earlier checkpoint."""
         if self.monitor is None:
             return None
+        if self._saved_at == self.num_timesteps:  # the same weights
+            return self._score_saved
+        is_new = self._values_so_far() > self._scored
         if self.monitor == EPISODE_RETURN:
-            return self._record.returns.recent_average
+            return self._record.returns.recent_average if is_new else None
         value = self._record.logged.get(self.monitor)
         is_pending = self.monitor.startswith("eval/") and any(isinstance(one, EvalCallback) for one in self.siblings())
         if value is None and not is_pending:
             known = self._record.logged.unknown(self.monitor)
             self._warn_once("monitor", f"cannot rank checkpoints: {known}; or use {EPISODE_RETURN!r}")
-        return value
+        return value if is_new else None
+
+    def _values_so_far(self) -> int:
+        """How many values of the monitored metric there have been."""
+        if self.monitor is None:
+            return 0
+        return self._record.returns.count if self.monitor == EPISODE_RETURN else self._record.logged.count(self.monitor)
 
     def _metadata(self, score: float | None) -> dict[str, Any]:
         evaluation = self.evaluation()

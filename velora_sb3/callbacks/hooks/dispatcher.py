@@ -15,6 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.callbacks.base.episodes import Episode, EpisodeCounter
+from velora_sb3.callbacks.base.tables import excluded
 from velora_sb3.callbacks.hooks.episode_tracker import EpisodeTracker, raw_observations
 from velora_sb3.callbacks.hooks.eval_callback import EvalCallback
 from velora_sb3.callbacks.hooks.eval_tracker import EvalTracker, EvaluationRows, summary
@@ -246,7 +247,7 @@ class HookDispatcher:
                 function(algorithm=self.model, metrics_logger=self.metrics, result=result)
         for key, value in result.items():
             if key not in known and isinstance(value, Number):
-                self._log.record(key, value)
+                self._log.record(key, value, exclude=excluded(key))
                 self._added.add(key)
 
     def _result(self) -> dict[str, Any]:

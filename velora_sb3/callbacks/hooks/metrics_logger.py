@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.logger import KVWriter
 
+from velora_sb3.callbacks.base.tables import TABLES, excluded
 from velora_sb3.callbacks.hooks.reductions import NUMERIC, Reduction, new_reduction
 
 Key = str | tuple[str, ...]
-TEXT_OUTPUTS = ("stdout", "log", "csv", "json")  # of SB3; they raise for images
+TEXT_OUTPUTS = (*TABLES, "csv", "json")  # of SB3; they raise for images
 
 
 class MetricsLogger:
     """Collects values, reduces them, and adds them to each row of SB3's logger.
 
-    A row holds what was logged since the previous row. The parts of a key are joined by slashes.
+    A row holds what was logged since the previous row. The parts of a key are joined by slashes. Numeric reductions
+    leave out NaN unless there is nothing else. Long keys are left out of SB3's tables, which cannot hold them.
 
     Args:
         prefix: Prepended to every key in SB3's logger.
@@ -194,7 +196,8 @@ class MetricsWriter(KVWriter):
         for logger in self.loggers:
             for name, value in logger.reduce().items():
                 key_values[name] = value
-                key_excluded[name] = ("",) if _is_number(value) or isinstance(value, str) else TEXT_OUTPUTS
+                is_text = _is_number(value) or isinstance(value, str)
+                key_excluded[name] = (excluded(name) or ("",)) if is_text else TEXT_OUTPUTS
 
     def close(self) -> None:
         """Nothing."""

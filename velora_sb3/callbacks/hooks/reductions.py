@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +21,8 @@ EMA_COEFF = 0.01
 class Reduction:
     """The values of one key and their reduction.
 
-    Without a window only the running result is kept; ``item_series`` keeps the values since the last row.
+    Without a window only the running result is kept; ``item_series`` keeps the values since the last row. NaN is left
+    out, as one would spoil a maximum or a moving average for good; a reduction of nothing but NaN is NaN.
 
     Attributes:
         name: The key, for errors.
@@ -57,9 +60,10 @@ class Reduction:
             if len(self.latest) == self.window:
                 self.latest.popleft()
             self.latest.append(value)
-        else:
-            self.folded = value if self.count == 0 else self._fold(self.folded, value)
-            self.count += 1
+        elif self.count == 0 or (self.reduce in NUMERIC and math.isnan(self.folded)):
+            self.folded, self.count = value, 1
+        elif not (self.reduce in NUMERIC and math.isnan(value)):
+            self.folded, self.count = self._fold(self.folded, value), self.count + 1
 
     def peek(self) -> Any:
         """The reduced value."""
@@ -71,7 +75,7 @@ class Reduction:
             return self.written
         if self.reduce == "item_series":
             return list(self.latest)
-        return self.latest[-1] if self.reduce == "item" else float(getattr(np, self.reduce)(self.latest))
+        return self.latest[-1] if self.reduce == "item" else float(getattr(np, self.reduce)(without_nan(self.latest)))
 
     def clear(self) -> None:
         """Mark the value as written."""
@@ -86,6 +90,12 @@ class Reduction:
         if self.reduce == "ema":
             return (1 - self.ema_coeff) * before + self.ema_coeff * value
         return {"min": min, "max": max}[self.reduce](before, value) if self.reduce != "item" else value
+
+
+def without_nan(values: Iterable[float]) -> list[float]:
+    """The values that are not NaN; all if there are no others."""
+    values = list(values)
+    return [value for value in values if not math.isnan(value)] or values
 
 
 def new_reduction(

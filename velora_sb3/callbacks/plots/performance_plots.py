@@ -48,6 +48,7 @@ class PerformancePlots(EpisodePlots):
     ) -> None:
         super().__init__(every_n_timesteps, window, value, verbose)
         self.directory = Path(directory)
+        self._absolute = self.directory.absolute()  # the program may change its directory
         self.pictures: list[Path] = []
 
     def config(self) -> tuple[str, dict[str, Any]]:
@@ -61,7 +62,6 @@ class PerformancePlots(EpisodePlots):
 
     def _on_start(self) -> None:
         super()._on_start()
-        self._absolute = self.directory.absolute()  # in case the program changes its directory
         self._absolute.mkdir(parents=True, exist_ok=True)
 
     def _draw(self, *, final: bool) -> None:

@@ -11,11 +11,10 @@ from stable_baselines3.common.logger import Logger
 from torch.optim import Optimizer
 
 from velora_sb3.callbacks.base.callback import VeloraCallback
+from velora_sb3.callbacks.base.tables import TABLES, excluded
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
-# SB3's tables truncate long keys, and fail if two then collide; its files have a column for each number.
-NO_TABLES = ("stdout", "log")
-NO_ARRAYS = ("stdout", "log", "csv", "json")
+NO_ARRAYS = (*TABLES, "csv", "json")
 
 
 class LogTensors(VeloraCallback):
@@ -47,12 +46,13 @@ def named_parameters(model: BaseAlgorithm, optimizer: Optimizer) -> dict[str, to
 def log_tensors(logger: Logger, what: str, network: str, tensors: Mapping[str, torch.Tensor], histograms: bool) -> None:
     """Record a network's tensors; ``LogGradients`` documents the keys."""
     norms = {name: float(torch.linalg.vector_norm(tensor.double())) for name, tensor in tensors.items()}
-    logger.record(f"{what}/norm/{network}", float(torch.tensor(list(norms.values()), dtype=torch.float64).norm()))
+    norm = float(torch.tensor(list(norms.values()), dtype=torch.float64).norm())
+    logger.record(key := f"{what}/norm/{network}", norm, exclude=excluded(key))
     nonfinite = sum(int((~tensor.isfinite()).sum()) for tensor in tensors.values())
     if nonfinite:
-        logger.record(f"{what}/nonfinite/{network}", nonfinite)
+        logger.record(key := f"{what}/nonfinite/{network}", nonfinite, exclude=excluded(key))
     for name, tensor in tensors.items():
-        logger.record(f"{what}/norm/{network}/{name}", norms[name], exclude=NO_TABLES)
+        logger.record(f"{what}/norm/{network}/{name}", norms[name], exclude=TABLES)
         finite = tensor[tensor.isfinite()]  # TensorBoard fails on an empty histogram, and on NaN
         if histograms and finite.numel():
             logger.record(f"{what}/histogram/{network}/{name}", finite.float().cpu().numpy(), exclude=NO_ARRAYS)
