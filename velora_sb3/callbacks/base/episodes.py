@@ -153,7 +153,8 @@ class EpisodeCounter:
         self._timestep, self.latest, self.ended = timestep, [], []
         if "new_obs" in rollout:  # SB3's next _last_obs; if training stops here, it stays what it is
             self._observations = [model._last_obs, rollout["new_obs"]]
-        for index, (done, info) in enumerate(zip(dones.tolist(), rollout["infos"], strict=True)):
+        infos = rollout.get("infos") or [{}] * n_envs  # none from some algorithms of others
+        for index, (done, info) in enumerate(zip(dones.tolist(), infos, strict=True)):
             recorded = info.get("episode")
             if recorded is not None and not self._is_normalized:  # what SB3 logs
                 self._end(index, float(recorded["r"]), int(recorded["l"]))
