@@ -22,7 +22,7 @@ def filled(
     """
     buffer = kind(capacity * n_envs, space, actions, "cpu", n_envs=n_envs, **lengths)
     if states:
-        buffer.store_states(2)
+        buffer.allocate_states(2)
     for number in range(steps):
         episode, t = divmod(number, EPISODE)
         rows = np.array([[env, episode, t] for env in range(n_envs)], dtype=np.float32)
@@ -218,7 +218,7 @@ def test_memory_is_that_of_sb3_s_buffer(theirs, ours, space, n_envs):
     sequences = ours(10_000, space, ACTIONS, "cpu", n_envs=n_envs)
     assert held(vars(plain)) > 10_000 * 2 * 3 * 4  # observations are counted
     assert held(vars(sequences)) <= 1.01 * held(vars(plain))
-    sequences.store_states(64)
+    sequences.allocate_states(64)
     assert held(vars(sequences)) <= 1.01 * (held(vars(plain)) + 10_000 * 64 * 4)
 
 

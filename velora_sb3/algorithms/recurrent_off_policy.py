@@ -25,15 +25,15 @@ from velora_sb3.policies.recurrent_off_policy import State
 ENVIRONMENTS = {"n_envs": "environments:", "observation_space": "observations in", "action_space": "actions in"}
 # What algorithms add to policy_kwargs.
 ADDED = ("recurrent", "use_sde", "n_critics", "optimizer_class", "optimizer_kwargs")
-# The model's settings by which the replay buffer samples.
+# Model settings that are copied to the replay buffer.
 SAMPLING = ("sequence_length", "burn_in_length", "n_steps", "gamma")
 
 
 class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
     """A mixin that makes one of SB3's off-policy algorithms recurrent: it replaces the replay buffer and collection.
 
-    ``train()`` stays SB3's. In collection the memory advances with every observation, also where the action is random
-    (warm-up, epsilon-greedy), sees the executed action of the step before, noise included, and is reset where an
+    ``train()`` stays SB3's. While collecting, the memory advances at every observation, even when the action is random
+    (warm-up, epsilon-greedy), takes the previously executed action, noise included, as input, and is reset where an
     episode starts.
 
     Args:
@@ -44,7 +44,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         stored_state: Whether windows start from the memory that was stored in collection, instead of from zero.
         batch_size: Windows in a batch.
         policy_kwargs: Arguments of the policy.
-        **kwargs: The algorithm's. A return of ``n_steps`` has fewer where the episode or the window ends sooner.
+        **kwargs: The algorithm's. An n-step return spans fewer rewards where the episode or the window ends sooner.
 
     Raises:
         TypeError: If the policy class is another algorithm's, or not recurrent.
@@ -78,10 +78,10 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             self._check_buffer()
 
     def _check_buffer(self) -> None:
-        window, stored = self.sequence_length + self.burn_in_length, self.replay_buffer.buffer_size
-        if stored < window:
+        window, capacity = self.sequence_length + self.burn_in_length, self.replay_buffer.buffer_size
+        if capacity < window:
             raise ValueError(
-                f"buffer_size={self.buffer_size} holds {stored} steps of each of {self.n_envs} environment(s), "
+                f"buffer_size={self.buffer_size} holds {capacity} steps of each of {self.n_envs} environment(s), "
                 f"fewer than a window of {window}: increase buffer_size, or shorten sequence_length or burn_in_length"
             )
         states = self.replay_buffer.states
@@ -119,7 +119,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             super()._setup_model()
         self._configure_sampling()
         if self.stored_state:
-            self.replay_buffer.store_states(self.policy.stored_state_size)
+            self.replay_buffer.allocate_states(self.policy.stored_state_size)
 
     def _configure_sampling(self) -> None:
         for name in SAMPLING:
@@ -145,7 +145,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
-        """SB3's; windows have this model's settings, whatever the buffer was saved with.
+        """Like SB3's; windows have this model's settings, whatever the buffer was saved with.
 
         Args:
             path: The file.
@@ -185,7 +185,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         self._check_buffer()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        """SB3's; where it resets the environments, memories are reset and the running episodes truncated."""
+        """Like SB3's; where it resets the environments, memories are reset and the running episodes truncated."""
         self._configure_sampling()  # a loaded model may have been given another buffer, or a setting
         self._check_buffer()
         if self._collection.in_flight:  # the transition was lost between step and storage: its episode cannot continue
@@ -204,7 +204,7 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """SB3's, and one step of the memory, whatever selects the action."""
+        """Like SB3's, plus one step of the memory, whatever selects the action; gSDE stays SB3's."""
         collection = self._collection
         collection.selecting, collection.selected = True, None
         try:
@@ -269,18 +269,18 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             collection.selected = next_state
         return action, next_state
 
-    def _choose(
+    def _choose(  # EpsilonGreedyMixin overrides it
         self, observation: Any, state: State | None, episode_start: np.ndarray | None, deterministic: bool
     ) -> tuple[np.ndarray, State | None]:
         chosen: tuple[np.ndarray, State | None] = self.policy.predict(observation, state, episode_start, deterministic)
         return chosen
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
-        """SB3's, as soon as one window is stored.
+        """SB3's, once a window is stored.
 
         Args:
             gradient_steps: Number of updates.
             batch_size: Number of windows in each.
         """
         if self.replay_buffer.can_sample():
-            super().train(gradient_steps, batch_size * self.sequence_length)
+            super().train(gradient_steps, batch_size * self.sequence_length)  # SB3 counts transitions

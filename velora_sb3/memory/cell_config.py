@@ -30,8 +30,8 @@ class CellConfig:
         backbone_units: Dense CfC only: width of the backbone; None for 128 if there is a backbone.
         backbone_layers: Dense CfC only: layers of the backbone; None for 1 if ``backbone_units`` is given, else none.
         ode_unfolds: LTC only: solver steps in one time step.
-        initialization: CfC only: ``ncps`` or ``orthogonal``; None for ``ncps``, but in a :class:`LiquidExtractor`
-            whose cell goes from one step to the next for ``orthogonal``.
+        initialization: CfC only: ``ncps`` or ``orthogonal``; None for ``orthogonal`` where the cell takes more
+            than one step (histories, recurrent algorithms), else ``ncps``.
 
     Raises:
         ValueError: If a value is unknown or out of range, or conflicts with another one.

@@ -79,7 +79,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         TypeError: If a setting is unknown.
     """
 
-    stored_part = slice(None)  # this network's columns of a stored state, which holds those of all networks
+    stored_part = slice(None)  # its columns of a stored state; RecurrentPolicyMixin._assign_stored_parts sets them
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
 
         Args:
             observations: ``(N, F)``, ``(N, T, F)``, images ``(N, C, H, W)``, or a dict of them; or a
-                :class:`StepInput` of ``N`` environments, or a :class:`SequenceBatch` of ``L * B`` learned steps.
+                :class:`StepInput` of ``N`` environments, or a :class:`SequenceBatch` of ``L * B`` training steps.
 
         Returns:
             Features ``(N, features_dim)``, or ``(L * B, features_dim)``, time before batch.
@@ -161,13 +161,13 @@ class LiquidExtractor(BaseFeaturesExtractor):
         return inputs, timespans
 
     def _window_features(self, batch: SequenceBatch) -> torch.Tensor:
-        """Features of the learned steps ``(L * B, D)``."""
+        """Features of the training steps ``(L * B, D)``."""
         inputs, outputs, states = self._unroll(batch)
         batch.cache.store(self, states)
         return self._read(inputs.flatten(0, 1), outputs.flatten(0, 1))
 
     def _next_features(self, batch: SequenceBatch) -> torch.Tensor:
-        """Features of the observation after each learned step, or after its return: one more step from its state."""
+        """Features of the observations after the steps, or after their n-step returns: one step from the state there."""
         states = None if torch.is_grad_enabled() else batch.cache.load(self)
         if states is None:
             _, _, states = self._unroll(batch)
@@ -177,7 +177,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         return features if batch.bootstrap_index is None else features[batch.bootstrap_index]
 
     def _unroll(self, batch: SequenceBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The cell's inputs, outputs and states at the learned steps, each ``(L, B, ...)``."""
+        """The cell's inputs, outputs and states at the training steps, each ``(L, B, ...)``."""
         steps, windows = batch.episode_starts.shape
         inputs, timespans = self._inputs(batch.observations, batch.previous_actions.flatten(0, 1))
         inputs = inputs.view(steps, windows, -1)

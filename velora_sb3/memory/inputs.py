@@ -30,10 +30,10 @@ class StepInput:
 
 
 class UnrollCache:
-    """The states that networks computed on a batch of windows, so that both of its views need one unroll.
+    """The states that networks computed on a batch of windows, so that its two views share one unroll.
 
     A batch creates it and shares it with its next-observation view; SB3 drops both after the gradient step. An entry
-    counts only while the network's parameters are those that it was computed with.
+    is valid only while the network's parameters are those that it was computed with.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class UnrollCache:
 
     @torch.no_grad()
     def store(self, network: nn.Module, states: torch.Tensor) -> None:
-        """Keep a network's state after each learned step ``(L, B, S)``, without its graph."""
+        """Keep a network's state after each training step ``(L, B, S)``, without its graph."""
         self._entries[network] = _parameters(network), states.detach()
 
     @torch.no_grad()
@@ -62,7 +62,7 @@ def _parameters(network: nn.Module) -> torch.Tensor:
 class SequenceBatch:
     """``B`` windows of ``T`` steps: ``burn_in`` steps that only warm up the state, then ``L`` steps to learn from.
 
-    One batch has two views. The first stands for the observations of the ``L`` steps; the other one, ``is_next``, for
+    One batch has two views. The first represents the observations of the ``L`` steps; the other one, ``is_next``, for
     the observations after them (after their n-step returns, if there is a ``bootstrap_index``).
     Observations are flattened, time before batch, as SB3's preprocessing expects one leading dimension.
     """
@@ -74,12 +74,12 @@ class SequenceBatch:
     actions: torch.Tensor  # (L * B, A), the actions before the next observations
     burn_in: int
     is_next: bool = False
-    bootstrap_index: torch.Tensor | None = None  # (L * B,), last row of each row's return; None for the row itself
+    bootstrap_index: torch.Tensor | None = None  # (L * B,), where n-step returns end; None for one step
     stored_state: torch.Tensor | None = None  # (B, S) of all networks before the first step, None for the zero state
     cache: UnrollCache = field(default_factory=UnrollCache)
 
     def next_view(self) -> SequenceBatch:
-        """The view that stands for the next observations."""
+        """The view that represents the next observations."""
         return replace(self, is_next=True)
 
     def map(self, preprocess: Callable[[Observation], Observation]) -> SequenceBatch:

@@ -41,11 +41,11 @@ class SequenceReplayBuffer(ReplayBuffer):
 
     A sample of ``batch_size`` transitions consists of ``batch_size / sequence_length`` windows, so SB3's ``train()``
     gets the number of rows that it asked for: actions, rewards and dones are flattened, time before batch, and
-    observations are :class:`SequenceBatch`. Nothing is stored beyond what SB3 stores; episode starts follow from
-    ``dones``.
+    observations are :class:`SequenceBatch`. Nothing is stored beyond what SB3 stores, unless states are;
+    episode starts follow from ``dones``.
 
     A window is part of one environment's history. It never crosses the write position. It may cross the end of an
-    episode, where the state is reset. It starts from the zero state, or after :meth:`store_states` from the state
+    episode, where the state is reset. It starts from the zero state, or after :meth:`allocate_states` from the state
     stored with its first step; ``burn_in_length`` steps before the learned ones warm the state up. A window that
     begins with the oldest transition always starts from zero, because the action before it is overwritten.
 
@@ -100,8 +100,8 @@ class SequenceReplayBuffer(ReplayBuffer):
         """Steps of a window including its burn-in ``T``."""
         return self.burn_in_length + self.sequence_length
 
-    def store_states(self, size: int) -> None:
-        """Allocate a state for every transition. Write it to ``states[pos]`` before the call of ``add()``.
+    def allocate_states(self, size: int) -> None:
+        """Allocate a state for every transition. Write it to ``states[pos]`` before calling ``add()``.
 
         Args:
             size: Width of a state ``S``.
@@ -113,7 +113,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         return self.size() >= self.window_length
 
     def cut_episodes(self) -> None:
-        """Truncate the episodes in progress, after the environments were reset before these ended.
+        """Truncate the episodes in progress, when the environments are reset before they end.
 
         Marks the last transitions as truncated. Their next observations are real, so their targets stay correct.
         """
@@ -162,10 +162,11 @@ class SequenceReplayBuffer(ReplayBuffer):
     def _draw(self, count: int) -> Windows:
         """Draw ``count`` windows, uniformly over their first steps and over the environments."""
         first = np.random.randint(0, self.size() - self.window_length + 1, size=count)
-        ages = first + np.arange(self.window_length)[:, None]  # (T, B), 0 is the oldest step stored
-        steps = ((self.pos if self.full else 0) + ages) % self.buffer_size
+        order = first + np.arange(self.window_length)[:, None]  # (T, B), 0 is the oldest step stored
+        steps = ((self.pos if self.full else 0) + order) % self.buffer_size
         envs = np.broadcast_to(np.random.randint(0, self.n_envs, size=count), steps.shape)
-        starts = (self.dones[(steps - 1) % self.buffer_size, envs] > 0) | (ages == 0)
+        # What came before the oldest step is gone: it starts from the zero state, as an episode does.
+        starts = (self.dones[(steps - 1) % self.buffer_size, envs] > 0) | (order == 0)
         return Windows(steps, envs, starts, self.burn_in_length)
 
     def _gather(self, windows: Windows, bootstrap_index: np.ndarray | None, env: VecNormalize | None) -> SequenceBatch:

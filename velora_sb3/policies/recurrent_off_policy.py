@@ -74,7 +74,7 @@ class RecurrentPolicyMixin(StatefulPolicyMixin):
     def _make_network(
         self, network_class: type[Network], arguments: dict[str, Any], features_extractor: Any = None
     ) -> Network:
-        """A network as SB3's policies make theirs, of another class."""
+        """Build a network as SB3's policies do, but of the given class."""
         policy: Any = self
         network: Network = network_class(**policy._update_features_extractor(arguments, features_extractor))
         return network.to(policy.device)
@@ -101,12 +101,12 @@ class RecurrentPolicyMixin(StatefulPolicyMixin):
 
         Args:
             observation: A batch of ``N`` observations.
-            memories: Memories of all networks before them ``(N, S)``, zero where an episode starts.
+            memories: Memories of all networks before this observation ``(N, S)``, zero where an episode starts.
             previous_actions: Encoded ``(N, A)``, zero where an episode starts.
-            acting_memory: The acting network's memory after them, as ``predict`` returns it.
+            acting_memory: The acting network's memory after this observation, as ``predict`` returns it.
 
         Returns:
-            Memories of all networks after them ``(N, S)``.
+            Memories of all networks after this observation ``(N, S)``, in the order of :meth:`_assign_stored_parts`.
         """
         policy: Any = self
         if acting_memory.shape[1] == self.stored_state_size:  # no critic, or one that shares the actor's memory
