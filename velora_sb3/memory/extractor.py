@@ -167,7 +167,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         return self._read(inputs.flatten(0, 1), outputs.flatten(0, 1))
 
     def _next_features(self, batch: SequenceBatch) -> torch.Tensor:
-        """Features of the observations after the steps, or after their n-step returns: one step from the state there."""
+        """Features of the observations after the steps, or after their n-step returns: a step from the state there."""
         states = None if torch.is_grad_enabled() else batch.cache.load(self)
         if states is None:
             _, _, states = self._unroll(batch)
