@@ -34,11 +34,16 @@ def test_an_ignored_signal_stays_ignored():
 
 
 def test_a_forked_worker_can_still_be_terminated():
+    ready, tell = os.pipe()
     with on_signals(lambda _: None):
         child = os.fork()
         if child == 0:
+            os.write(tell, b"!")  # Python drops a signal that arrives before it has finished forking
             time.sleep(60)
             os._exit(0)
+        os.read(ready, 1)
         os.kill(child, signal.SIGTERM)
         _, status = os.waitpid(child, 0)
+    os.close(ready)
+    os.close(tell)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
