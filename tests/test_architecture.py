@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "algorithms": {"policies", "memory", "cells"},
     "callbacks": {"checkpoints", "metrics", "tracking", "plotting", "video"},
     "benchmarks": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells", "envs"},
+    "zoo": {"algorithms", "policies", "callbacks"},
     "finrl": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "plotting"},
 }
 MAY_IMPORT_EVERYTHING = {"__init__", "__main__", "cli"}
