@@ -53,14 +53,14 @@ def test_memory_that_is_taken_shows(tmp_path):
     class Take(BaseCallback):
         def _on_step(self):
             if self.n_calls == 5:
-                self.held = np.ones(128 * MB, dtype=np.uint8)
+                self.held = np.ones(512 * MB, dtype=np.uint8)
             return True
 
     log = Log()
     gc.collect()  # what other tests have left
     make_model(PPO, make_env(tmp_path)).learn(16, callback=[Take(), ResourceMonitor(8), log])
     before, after = (log.seen[number]["resources/memory_mb"] for number in (0, 7))
-    assert after - before == pytest.approx(128, abs=30)
+    assert after - before == pytest.approx(512, abs=150)  # the process may give back what other tests have freed
 
 
 def test_environments_in_other_processes_count(tmp_path):

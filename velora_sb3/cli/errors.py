@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-SIMILAR = 0.7  # of difflib's ratio; at its default of 0.6, "nope" resembles "Hopper"
+SIMILAR = 0.65  # of difflib's ratio; at its default of 0.6, "nope" resembles "Hopper"
 
 
 class UserError(Exception):
