@@ -15,6 +15,8 @@ from velora_sb3.checkpoints.retention import (
 )
 from velora_sb3.checkpoints.save import save_checkpoint, write_checkpoint
 
+whole_directory = atomic_directory  # its name in 0.1
+
 __all__ = [
     "CheckpointError",
     "atomic_directory",
@@ -30,5 +32,6 @@ __all__ = [
     "resume_training",
     "save_checkpoint",
     "save_replay_buffer",
+    "whole_directory",
     "write_checkpoint",
 ]
