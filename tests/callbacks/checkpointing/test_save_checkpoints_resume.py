@@ -1,14 +1,17 @@
 """What SaveCheckpoints saves is the whole run."""
 
+import os
+import signal
 from copy import deepcopy
 
 import numpy as np
 import pytest
 from stable_baselines3 import DQN
-from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback, EveryNTimesteps
 
 from tests.callbacks.runs import DDPG, PPO, Listener, make_env, make_model, names, read, recorded, saver
-from tests.checkpoints.runs import CASES, Cut, assert_equal, disturb, everything
+from tests.checkpoints.runs import CASES, NOT_EXACT, Cut, assert_equal, disturb, everything
+from tests.metrics.short_episodes import Do
 from velora_sb3 import load_checkpoint, resume_training
 from velora_sb3.callbacks import EarlyStopping
 from velora_sb3.checkpoints import newest_checkpoint
@@ -133,3 +136,66 @@ def test_episodes_that_do_not_go_on_are_not_counted_on(algorithm, tmp_path):
         assert len(heard) > 2
         assert np.allclose(heard, recorded(tmp_path / "second", index))
     assert listener.heard[0].number == before + 1
+
+
+def signalled(number, at, *more, root, case=CASES["PPO"]):
+    """A run that gets a signal."""
+    callbacks = [saver(root, frequency=10**6, on_signal=True), *more, Do(at, lambda: os.kill(os.getpid(), number))]
+    model = case.algorithm(case.policy, case.env(), seed=3, **deepcopy(case.settings))
+    try:
+        model.learn(160, callback=callbacks)
+    finally:
+        callbacks[0]._end(interrupted=True)  # as at the end of the program
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_waits_until_the_run_can_be_saved_whole(number, tmp_path):
+    ended, code = (KeyboardInterrupt, None) if number == signal.SIGINT else (SystemExit, 128 + number)
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises(ended) as exits:
+        signalled(number, 70, root=tmp_path / "cut")
+    assert getattr(exits.value, "code", None) == code
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    directory = tmp_path / "cut" / "checkpoints" / "run"
+    assert read(newest_checkpoint(directory) / "metadata.json")["timesteps"] == 80  # rollouts of 20 steps
+    assert read(directory / "completed.json")["interrupted"]
+    disturb()
+    resumed = resume_training(
+        directory, CASES["PPO"].env(), [saver(tmp_path / "cut", force=True), Do(1, None)], device="cpu"
+    )
+    model, _ = run(CASES["PPO"], tmp_path / "whole")
+    model.learn(160)
+    assert_equal(everything(resumed), everything(model))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_a_second_signal_does_not_wait(tmp_path):
+    with pytest.raises(SystemExit) as exits:
+        signalled(signal.SIGHUP, 70, Do(72, lambda: os.kill(os.getpid(), signal.SIGTERM)), root=tmp_path)
+    assert exits.value.code == 128 + signal.SIGTERM
+    assert read(tmp_path / "checkpoints" / "run" / "completed.json")["steps"] == 72
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_a_signal_in_the_last_rollout_takes_effect_after_the_end(tmp_path):
+    heard = Listener()
+    with pytest.raises(SystemExit) as exits:
+        signalled(signal.SIGTERM, 150, heard, root=tmp_path)
+    assert exits.value.code == 128 + signal.SIGTERM
+    assert not heard.interrupted
+    done = read(tmp_path / "checkpoints" / "run" / "completed.json")
+    assert (done["steps"], done["interrupted"]) == (160, False)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_ars_stops_at_the_next_step(tmp_path):
+    with pytest.raises(SystemExit) as exits:
+        signalled(signal.SIGTERM, 70, root=tmp_path, case=NOT_EXACT["ARS"])
+    assert exits.value.code == 128 + signal.SIGTERM
+
+
+def test_a_child_of_an_event_cannot_wait_for_a_rollout(tmp_path):
+    model = CASES["PPO"].algorithm("MlpPolicy", CASES["PPO"].env(), **deepcopy(CASES["PPO"].settings))
+    with pytest.raises(ValueError, match="must see every step"):
+        model.learn(40, callback=EveryNTimesteps(20, saver(tmp_path, on_signal=True)))

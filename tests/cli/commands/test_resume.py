@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -141,8 +140,8 @@ def test_a_video_is_recorded_at_the_end(copy, run, monkeypatch):
     monkeypatch.setattr(
         "velora_sb3.cli.experiment.run.record_episode", lambda model, env, path, seed: recorded.append(path)
     )
-    monkeypatch.setattr("velora_sb3.cli.experiment.environments.renders_frames", lambda env: True)
-    monkeypatch.setattr(import_module("velora_sb3.video.record_episode"), "video_unavailable_reason", lambda env: None)
+    monkeypatch.setattr("velora_sb3.cli.experiment.launch.renders_frames", lambda env: True)
+    monkeypatch.setattr("velora_sb3.cli.experiment.launch.video_unavailable_reason", lambda env: None)
     assert run("resume", copy, "--video")[0] == 0  # it was started without
     assert recorded == [copy / "video.mp4"]
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EventCallback
 
 from velora_sb3.callbacks.base.episodes import Episode, EpisodeCounter
-from velora_sb3.callbacks.base.termination import Termination
+from velora_sb3.callbacks.base.termination import TERMINATION
 
 Self = TypeVar("Self", bound="VeloraCallback")
 
@@ -168,7 +168,7 @@ class VeloraCallback(BaseCallback):
         self._running, self.interrupted, self._owner_pid = True, False, os.getpid()
         self._learn_started = self.model.start_time  # another one for each learn()
         _RUNNING[self] = None
-        _TERMINATION.install()
+        TERMINATION.install()
         self._counter = EpisodeCounter.of(self.model)
         self._last_counted = timestep
         self._pending.clear()
@@ -234,7 +234,7 @@ class VeloraCallback(BaseCallback):
         try:
             if self._owner_pid == os.getpid():  # a forked process leaves the end to its parent
                 self.interrupted = interrupted
-                with _TERMINATION.postponed():
+                with TERMINATION.postponed():
                     try:
                         self._on_end()
                     finally:
@@ -297,12 +297,11 @@ def walk(callback: BaseCallback) -> Iterator[BaseCallback]:
 
 # Callbacks between their start and their end. A dict keeps their order.
 _RUNNING: dict[VeloraCallback, None] = {}
-_TERMINATION = Termination()
 
 
 def _release_signals() -> None:
     if not _RUNNING:
-        _TERMINATION.uninstall()
+        TERMINATION.uninstall()
 
 
 def _end_and_report(callback: VeloraCallback) -> None:
@@ -315,6 +314,6 @@ def _end_and_report(callback: VeloraCallback) -> None:
 
 @atexit.register
 def _end_all() -> None:
-    with _TERMINATION.postponed():
+    with TERMINATION.postponed():
         for callback in list(_RUNNING):
             _end_and_report(callback)

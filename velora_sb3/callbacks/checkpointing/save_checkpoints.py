@@ -8,15 +8,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from sb3_contrib import ARS
 from stable_baselines3.common.callbacks import EvalCallback
 
 from velora_sb3._atomic import write_json
 from velora_sb3._optional import versions
-from velora_sb3._validation import check_choice, check_integer
+from velora_sb3._validation import check_bool, check_choice, check_integer
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.description import as_json, describe_run
 from velora_sb3.callbacks.base.episodes import Episode
 from velora_sb3.callbacks.base.naming import env_name, short_number
+from velora_sb3.callbacks.base.termination import TERMINATION
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
 from velora_sb3.callbacks.checkpointing.checkpoint_files import write_sb3_files, write_whole_run
 from velora_sb3.callbacks.checkpointing.kept_checkpoints import KeptCheckpoints
@@ -72,6 +74,10 @@ class SaveCheckpoints(VeloraCallback):
         save_top_k: How many of the best checkpoints to keep, with ``monitor``.
         save_last: Whether to keep the newest as well. The final one is always kept.
         timestamp: Whether names end with the UTC time, as in ``<Env>_100_20260131T235959Z``.
+        on_signal: Whether the first Ctrl-C, SIGTERM or SIGHUP waits until the next rollout starts, is saved there and
+            only then ends the program, with exit code 128 + signal: the run can be resumed exactly. A second signal
+            ends it at once. Like all signals, only in the main thread, and only if the program has no handlers of its
+            own. ``ARS`` calls no callback between two updates and stops at the next step instead.
         custom_objects: Names of constructor arguments of the model that are not plain data, such as a custom
             schedule. They are not saved; pass them to ``resume_training``.
         force: Write into a directory that already contains files. Checkpoints of the same name are replaced; no other
@@ -104,6 +110,7 @@ class SaveCheckpoints(VeloraCallback):
         save_top_k: int = 1,
         save_last: bool = True,
         timestamp: bool = False,
+        on_signal: bool = False,
         custom_objects: Iterable[str] = (),
         force: bool = False,
         root: str | Path = "checkpoints",
@@ -118,7 +125,8 @@ class SaveCheckpoints(VeloraCallback):
         self._period = None if every_n_timesteps is None else EveryTimesteps(every_n_timesteps)
         self.every_n_timesteps = None if self._period is None else self._period.period
         self.buffer = check_choice("buffer", buffer, (False, True, "resume"))
-        self.monitor, self.timestamp = monitor, timestamp
+        self.monitor, self.timestamp, self.on_signal = monitor, timestamp, check_bool("on_signal", on_signal)
+        self._needs_every_step = self.on_signal  # children of an event are not told when a rollout starts
         self.custom_objects = [custom_objects] if isinstance(custom_objects, str) else list(custom_objects)
         self.directory = Path(root, dirname).absolute()
         self.saves = self.directory / "saves"
@@ -156,6 +164,7 @@ class SaveCheckpoints(VeloraCallback):
             "save_top_k": self._kept.save_top_k,
             "save_last": self._kept.save_last,
             "timestamp": self.timestamp,
+            "on_signal": self.on_signal,
             "custom_objects": self.custom_objects,
             "force": self.force,
             "root": self.root,
@@ -200,6 +209,8 @@ class SaveCheckpoints(VeloraCallback):
         write_json(self.directory / CONFIG_FILE, describe_run(self.model, self.siblings()))
         (self.directory / COMPLETED_FILE).unlink(missing_ok=True)  # the run is not complete any more
         self._record.start(self.logger)
+        if self.on_signal:
+            TERMINATION.wait()
 
     def _on_episode(self, episode: Episode) -> bool:
         self._record.returns.add(episode.episode_return)
@@ -210,13 +221,18 @@ class SaveCheckpoints(VeloraCallback):
     def _on_every_step(self) -> bool:
         if self.parent is not None:
             self._save_timestep("rollout")
+        if self.on_signal and isinstance(self.model, ARS):
+            TERMINATION.check()
         return True
 
     def _on_rollout_start(self) -> None:
-        is_due = self._requested or (self._period is not None and self._period.crossed(self.num_timesteps))
-        self._requested = False
+        is_stopping = self.on_signal and TERMINATION.pending is not None
+        is_due = self._period is not None and self._period.crossed(self.num_timesteps)
+        is_due, self._requested = is_due or self._requested or is_stopping, False
         if not self._save_due("rollout start") and is_due:
             self._save_timestep("rollout start")
+        if is_stopping:
+            TERMINATION.check()
 
     def _on_end(self) -> None:
         if self.interrupted and self.num_timesteps == self._first_step:

@@ -41,53 +41,39 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resume."""
-    import torch
-    from rich.console import Console
-
-    from velora_sb3.checkpoints import CheckpointError, resume_training
-    from velora_sb3.cli.errors import UserError
-    from velora_sb3.cli.experiment.build_model import check_device
-    from velora_sb3.cli.experiment.callbacks import check_metrics, make_recorders, make_trackers
-    from velora_sb3.cli.experiment.directory import lock_run
-    from velora_sb3.cli.experiment.environments import import_packages, open_env, open_vec_env, renders_frames
-    from velora_sb3.cli.experiment.run import train_model
-    from velora_sb3.cli.tables import print_line, print_summary, warnings_as_lines
-    from velora_sb3.plotting.learning_curve import curves_unavailable_reason
-    from velora_sb3.video.record_episode import video_unavailable_reason
-
-    shown, console = Path(args.run_dir), Console()
-    directory = shown.absolute()  # an environment may change the working directory
-    config = read_config(directory, args.steps)
+    directory = Path(args.run_dir)
+    config = read_config(directory.absolute(), args.steps)
     config.device = args.device or config.device
     config.video = config.video if args.video is None else args.video
+    return resume(directory, config, args.steps)
+
+
+def resume(shown: Path, config: RunConfig, steps: int | None = None, may_start: bool = False) -> int:
+    """Resume a run, whose ``steps`` may be new; without a checkpoint, start it again or raise. The exit code."""
+    from rich.console import Console
+
+    from velora_sb3.checkpoints import CheckpointError
+    from velora_sb3.cli.errors import UserError
+    from velora_sb3.cli.experiment.build_model import check_device
+    from velora_sb3.cli.experiment.directory import lock_run
+    from velora_sb3.cli.experiment.launch import check_run, execute, resume_learning, start_learning
+    from velora_sb3.cli.tables import print_line, print_summary, warnings_as_lines
+
+    directory, console = shown.absolute(), Console()  # an environment may change the working directory
     check_device(config.device)
-    torch.set_num_threads(config.threads)
-    check_metrics(config)
-    import_packages(config.gym_packages)
-    env = open_env(config.env)
-    video = config.video and renders_frames(env)
-    spec = env.unwrapped.spec  # checkpoints store this one; a wrapper may show another
-    env_id = spec.id if spec is not None else config.env
-    env.close()
-    no_curves, no_video = curves_unavailable_reason(), video_unavailable_reason(config.env) if video else None
+    checked = check_run(config)
     with lock_run(directory), warnings_as_lines(console):
-        checkpoint, timesteps = find_checkpoint(directory, config, env_id, args.steps)
-        callbacks = [*make_recorders(config, directory, resumed=True), *make_trackers(config)]
+        checkpoint = find_checkpoint(directory, config, checked.env_id, steps)
+        if checkpoint is not None:
+            learn, how = resume_learning(config, *checkpoint), f"resuming {shown} at step {checkpoint[1]:,}"
+        elif may_start:
+            learn, how = start_learning(config), f"no checkpoint yet, starting {shown} again"
+        else:
+            raise no_checkpoint(directory, config)
         config.save(directory)
-        print_line(
-            console, f"{config.algo} on {config.env}: resuming {shown} at step {timesteps:,} of {config.steps:,}"
-        )
-        for missing in (no_curves, no_video):
-            if missing is not None:
-                print_line(console, missing)
-
-        def learn(callback: Any) -> None:
-            envs = open_vec_env(config.env, config.n_envs, config.seed)
-            total = max(config.steps, timesteps)  # on-policy algorithms finish their rollout, beyond --steps
-            resume_training(checkpoint, envs, callback, total_timesteps=total, device=config.device)
-
+        print_line(console, f"{config.algo} on {config.env}: {how} of {config.steps:,}")
         try:
-            outcome = train_model(learn, config, directory, no_curves is None, video and no_video is None, callbacks)
+            outcome = execute(learn, config, directory, checked, console, overwrite=True)
         except CheckpointError as error:
             raise UserError(str(error)) from error
     print_summary(console, config, shown, outcome)
@@ -111,18 +97,25 @@ def read_config(directory: Path, steps: int | None) -> RunConfig:
     return config
 
 
-def find_checkpoint(directory: Path, config: RunConfig, env_id: str, steps: int | None) -> tuple[Path, int]:
-    """The checkpoint to resume from, and its timesteps."""
+def no_checkpoint(directory: Path, config: RunConfig) -> Exception:
+    """The error for a run without a checkpoint."""
+    from velora_sb3.cli.errors import UserError
+
+    period = config.checkpoint_every
+    reason = f"the first was due after {period:,} steps" if period else "it was started with --checkpoint-every 0"
+    return UserError(
+        f"the run in {directory} has no intact checkpoint ({reason}): start it again with velora-sb3 train "
+        f"--config {directory / 'config.json'}"
+    )
+
+
+def find_checkpoint(directory: Path, config: RunConfig, env_id: str, steps: int | None) -> tuple[Path, int] | None:
+    """The checkpoint to resume from, and its timesteps; None if there is none."""
     from velora_sb3.cli.errors import UserError
 
     checkpoint = newest_resumable(directory)
     if checkpoint is None:
-        period = config.checkpoint_every
-        reason = f"the first was due after {period:,} steps" if period else "it was started with --checkpoint-every 0"
-        raise UserError(
-            f"the run in {directory} has no intact checkpoint ({reason}): start it again with velora-sb3 train "
-            f"--config {directory / 'config.json'}"
-        )
+        return None
     path, timesteps = checkpoint.manifest.path, checkpoint.manifest.timesteps
     saved = (checkpoint.state.get("environments") or {"envs": []})["envs"]
     if saved and saved[0]["id"] not in (None, env_id):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from velora_sb3._optional import versions
-from velora_sb3.cli.experiment.config import RunConfig
+from velora_sb3.cli.experiment.config import CONFIG_FILE, RunConfig
 from velora_sb3.cli.options import add_options
 
 PERIODS = ("eval_freq", "checkpoint_every")  # whose default depends on the number of timesteps
@@ -19,6 +19,7 @@ examples:
   velora-sb3 train --algo ppo --env CartPole-v1 --policy-kwargs '{"units": 32}'
   velora-sb3 train --algo sac --env Pendulum-v1 --hyperparams sac.yml
   velora-sb3 train --config runs/ddpg-Pendulum-v1-1/config.json
+  velora-sb3 train --algo sac --env Pendulum-v1 --run-dir runs/sac --resume-or-start
 """
 
 
@@ -34,60 +35,85 @@ def add_parser(commands: Any) -> None:
     add_options(parser, RunConfig)
     parser.add_argument("--config", metavar="FILE", help="config.json of a run to repeat; other options override it")
     parser.add_argument("--run-dir", help="a new directory for the run (default: runs/<algo>-<env>-<n>)")
+    parser.add_argument(
+        "--resume-or-start",
+        action="store_true",
+        help="resume the run in --run-dir if there is one, else start it; exit with 0 if it is finished: one line for "
+        "a job that is killed and requeued",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
-    import torch
     from rich.console import Console
 
     from velora_sb3.cli.errors import UserError
-    from velora_sb3.cli.experiment.build_model import build_model
-    from velora_sb3.cli.experiment.callbacks import check_metrics, make_early_stopping, make_recorders, make_trackers
     from velora_sb3.cli.experiment.directory import create_run_directory, lock_run
-    from velora_sb3.cli.experiment.environments import import_packages, open_env, renders_frames
-    from velora_sb3.cli.experiment.run import train_model
+    from velora_sb3.cli.experiment.launch import check_run, execute, start_learning
     from velora_sb3.cli.tables import print_line, print_summary, warnings_as_lines
-    from velora_sb3.plotting.learning_curve import curves_unavailable_reason
-    from velora_sb3.video.record_episode import video_unavailable_reason
 
-    config = read_config(args)
-    torch.set_num_threads(config.threads)
-    import_packages(config.gym_packages)
-    env = open_env(config.env)
-    video = config.video and renders_frames(env)
-    env.close()
-    no_video = video_unavailable_reason(config.env) if video else None
-    if config.record_every and (no_video or not video):
-        raise UserError(f"--record-every: {no_video or f'{config.env} does not render images'}")
-    check_metrics(config)
-    make_early_stopping(config)  # raises before the directory is created
-    trackers = make_trackers(config)
-    model = build_model(config)
-    directory = create_run_directory(args.run_dir, config.algo, config.env)
+    config, console = read_config(args), Console()
+    if args.resume_or_start and (stored := read_stored_config(args, config)) is not None:
+        return resume_stored(args, stored)
+    checked = check_run(config)
+    learn = start_learning(config)
+    directory = create_run_directory(args.run_dir, config.algo, config.env, may_exist=args.resume_or_start)
     absolute = directory.absolute()  # an environment may change the working directory
-    try:
-        config.save(absolute)
-    except OSError as error:
-        absolute.rmdir()
-        raise UserError(f"cannot write to the run directory {directory}: {error.strerror or error}") from error
-
-    console = Console()
-    print_line(console, f"{config.algo} on {config.env} with {config.policy}, {config.steps:,} steps -> {directory}")
-    no_curves = curves_unavailable_reason()
-    for missing in (no_curves, no_video):
-        if missing is not None:
-            print_line(console, missing)
-    callbacks = [*make_recorders(config, absolute), *trackers]
-
-    def learn(callback: Any) -> None:
-        model.learn(config.steps, callback=callback)
-
     with lock_run(absolute), warnings_as_lines(console):
-        outcome = train_model(learn, config, absolute, no_curves is None, video and no_video is None, callbacks)
+        if (absolute / CONFIG_FILE).exists():
+            raise UserError(f"another process has just started the run in {directory}: repeat the command to resume it")
+        try:
+            config.save(absolute)
+        except OSError as error:
+            absolute.rmdir()
+            raise UserError(f"cannot write to the run directory {directory}: {error.strerror or error}") from error
+        print_line(
+            console, f"{config.algo} on {config.env} with {config.policy}, {config.steps:,} steps -> {directory}"
+        )
+        outcome = execute(learn, config, absolute, checked, console)
     print_summary(console, config, directory, outcome)
     return outcome.exit_code
+
+
+def read_stored_config(args: argparse.Namespace, config: RunConfig) -> RunConfig | None:
+    """The configuration of the run in ``--run-dir``; None if there is none yet. Raises if it is another run."""
+    from velora_sb3.cli.errors import UserError
+    from velora_sb3.cli.experiment.config import differences, load_config
+
+    if args.run_dir is None:
+        raise UserError("--resume-or-start needs --run-dir, the directory of the run to resume or to start")
+    if not config.checkpoint_every:
+        raise UserError("--resume-or-start needs checkpoints to resume from: omit --checkpoint-every 0")
+    directory = Path(args.run_dir)
+    if not (directory / CONFIG_FILE).exists():
+        if directory.is_dir() and any(not path.name.startswith(".") for path in directory.iterdir()):
+            raise UserError(f"{directory} contains files but no {CONFIG_FILE}: it is no run; choose another --run-dir")
+        return None
+    stored = load_config(directory)
+    if args.seed is None and args.config is None:
+        config.seed = stored.seed  # it was drawn
+    if differing := differences(stored, config):
+        raise UserError(
+            f"the run in {directory} has other settings: {'; '.join(differing)}. Use its settings, or another --run-dir"
+        )
+    return stored
+
+
+def resume_stored(args: argparse.Namespace, config: RunConfig) -> int:
+    """Resume a run, start it again if it has no checkpoint yet, or report that it is finished."""
+    from rich.console import Console
+
+    from velora_sb3.cli.commands.resume import resume
+    from velora_sb3.cli.experiment.directory import read_result
+    from velora_sb3.cli.tables import print_line
+
+    directory = Path(args.run_dir)
+    result = read_result(directory)
+    if result is not None and result["planned_steps"] == config.steps:
+        print_line(Console(), f"{config.algo} on {config.env}: finished, {result['steps']:,} steps -> {directory}")
+        return 0
+    return resume(directory, config, may_start=True)
 
 
 def read_config(args: argparse.Namespace) -> RunConfig:

@@ -98,3 +98,10 @@ def load_config(path: Path) -> RunConfig:
         raise UserError(f"{path} is not a run configuration: expected a JSON object, got {type(values).__name__}")
     check_values(values, RunConfig, path)
     return RunConfig(**values)
+
+
+def differences(stored: RunConfig, given: RunConfig) -> list[str]:
+    """In which settings a run differs from a stored one, in words; versions do not count."""
+    ours, theirs = (json.loads(json.dumps(asdict(config))) for config in (given, stored))
+    names = [name for name in ours if name != "versions" and ours[name] != theirs[name]]
+    return [f"{name} is {theirs[name]!r} there, got {ours[name]!r}" for name in names]

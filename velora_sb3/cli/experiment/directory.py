@@ -16,12 +16,14 @@ from velora_sb3.cli.errors import UserError
 RESULT_FILE = "result.json"
 
 
-def create_run_directory(wanted: str | None, algo: str, env: str, parent: Path = Path("runs")) -> Path:
-    """Create a new directory."""
+def create_run_directory(
+    wanted: str | None, algo: str, env: str, parent: Path = Path("runs"), may_exist: bool = False
+) -> Path:
+    """Create a new directory, or use an existing one if the wanted one may exist."""
     try:
         if wanted is not None:
             directory = Path(wanted)
-            directory.mkdir(parents=True)
+            directory.mkdir(parents=True, exist_ok=may_exist)
         else:
             directory = _next_free(parent, f"{algo}-{re.sub(r'[^A-Za-z0-9._-]+', '_', env)}")
     except FileExistsError as error:
