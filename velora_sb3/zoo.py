@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from velora_sb3 import algorithms
@@ -20,7 +19,7 @@ from velora_sb3.callbacks import RecordVideos, SaveCheckpoints
 OFF_POLICY = ("ddpg", "td3", "sac", "tqc", "dqn", "qrdqn")  # they learn from windows of a replay buffer
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     **{f"recurrent_{name}": getattr(algorithms, f"Recurrent{name.upper()}") for name in OFF_POLICY},
-    "recurrent_ppo": RecurrentPPO,
+    "recurrent_ppo": algorithms.RecurrentPPO,
     "recurrent_maskable_ppo": algorithms.RecurrentMaskablePPO,
 }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from sb3_contrib import MaskablePPO, RecurrentPPO
+from sb3_contrib import MaskablePPO
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.common.wrappers import ActionMasker
 from stable_baselines3.common.callbacks import BaseCallback
@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from tests.algorithms.masked import ACTIONS, LIQUID, LSTM, PlacesEnv, make_env, make_model, masks_of
 from tests.compat.algorithms import OBSERVATIONS, RandomEnv
-from velora_sb3 import RecurrentMaskablePPO, policies
+from velora_sb3 import RecurrentMaskablePPO, RecurrentPPO, policies
 
 
 def weights(model):

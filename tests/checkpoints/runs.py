@@ -30,6 +30,7 @@ from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckA
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecMonitor, VecNormalize
 
+import velora_sb3
 from velora_sb3 import (
     RecurrentDDPG,
     RecurrentDQN,
@@ -150,6 +151,12 @@ CASES = {
     "RecurrentPPO": Case(RecurrentPPO, settings={**BATCHED, **LSTM}, policy="MlpLstmPolicy"),
     "RecurrentPPO, liquid": Case(
         RecurrentPPO, settings={**BATCHED, "policy_kwargs": {"units": 6}}, policy="LiquidPolicy"
+    ),
+    "RecurrentPPO, columns": Case(
+        velora_sb3.RecurrentPPO,
+        TWO_PENDULUMS,
+        {**BATCHED, "sequence_length": 5, "policy_kwargs": {"units": 6}},
+        "LiquidPolicy",
     ),
     "RecurrentDDPG": Case(RecurrentDDPG, settings={**RECURRENT, **CORRELATED}, policy="LiquidPolicy"),
     "RecurrentTD3": Case(RecurrentTD3, settings={**RECURRENT, **NORMAL}, policy="LiquidPolicy"),

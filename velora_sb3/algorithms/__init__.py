@@ -4,6 +4,7 @@ from velora_sb3.algorithms.ddpg import RecurrentDDPG
 from velora_sb3.algorithms.dqn import RecurrentDQN
 from velora_sb3.algorithms.qrdqn import RecurrentQRDQN
 from velora_sb3.algorithms.recurrent_maskable_ppo import RecurrentMaskablePPO
+from velora_sb3.algorithms.recurrent_ppo import RecurrentPPO
 from velora_sb3.algorithms.sac import RecurrentSAC
 from velora_sb3.algorithms.td3 import RecurrentTD3
 from velora_sb3.algorithms.tqc import RecurrentTQC
@@ -12,6 +13,7 @@ __all__ = [
     "RecurrentDDPG",
     "RecurrentDQN",
     "RecurrentMaskablePPO",
+    "RecurrentPPO",
     "RecurrentQRDQN",
     "RecurrentSAC",
     "RecurrentTD3",

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from gymnasium import spaces
-from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -14,6 +13,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from velora_sb3.algorithms.recurrent_ppo import RecurrentPPO
 from velora_sb3.memory import RecurrentMaskableDictRolloutBuffer, RecurrentMaskableRolloutBuffer
 from velora_sb3.memory.actions import check_action_start
 from velora_sb3.policies import (
@@ -37,9 +37,9 @@ class _MaskableActions(OnPolicyAlgorithm):
 
 
 class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
-    """sb3-contrib's RecurrentPPO with the action masks of sb3-contrib's MaskablePPO.
+    """RecurrentPPO with the action masks of sb3-contrib's MaskablePPO.
 
-    Collection, ``train()``, buffers and action distributions are sb3-contrib's. As with MaskablePPO, the environment
+    Collection, ``train()`` and action distributions are sb3-contrib's. As with MaskablePPO, the environment
     provides masks by a method ``action_masks()``, its own or that of sb3-contrib's ``ActionMasker``.
 
     Takes RecurrentPPO's arguments. ``policy`` is ``"LiquidPolicy"``, ``"MlpLstmPolicy"``, ``"CnnLstmPolicy"``,
@@ -57,7 +57,7 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
         "MultiInputLstmPolicy": RecurrentMaskableMultiInputActorCriticPolicy,
         ALIAS: LiquidRecurrentMaskableActorCriticPolicy,
     }
-    rollout_buffer: RecurrentMaskableRolloutBuffer | RecurrentMaskableDictRolloutBuffer
+    buffer_classes = (RecurrentMaskableRolloutBuffer, RecurrentMaskableDictRolloutBuffer)
     _use_masking = True
     _predicted_state: State | None = None
 
@@ -70,20 +70,6 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
             )
         check_action_start(self.action_space)
         super()._setup_model()
-        buffer_class: Any = RecurrentMaskableRolloutBuffer
-        if isinstance(self.observation_space, spaces.Dict):
-            buffer_class = RecurrentMaskableDictRolloutBuffer
-        unmasked: Any = self.rollout_buffer  # RecurrentPPO takes no class for it
-        self.rollout_buffer = buffer_class(
-            self.n_steps,
-            self.observation_space,
-            self.action_space,
-            unmasked.hidden_state_shape,
-            self.device,
-            gae_lambda=self.gae_lambda,
-            gamma=self.gamma,
-            n_envs=self.n_envs,
-        )
 
     def learn(
         self: Self,

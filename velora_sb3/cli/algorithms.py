@@ -45,7 +45,7 @@ def command_name_of(class_name: str) -> str:
 
 
 def algorithms() -> dict[str, type[BaseAlgorithm]]:
-    """All algorithms that have a liquid policy, by name."""
+    """All algorithms that have a liquid policy, by name; of two RecurrentPPOs, ours."""
     known = [*POLICIES, *(getattr(recurrent, name) for name in recurrent.__all__)]
     return {command_name(algorithm): algorithm for algorithm in known}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
@@ -13,6 +13,7 @@ from velora_sb3.algorithms import (
     RecurrentDDPG,
     RecurrentDQN,
     RecurrentMaskablePPO,
+    RecurrentPPO,
     RecurrentQRDQN,
     RecurrentSAC,
     RecurrentTD3,

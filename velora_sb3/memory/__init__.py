@@ -13,12 +13,19 @@ states and windows through SB3's networks to the extractor.
 from velora_sb3.memory.cell_config import CellConfig, make_cell
 from velora_sb3.memory.extractor import ExtractorConfig, LiquidExtractor
 from velora_sb3.memory.inputs import SequenceBatch, StepInput
-from velora_sb3.memory.masked_rollout import RecurrentMaskableDictRolloutBuffer, RecurrentMaskableRolloutBuffer
 from velora_sb3.memory.predictor import StatefulPredictor
 from velora_sb3.memory.replay import SequenceDictReplayBuffer, SequenceReplayBuffer
+from velora_sb3.memory.rollout import (
+    ColumnDictRolloutBuffer,
+    ColumnRolloutBuffer,
+    RecurrentMaskableDictRolloutBuffer,
+    RecurrentMaskableRolloutBuffer,
+)
 
 __all__ = [
     "CellConfig",
+    "ColumnDictRolloutBuffer",
+    "ColumnRolloutBuffer",
     "ExtractorConfig",
     "LiquidExtractor",
     "RecurrentMaskableDictRolloutBuffer",

@@ -11,6 +11,11 @@ from velora_sb3.policies.recurrent_actor_critic import (
     LiquidRecurrentActorCriticPolicy,
     LiquidRecurrentMaskableActorCriticPolicy,
 )
+from velora_sb3.policies.recurrent_lstm import (
+    LstmActorCriticCnnPolicy,
+    LstmActorCriticPolicy,
+    LstmMultiInputActorCriticPolicy,
+)
 from velora_sb3.policies.recurrent_maskable import (
     RecurrentMaskableActorCriticCnnPolicy,
     RecurrentMaskableActorCriticPolicy,
@@ -35,6 +40,9 @@ __all__ = [
     "LiquidSACPolicy",
     "LiquidTD3Policy",
     "LiquidTQCPolicy",
+    "LstmActorCriticCnnPolicy",
+    "LstmActorCriticPolicy",
+    "LstmMultiInputActorCriticPolicy",
     "RecurrentMaskableActorCriticCnnPolicy",
     "RecurrentMaskableActorCriticPolicy",
     "RecurrentMaskableMultiInputActorCriticPolicy",

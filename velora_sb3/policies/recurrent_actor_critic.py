@@ -160,5 +160,7 @@ class LiquidRecurrentActorCriticPolicy(LiquidRecurrentMixin):
     """
 
 
-class LiquidRecurrentMaskableActorCriticPolicy(LiquidRecurrentMixin, RecurrentMaskableActorCriticPolicy):
+class LiquidRecurrentMaskableActorCriticPolicy(  # type: ignore[misc]  # a cell in place of the LSTM
+    LiquidRecurrentMixin, RecurrentMaskableActorCriticPolicy
+):
     """``LiquidRecurrentActorCriticPolicy`` with action masks, for RecurrentMaskablePPO; takes the same arguments."""

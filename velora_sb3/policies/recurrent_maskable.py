@@ -17,6 +17,7 @@ from sb3_contrib.common.recurrent.policies import (
 )
 
 from velora_sb3.memory.frames import batch_size
+from velora_sb3.policies.recurrent_lstm import PackedLstmMixin
 from velora_sb3.policies.stateful import check_episode_start
 
 Masks = torch.Tensor | np.ndarray | None
@@ -39,7 +40,7 @@ def check_pair(policy: RecurrentActorCriticPolicy, observation: Any, state: Any,
         )
 
 
-class RecurrentMaskableActorCriticPolicy(RecurrentActorCriticPolicy):
+class RecurrentMaskableActorCriticPolicy(PackedLstmMixin):
     """sb3-contrib's ``RecurrentActorCriticPolicy`` with the action distributions of ``MaskableActorCriticPolicy``.
 
     Methods that select or evaluate actions also take ``action_masks``: ``(N, D)``, true where an action is allowed.
