@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "velora_sb3"
 ROOT = "velora_sb3"
 
 # Small helpers that every part may import, and that import nothing of ours but one another.
-HELPERS = {"_atomic", "_call_env", "_headless", "_optional", "_statistics", "_validation"}
+HELPERS = {"_atomic", "_call_env", "_headless", "_normalization", "_optional", "_statistics", "_validation"}
 
 # The parts of velora_sb3 that each part may import, besides itself and the helpers.
 MAY_IMPORT = {
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "algorithms": {"policies", "memory", "cells"},
     "callbacks": {"checkpoints", "metrics", "tracking", "plotting", "video"},
     "benchmarks": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells", "envs"},
+    "export": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells"},
     "zoo": {"algorithms", "policies", "callbacks"},
     "finrl": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "plotting"},
 }
@@ -42,7 +43,7 @@ SHARED_BY_CALLBACKS = {"base"}
 
 MOST_ENTRIES = 20
 OPTIONAL = ["wandb", "comet_ml", "matplotlib", "moviepy", "ray", "finrl", "rl_zoo3", "IPython"]
-OPTIONAL += ["onnx", "huggingface_hub", "numba", "triton"]
+OPTIONAL += ["onnx", "onnxruntime", "huggingface_hub", "numba", "triton"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({path.parent for path in FILES})

@@ -17,6 +17,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "mujoco": ("mujoco",),
     "zoo": ("rl_zoo3",),
     "finrl": ("finrl", "stockstats", "yfinance"),
+    "onnx": ("onnx", "onnxruntime"),
 }
 RUN_PACKAGES = ("velora-sb3", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 

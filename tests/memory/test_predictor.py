@@ -7,7 +7,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC, StatefulPredictor
+from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC, StatefulPredictor, load_checkpoint, save_checkpoint
+from velora_sb3._normalization import ObservationStatistics
 from velora_sb3.envs import IrregularSampling
 
 OBSERVATION = np.array([0.1, -0.2, 0.0], dtype=np.float32)
@@ -127,5 +128,23 @@ def test_observations_are_normalized_on_request():
         action, _ = StatefulPredictor(model, vec_normalize=env).predict(raw, deterministic=True)
         np.testing.assert_array_equal(action, expected)
     assert not np.array_equal(as_given, expected)
-    with pytest.raises(ValueError, match="vec_normalize must be a VecNormalize, False or None, got True"):
+    with pytest.raises(ValueError, match="ObservationStatistics, False or None, got True"):
         StatefulPredictor(model, vec_normalize=True)
+
+
+def test_a_model_from_a_checkpoint_normalizes_by_its_statistics(tmp_path):
+    env = VecNormalize(make_vec_env("PendulumNoVel-v1"))
+    env.obs_rms.mean[:], env.obs_rms.var[:] = 0.5, 4.0
+    model = RecurrentSAC("LiquidPolicy", env, buffer_size=64, seed=0)
+    save_checkpoint(model, tmp_path / "saved")
+    seen = env.normalize_obs(OBSERVATION)
+    expected, _ = model.predict(seen, None, np.ones(1), deterministic=True)
+    loaded = load_checkpoint(tmp_path / "saved")
+    for predictor, observation in (
+        (StatefulPredictor(loaded), OBSERVATION),
+        (StatefulPredictor(loaded, vec_normalize=False), seen),
+        (StatefulPredictor(loaded, vec_normalize=ObservationStatistics.of(env)), OBSERVATION),
+    ):
+        np.testing.assert_array_equal(predictor.predict(observation, deterministic=True)[0], expected)
+    with pytest.warns(UserWarning, match="the model's environment normalizes observations"):
+        StatefulPredictor(load_checkpoint(tmp_path / "saved", make_vec_env("PendulumNoVel-v1"))).predict(seen)

@@ -16,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from velora_sb3._normalization import keep_with
 from velora_sb3.checkpoints.directories import recover, wait_for_disk
 from velora_sb3.checkpoints.format.allow_list import AllowList
 from velora_sb3.checkpoints.format.encoding import Decoder
@@ -24,7 +25,12 @@ from velora_sb3.checkpoints.format.files import ARRAYS, BUFFER, OPTIMIZERS, POLI
 from velora_sb3.checkpoints.format.reading import Checkpoint, open_checkpoint
 from velora_sb3.checkpoints.state.model import make_model, restore_parameters
 from velora_sb3.checkpoints.state.replay_buffer import restore_buffer, truncate_episodes
-from velora_sb3.checkpoints.state.vec_env import restore_vec_env, vec_differences, wrapped_as_saved
+from velora_sb3.checkpoints.state.vec_env import (
+    restore_vec_env,
+    saved_statistics,
+    vec_differences,
+    wrapped_as_saved,
+)
 
 # Arguments of policies that are widths or numbers of layers.
 SIZES = frozenset({
@@ -67,7 +73,8 @@ def load_checkpoint(
         path: The checkpoint's directory.
         env: The environments, a single one, or its id; as many as the run had. They are wrapped in ``VecNormalize``
             with the checkpoint's statistics if the run's were. None for a model that only predicts; one that was
-            trained with ``HerReplayBuffer`` has no replay buffer then.
+            trained with ``HerReplayBuffer`` has no replay buffer then. ``StatefulPredictor`` and the functions of
+            :mod:`velora_sb3.export` normalize for such a model if the run's environments were normalized.
         device: Device of the model.
         custom_objects: Constructor arguments by name: those left out when the checkpoint was saved, and replacements
             for stored ones.
@@ -139,6 +146,10 @@ def _build(
         restore_buffer(buffer, state["replay_buffer"], checkpoint.tensors(BUFFER, copy=False), decoder)
     if venv is not None:
         _restore_environments(model, venv, state, decoder)
+    elif state["environments"] is not None:
+        statistics = saved_statistics(state["environments"], decoder)
+        if statistics is not None:
+            keep_with(model, statistics)
     return Loaded(model, checkpoint, decoder)
 
 

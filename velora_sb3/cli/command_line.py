@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from velora_sb3 import __version__
-from velora_sb3.cli.commands import algos, benchmark, doctor, evaluate, plot, report, resume, train
+from velora_sb3.cli.commands import algos, benchmark, doctor, evaluate, export, plot, report, resume, train
 from velora_sb3.cli.errors import UserError, suggestion
 from velora_sb3.cli.output import ForgivingStream
 from velora_sb3.cli.signals import on_signals, raise_stopped, signal_of
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"velora-sb3 {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
-    for module in (train, resume, evaluate, plot, report, benchmark, algos, doctor):
+    for module in (train, resume, evaluate, plot, report, export, benchmark, algos, doctor):
         module.add_parser(commands)
     return parser
 

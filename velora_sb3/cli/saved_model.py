@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecNormalize
 
 MODEL, BEST_MODEL = "model.zip", "best_model.zip"
-NORMALIZATION = "vecnormalize.pkl"
+NORMALIZATION, SAFE_NORMALIZATION = "vecnormalize.pkl", "normalization.json"
+NORMALIZATIONS = (NORMALIZATION, "vec_normalize.pkl")
 DESCRIPTION = "model_config.json"  # of SaveCheckpoints
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
+from velora_sb3._normalization import ObservationStatistics, kept_with
 from velora_sb3.memory.frames import batch_size
 
 
@@ -20,21 +21,28 @@ class StatefulPredictor:
 
     Args:
         model: Any SB3 model, recurrent or not.
-        vec_normalize: The ``VecNormalize`` under which the model was trained, to normalize raw observations by its
-            statistics; a saved model does not contain it. False for observations that are normalized already, as from
-            the model's own environment. None is False with a warning if the model's environment normalizes.
+        vec_normalize: The ``VecNormalize`` under which the model was trained, or its ``ObservationStatistics``, to
+            normalize raw observations; SB3's zip file does not contain it. False for observations that are normalized
+            already, as from the model's own environment. None takes the statistics of the checkpoint, for a model
+            that :func:`velora_sb3.load_checkpoint` loaded without environments; otherwise it is False, with a warning
+            if the model's environment normalizes.
 
     Raises:
         ValueError: If ``vec_normalize`` is none of these.
     """
 
-    def __init__(self, model: BaseAlgorithm, vec_normalize: VecNormalize | Literal[False] | None = None) -> None:
-        if not (vec_normalize is None or vec_normalize is False or isinstance(vec_normalize, VecNormalize)):
-            raise ValueError(f"vec_normalize must be a VecNormalize, False or None, got {vec_normalize!r}")
+    def __init__(
+        self, model: BaseAlgorithm, vec_normalize: VecNormalize | ObservationStatistics | Literal[False] | None = None
+    ) -> None:
+        known = isinstance(vec_normalize, VecNormalize | ObservationStatistics)
+        if not (vec_normalize is None or vec_normalize is False or known):
+            raise ValueError(
+                f"vec_normalize must be a VecNormalize, ObservationStatistics, False or None, got {vec_normalize!r}"
+            )
         own = getattr(model, "get_vec_normalize_env", lambda: None)()
         self._warns = vec_normalize is None and own is not None and own.norm_obs
         self.model = model
-        self.vec_normalize = vec_normalize or None
+        self.vec_normalize = (kept_with(model) if vec_normalize is None else vec_normalize) or None
         self.reset()
 
     def reset(self) -> None:

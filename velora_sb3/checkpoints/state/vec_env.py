@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
+from velora_sb3._normalization import ObservationStatistics
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
 from velora_sb3.checkpoints.state.env import Captured, capture_env, differences, restore_env
@@ -111,6 +112,18 @@ def wrapped_as_saved(venv: VecEnv, described: dict[str, Any], decoder: Decoder) 
         settings = {name: decoder.decode(value) for name, value in wrappers[0]["settings"].items() if name in SETTINGS}
         return VecNormalize(venv, **settings)
     return venv
+
+
+def saved_statistics(described: dict[str, Any], decoder: Decoder) -> ObservationStatistics | None:
+    """The observation statistics of the ``VecNormalize`` in a checkpoint; None if there is none."""
+    for wrapper in described["wrappers"]:
+        if wrapper["class"] == "VecNormalize" and "state" in wrapper:
+            settings = {name: decoder.decode(wrapper["settings"][name]) for name in ("norm_obs", "epsilon", "clip_obs")}
+            if not settings.pop("norm_obs"):
+                return None
+            found = decoder.decode(wrapper["state"])["obs_rms"]
+            return ObservationStatistics.from_parts(found, settings["epsilon"], settings["clip_obs"])
+    return None
 
 
 def _wrapper_state(wrapper: VecEnv) -> Any:

@@ -1,0 +1,129 @@
+"""``velora-sb3 export``: a trained policy as an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+    from velora_sb3._normalization import ObservationStatistics
+    from velora_sb3.cli.saved_model import SavedModel
+
+DESCRIPTION = """\
+Write a trained policy as an ONNX file or C source: one step with an explicit state, observations as the environment
+gives them, actions in its units, normalization inside. The result is compared with the model over 1,000 steps.
+A checkpoint is loaded without opening a pickle; model.zip contains one, which can run arbitrary code when it is loaded:
+only load models from people you trust.
+"""
+TARGETS = ("onnx",)
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser("export", help="export a policy to ONNX or C", description=DESCRIPTION)
+    parser.add_argument(
+        "model", metavar="RUN", help="a run directory, a directory of SaveCheckpoints, a checkpoint, or a model.zip"
+    )
+    parser.add_argument("--to", required=True, metavar="TARGET", help=f"{' or '.join(TARGETS)}")
+    parser.add_argument("--out", type=Path, help="new directory (default: TARGET in the run's)")
+    parser.add_argument("--best", action="store_true", help="export best_model.zip of a run, not model.zip")
+    parser.add_argument("--algo", help="algorithm, if there is no config.json beside the zip")
+    parser.add_argument(
+        "--normalization",
+        type=Path,
+        metavar="FILE",
+        help="statistics of VecNormalize, written by ObservationStatistics.save (default: normalization.json beside "
+        "the model, or the checkpoint's)",
+    )
+    parser.add_argument(
+        "--gym-packages", nargs="+", default=[], metavar="PACKAGE", help="packages to import that register environments"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export."""
+    import json
+
+    import torch
+
+    from velora_sb3.checkpoints import CheckpointError
+    from velora_sb3.checkpoints.format.reading import is_checkpoint
+    from velora_sb3.cli.errors import UserError, reason, unknown
+    from velora_sb3.cli.saved_model import MODEL, SavedModel, find_config, find_model
+    from velora_sb3.export import export_onnx
+
+    exporters = {"onnx": export_onnx}
+    if args.to not in exporters:
+        raise unknown("target", args.to, exporters)
+    torch.set_num_threads(1)
+    path = Path(args.model).absolute()
+    saved = SavedModel(path / MODEL, find_config(path)) if is_checkpoint(path) else find_model(path, args.best)
+    out = args.out or (path if path.is_dir() else path.parent) / args.to
+    try:
+        model, statistics = _load(saved, args)
+        folder = exporters[args.to](
+            model, out, vec_normalize=statistics, observation_space=_environment_space(saved, model, args.gym_packages)
+        )
+    except (CheckpointError, ImportError, ValueError, TypeError, FileNotFoundError) as error:
+        raise UserError(reason(error)) from error
+    report = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
+    print(f"{os.path.relpath(folder)}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+    print(
+        f"compared with {report['reference']} over {report['steps']:,} steps of {report['episodes']} episodes: largest "
+        f"difference {report['largest_difference']:.1e}"
+    )
+    for kind in ("weight", "state"):
+        if f"{kind}_bytes" in report:
+            print(f"{kind}: {report[f'{kind}_bytes']:,} bytes")
+    return 0
+
+
+def _load(saved: SavedModel, args: argparse.Namespace) -> tuple[BaseAlgorithm, ObservationStatistics | None]:
+    """The model and the statistics beside it, from the checkpoint if there is one: it holds no pickle."""
+    from velora_sb3._normalization import ObservationStatistics
+    from velora_sb3.checkpoints import load_checkpoint
+    from velora_sb3.checkpoints.format.reading import is_checkpoint
+    from velora_sb3.cli.errors import UserError
+    from velora_sb3.cli.saved_model import MODEL, NORMALIZATIONS, SAFE_NORMALIZATION
+
+    directory = saved.path.parent
+    given = None if args.normalization is None else ObservationStatistics.load(args.normalization)
+    if saved.path.name == MODEL and is_checkpoint(directory):
+        return load_checkpoint(directory, device="cpu"), given
+    algo = args.algo or (saved.config and saved.config.algo)
+    if not algo:
+        raise UserError(f"no config.json beside {os.path.relpath(saved.path)} names the algorithm: pass --algo")
+    if given is None and (directory / SAFE_NORMALIZATION).is_file():
+        given = ObservationStatistics.load(directory / SAFE_NORMALIZATION)
+    for name in NORMALIZATIONS:
+        if given is None and (directory / name).is_file():
+            raise UserError(
+                f"{os.path.relpath(directory / name)} is a pickle, which can run arbitrary code, and the policy needs "
+                "its statistics: in Python, write them with "
+                f"velora_sb3.export.ObservationStatistics.of(vec_normalize).save({SAFE_NORMALIZATION!r}), or export a "
+                "checkpoint of save_checkpoint"
+            )
+    return saved.load(algo, "cpu"), given
+
+
+def _environment_space(saved: SavedModel, model: BaseAlgorithm, packages: list[str]) -> Any:
+    """The environment's own space, where it matters: for images, whose channels the policy has first."""
+    from gymnasium import spaces
+
+    from velora_sb3.cli.experiment.environments import import_packages, open_env
+
+    seen = model.observation_space
+    parts = seen.spaces.values() if isinstance(seen, spaces.Dict) else [seen]
+    if saved.config is None or not saved.config.env or all(len(part.shape or ()) != 3 for part in parts):
+        return None
+    import_packages(packages or saved.config.gym_packages)
+    env = open_env(saved.config.env)
+    try:
+        return env.observation_space
+    finally:
+        env.close()

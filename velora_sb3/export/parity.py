@@ -1,0 +1,119 @@
+"""Whether an exported policy acts as the model does."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from velora_sb3._normalization import ObservationStatistics
+from velora_sb3.export.observations import TIMESPANS, ObservationEntry
+from velora_sb3.export.step import PolicyStep
+
+STEPS, ENVIRONMENTS, EPISODE = 1_000, 4, 40  # EPISODE: steps between resets, on average
+TOLERANCE = 1e-5  # of an action; of half its range where that is above 1
+Array = np.ndarray[Any, Any]
+Act = Callable[[Any, Array, Array | None], Array]
+
+
+def check_parity(model: Any, step: PolicyStep, statistics: ObservationStatistics | None, act: Act) -> dict[str, Any]:
+    """Compare an exported policy with ``model.predict`` on random observations, with resets in between.
+
+    Args:
+        model: The model.
+        step: Its step.
+        statistics: Statistics that normalize observations, if any.
+        act: The exported policy: a function of a batch of raw observations, episode starts ``(B,)`` and action masks
+            ``(B, D)`` (None if there are none), which keeps the state.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: If an action differs.
+    """
+    random = np.random.default_rng(0)
+    state, worst, resets, allowed = None, 0.0, 0, _allowed_difference(step)
+    masked: dict[str, Any] = {}
+    rounds = -(-STEPS // ENVIRONMENTS)
+    for number, starts in enumerate(_episode_starts(random, rounds)):
+        observation = draw_observation(step, statistics, random, ENVIRONMENTS)
+        masks = _draw_masks(step, random) if step.action.maskable else None
+        if masks is not None and "action_masks" in inspect.signature(model.predict).parameters:
+            masked = {"action_masks": masks}
+        seen = observation if statistics is None else statistics.normalize_obs(observation)
+        expected, state = model.predict(seen, state, starts, deterministic=True, **masked)
+        got = act(observation, starts, masks)
+        resets += int(starts.sum())
+        difference = np.abs(np.asarray(got, np.float64) - np.asarray(expected, np.float64))
+        worst = max(worst, float(np.max(difference, initial=0.0)))
+        if not np.all(difference <= allowed):  # also a NaN
+            raise ValueError(
+                f"the exported policy differs from model.predict at step {number * ENVIRONMENTS}: "
+                f"{np.asarray(got).tolist()} instead of {np.asarray(expected).tolist()}; the policy computes something "
+                "that an export does not contain, such as an overridden predict()"
+            )
+    return {
+        "reference": f"{type(model).__name__}.predict(deterministic=True)",
+        "steps": rounds * ENVIRONMENTS,
+        "environments": ENVIRONMENTS,
+        "episodes": resets,
+        "largest_difference": worst,
+        "tolerance": np.max(allowed, initial=0.0).item(),
+    }
+
+
+def _allowed_difference(step: PolicyStep) -> Array:
+    if not isinstance(step.action.space, spaces.Box):
+        return np.zeros(())
+    reach = (step.action.space.high.astype(np.float64) - step.action.space.low) / 2
+    return TOLERANCE * np.where(np.isfinite(reach), np.maximum(reach, 1), 1)
+
+
+def _episode_starts(random: np.random.Generator, rounds: int) -> Iterator[Array]:
+    for number in range(rounds):
+        yield np.ones(ENVIRONMENTS, bool) if number == 0 else random.random(ENVIRONMENTS) < 1 / EPISODE
+
+
+def draw_observation(
+    step: PolicyStep, statistics: ObservationStatistics | None, random: np.random.Generator, batch: int
+) -> Any:
+    """A batch of random observations, as the environment would give them."""
+    drawn: Any = {entry.key: _draw(entry, statistics, random, batch) for entry in step.entries}
+    return drawn.get("", drawn)
+
+
+def _draw(
+    entry: ObservationEntry, statistics: ObservationStatistics | None, random: np.random.Generator, batch: int
+) -> Array:
+    space, size = entry.raw, (batch, *entry.shape)
+    if isinstance(space, spaces.Discrete):
+        return random.integers(int(space.n), size=size)
+    if isinstance(space, spaces.MultiDiscrete):
+        return random.integers(space.nvec, size=size)
+    if isinstance(space, spaces.MultiBinary):
+        return random.integers(2, size=size).astype(space.dtype)
+    assert isinstance(space, spaces.Box)
+    if space.dtype.kind in "iub":
+        low, high = (
+            np.clip(bound.astype(np.float64), -1000, 1000).astype(np.int64) for bound in (space.low, space.high)
+        )
+        return random.integers(low, high + 1, size=size).astype(space.dtype)
+    if entry.name == TIMESPANS:
+        return np.clip(random.exponential(size=size), np.maximum(space.low, 0), space.high).astype(space.dtype)
+    values = random.standard_normal(size)
+    if statistics is not None and entry.normalized:
+        return (statistics.mean[entry.key] + np.sqrt(statistics.variance[entry.key]) * values).astype(space.dtype)
+    return np.clip(values, space.low, space.high).astype(space.dtype)
+
+
+def _draw_masks(step: PolicyStep, random: np.random.Generator) -> Array:
+    parts = []
+    for size in step.action.sizes:
+        part = random.random((ENVIRONMENTS, size)) < 0.6
+        part[np.arange(ENVIRONMENTS), random.integers(size, size=ENVIRONMENTS)] = True
+        parts.append(part)
+    return np.concatenate(parts, axis=1)
