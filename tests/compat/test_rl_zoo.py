@@ -68,7 +68,8 @@ def test_ctrl_c(tmp_path, save_first):
     process.send_signal(signal.SIGINT)
     completed = finish(tmp_path, process)
     assert 0 < completed["steps"] < completed["total_timesteps"] == 100_000
-    assert (saves / "CartPole_final" / "model.zip").exists()
+    newest = max(json.loads(path.read_text())["timesteps"] for path in saves.glob("*/metadata.json"))
+    assert newest == completed["steps"]
     assert completed["interrupted"] != save_first  # to the first it looks like an end in peace
 
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from velora_sb3 import __version__
+from velora_sb3._signals import on_signals, raise_stopped, signal_of
 from velora_sb3.cli.commands import algos, benchmark, doctor, evaluate, export, plot, report, resume, train
 from velora_sb3.cli.errors import UserError, suggestion
 from velora_sb3.cli.output import ForgivingStream
-from velora_sb3.cli.signals import on_signals, raise_stopped, signal_of
 
 FAILURE, USER_ERROR = 1, 2
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)

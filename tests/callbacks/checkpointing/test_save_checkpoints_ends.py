@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ from tests.callbacks.runs import (
     saver,
     weights,
 )
+from velora_sb3.callbacks import VeloraCallback
 
 ROOT = Path(__file__).parents[3]
 FORK = multiprocessing.get_context("fork")
@@ -44,6 +46,19 @@ def test_an_interrupted_run_is_saved_at_the_end_of_the_with_block(tmp_path):
     completed = read(save.directory / "completed.json")
     assert (completed["interrupted"], completed["early_stopped"], completed["steps"]) == (True, False, 30)
     assert torch.equal(weights(DDPG.load(save.saves / "Steps_final" / "model")), weights(model))
+
+
+def test_ctrl_c_waits_for_the_checkpoint_that_is_being_written(tmp_path):
+    class PressesCtrlC(VeloraCallback):
+        def state_dict(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().state_dict()
+
+    with pytest.raises(KeyboardInterrupt), saver(tmp_path, frequency=1) as save:
+        make_model(PPO, make_env(tmp_path)).learn(96, callback=[save, PressesCtrlC()])
+    (saved,) = save.saved
+    assert (saved / "manifest.json").exists()
+    assert read(saved / "metadata.json")["timesteps"] == read(save.directory / "completed.json")["steps"] < 96
 
 
 def test_the_program_ends_before_the_run_does(tmp_path):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EventCallback
 
+from velora_sb3._signals import postponed_signals
 from velora_sb3.callbacks.base.episodes import Episode, EpisodeCounter
 from velora_sb3.callbacks.base.termination import TERMINATION
 
@@ -234,7 +235,7 @@ class VeloraCallback(BaseCallback):
         try:
             if self._owner_pid == os.getpid():  # a forked process leaves the end to its parent
                 self.interrupted = interrupted
-                with TERMINATION.postponed():
+                with postponed_signals():
                     try:
                         self._on_end()
                     finally:
@@ -314,6 +315,6 @@ def _end_and_report(callback: VeloraCallback) -> None:
 
 @atexit.register
 def _end_all() -> None:
-    with TERMINATION.postponed():
+    with postponed_signals():
         for callback in list(_RUNNING):
             _end_and_report(callback)

@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import EvalCallback
 
 from velora_sb3._atomic import write_json
 from velora_sb3._optional import versions
+from velora_sb3._signals import postponed_signals
 from velora_sb3._validation import check_bool, check_choice, check_integer
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.description import as_json, describe_run
@@ -258,6 +259,7 @@ class SaveCheckpoints(VeloraCallback):
     def _save_timestep(self, moment: Moment) -> None:
         self._save(f"{short_number(self.num_timesteps)}_steps", moment)
 
+    @postponed_signals()
     def _save(self, suffix: str, moment: Moment) -> None:
         stamp = f"_{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}" if self.timestamp else ""
         path, score = self.saves / f"{self._env_name}_{suffix}{stamp}", self._score()

@@ -9,8 +9,8 @@ from types import TracebackType
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from velora_sb3._signals import Stopped, on_signals
 from velora_sb3.callbacks import SaveCheckpoints
-from velora_sb3.cli.signals import Stopped, on_signals
 
 
 class StopOnInterrupt(BaseCallback):

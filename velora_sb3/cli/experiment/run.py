@@ -14,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from velora_sb3._atomic import atomic_write
+from velora_sb3._signals import signal_of
 from velora_sb3.callbacks import ProgressBar, SaveCheckpoints, VeloraCallback
 from velora_sb3.cli.algorithms import find_algorithm
 from velora_sb3.cli.errors import reason
@@ -26,7 +27,6 @@ from velora_sb3.cli.experiment.evaluation import evaluate_model, evaluation_call
 from velora_sb3.cli.experiment.interrupt import StopOnInterrupt
 from velora_sb3.cli.experiment.run_files import RunFile, WholeFile, as_zip
 from velora_sb3.cli.saved_model import MODEL
-from velora_sb3.cli.signals import signal_of
 from velora_sb3.plotting.learning_curve import learning_curve
 from velora_sb3.video.record_episode import record_episode
 

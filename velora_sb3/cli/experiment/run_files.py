@@ -14,6 +14,7 @@ from pathlib import Path
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from velora_sb3._atomic import atomic_write
+from velora_sb3._signals import postponed_signals
 
 
 class RunFile:
@@ -105,6 +106,7 @@ class CsvFile(RunFile):
         self._pending.clear()
 
 
+@postponed_signals()
 def as_zip(model: BaseAlgorithm) -> bytes:
     """A model as the contents of SB3's zip file."""
     archive = io.BytesIO()  # SB3 leaves a file open if the disk is full
