@@ -26,6 +26,7 @@ from velora_sb3.policies import (
     LstmActorCriticPolicy,
     LstmMultiInputActorCriticPolicy,
 )
+from velora_sb3.policies.mixin import use_fused_adam
 
 # sb3-contrib's policies, also of models that its class saved, and the same ones without a Python loop over time.
 FASTER: dict[type[BasePolicy], type[BasePolicy]] = {
@@ -121,6 +122,7 @@ class RecurrentPPO(ContribRecurrentPPO):
         if length is None:
             length = n_steps if self.batch_size is None else nearest_divisor(n_steps, self.batch_size)
         super()._setup_model()
+        use_fused_adam(self.policy)
         padded: Any = self.rollout_buffer  # RecurrentPPO takes no class for it
         buffer_class: Any = self.buffer_classes[isinstance(self.observation_space, spaces.Dict)]
         self.rollout_buffer = buffer = buffer_class(

@@ -21,6 +21,18 @@ from stable_baselines3.common.utils import get_device
 FIELDS = ("observations", "actions", "values", "log_probs", "advantages", "returns", "episode_starts")
 
 
+class NoPadding(torch.Tensor):
+    """A mask that is true everywhere.
+
+    sb3-contrib's ``train()`` indexes with ``mask > 1e-8``. A slice is a view there, and saves the search for the true
+    elements (on a GPU, waiting for it too) and its slow derivative.
+    """
+
+    def __gt__(self, other: Any) -> Any:
+        """All of them."""
+        return slice(None)
+
+
 class ColumnRolloutMixin(RolloutBuffer):
     """Minibatches of columns: ``sequence_length`` consecutive steps of one environment, wherever episodes start.
 
@@ -128,7 +140,7 @@ class ColumnRolloutMixin(RolloutBuffer):
             yield self._get_samples(slice(None))  # type: ignore[arg-type]  # everything, without a copy
             return
         for columns in np.split(np.random.permutation(sum(counts)), np.cumsum(counts)[:-1]):
-            yield self._get_samples(columns)
+            yield self._get_samples(torch.as_tensor(columns, device=self.storage_device))  # type: ignore[arg-type]
 
     def _store(self) -> None:
         """Order the arrays by environment, as sb3-contrib does, and copy them to the storage device."""
@@ -158,7 +170,10 @@ class ColumnRolloutMixin(RolloutBuffer):
             observations: Any = {key: rows(value, shape[key]) for key, value in stored["observations"].items()}
         else:
             observations = rows(stored["observations"], shape)
-        hidden_pi, cell_pi, hidden_vf, cell_vf = (states[:, columns].to(self.device) for states in self._stored_states)
+        hidden_pi, cell_pi, hidden_vf, cell_vf = (
+            states[:, columns if isinstance(columns, slice) else columns.to(states.device)].to(self.device)
+            for states in self._stored_states
+        )
         returns = rows(stored["returns"])
         return self.samples(
             observations=observations,
@@ -169,7 +184,7 @@ class ColumnRolloutMixin(RolloutBuffer):
             returns=returns,
             lstm_states=RNNStates((hidden_pi, cell_pi), (hidden_vf, cell_vf)),
             episode_starts=rows(stored["episode_starts"]),
-            mask=torch.ones_like(returns),
+            mask=torch.ones_like(returns).as_subclass(NoPadding),
         )
 
 
