@@ -82,6 +82,7 @@ def build(algorithm, policy="LiquidPolicy", observations=VECTOR, actions=LIMITED
     defaults: dict[str, Any] = {"device": "cpu", "seed": 0}
     if issubclass(algorithm, OffPolicyAlgorithm):
         defaults["buffer_size"] = 100
+        settings["policy_kwargs"] = {"net_arch": [16, 8], **settings.get("policy_kwargs", {})}
     elif algorithm in (PPO, MaskablePPO, RecurrentPPO, RecurrentMaskablePPO):
         defaults |= {"n_steps": 8, "batch_size": 8}
     env = DummyVecEnv([lambda: Spaces(observations, actions)]) if env is None else env

@@ -5,12 +5,9 @@ from stable_baselines3 import A2C
 
 from tests.export.models import CHOICE, DICT, TIMED, build, liquid
 from velora_sb3 import RecurrentSAC, StatefulPredictor
-from velora_sb3.export import OnnxPolicy, export_onnx, parity
+from velora_sb3.export import OnnxPolicy, export_onnx
 
-
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
-    monkeypatch.setattr(parity, "STEPS", 20)
+pytestmark = pytest.mark.usefixtures("few_steps")
 
 
 @pytest.fixture

@@ -95,3 +95,13 @@ def test_what_cannot_be_exported(trained, run, model, tmp_path, monkeypatch):
     code, _, err = run("export", trained, "--to", "onnx")
     assert code == 2
     assert 'needs onnx, onnxruntime: pip install "velora-sb3[onnx]"' in err
+
+
+def test_c(trained, run, tmp_path):
+    code, out, err = run("export", trained, "--to", "c", "--out", "pilot")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "pilot: example.c, parity.json, policy.c, policy.h, policy.json"
+    assert lines[1].startswith("compared with DDPG.predict(deterministic=True) over 1,000 steps of")
+    assert lines[2].startswith("weights: ")
+    assert lines[3] == "state: 0 bytes"

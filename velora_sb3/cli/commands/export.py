@@ -1,4 +1,4 @@
-"""``velora-sb3 export``: a trained policy as an ONNX file."""
+"""``velora-sb3 export``: a trained policy as an ONNX file or C source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ gives them, actions in its units, normalization inside. The result is compared w
 A checkpoint is loaded without opening a pickle; model.zip contains one, which can run arbitrary code when it is loaded:
 only load models from people you trust.
 """
-TARGETS = ("onnx",)
+TARGETS = ("onnx", "c")
 
 
 def add_parser(commands: Any) -> None:
@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.checkpoints.format.reading import is_checkpoint
     from velora_sb3.cli.errors import UserError, reason, unknown
     from velora_sb3.cli.saved_model import MODEL, SavedModel, find_config, find_model
-    from velora_sb3.export import export_onnx
+    from velora_sb3.export import export_c, export_onnx
 
-    exporters = {"onnx": export_onnx}
+    exporters = {"onnx": export_onnx, "c": export_c}
     if args.to not in exporters:
         raise unknown("target", args.to, exporters)
     torch.set_num_threads(1)
@@ -73,13 +73,16 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(reason(error)) from error
     report = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
     print(f"{os.path.relpath(folder)}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+    if report["reference"] is None:
+        print(f"not compared with the model: {report['reason']}")
+        return 0
     print(
         f"compared with {report['reference']} over {report['steps']:,} steps of {report['episodes']} episodes: largest "
         f"difference {report['largest_difference']:.1e}"
     )
-    for kind in ("weight", "state"):
-        if f"{kind}_bytes" in report:
-            print(f"{kind}: {report[f'{kind}_bytes']:,} bytes")
+    for part, name in (("weight", "weights"), ("state", "state"), ("stack", "stack")):
+        if f"{part}_bytes" in report:
+            print(f"{name}: {report[f'{part}_bytes']:,} bytes")
     return 0
 
 
