@@ -41,6 +41,30 @@ class SequenceFeatures:
         return plain
 
 
+class SequenceCritic(SequenceFeatures):
+    """``SequenceFeatures`` for the critics of SAC and TQC, which compute no gradients of windows that SB3 discards.
+
+    SB3 computes them for the target's features, and for the critic's in the actor's loss, where only those of the
+    actions count; it zeroes the critic's before the critic's own loss.
+    """
+
+    _discards_gradients = False
+
+    def forward(self, obs: Any, actions: torch.Tensor) -> Any:
+        """SB3's."""
+        discards = isinstance(obs, SequenceBatch) and (actions.requires_grad or not torch.is_grad_enabled())
+        self._discards_gradients = discards
+        try:
+            return super().forward(obs, actions)  # type: ignore[misc]
+        finally:
+            self._discards_gradients = False
+
+    def extract_features(self, obs: Any, features_extractor: Any) -> torch.Tensor:
+        """As in ``SequenceFeatures``."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._discards_gradients):
+            return super().extract_features(obs, features_extractor)
+
+
 class RecurrentPolicyMixin(StatefulPolicyMixin):
     """A liquid policy of an off-policy family; recurrent if a recurrent algorithm builds it.
 

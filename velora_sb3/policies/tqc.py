@@ -6,14 +6,14 @@ from typing import Any
 
 from sb3_contrib.tqc.policies import Actor, Critic, TQCPolicy
 
-from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceFeatures
+from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceCritic, SequenceFeatures
 
 
 class _Actor(SequenceFeatures, Actor):
     """sb3-contrib's ``Actor`` that also takes windows and states."""
 
 
-class _Critic(SequenceFeatures, Critic):
+class _Critic(SequenceCritic, Critic):
     """sb3-contrib's ``Critic`` that also takes windows and states."""
 
 

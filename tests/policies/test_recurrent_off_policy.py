@@ -1,0 +1,37 @@
+"""The critics of SAC and TQC compute no gradients that SB3 throws away, and learn the same."""
+
+import pytest
+import torch
+
+from tests.algorithms.recurrent import make_model
+from velora_sb3 import RecurrentSAC, RecurrentTQC
+from velora_sb3.policies.recurrent_off_policy import SequenceCritic
+
+
+def learned(algorithm, **policy_kwargs):
+    model = make_model(algorithm, policy_kwargs=policy_kwargs).learn(30)
+    return model, {name: value.clone() for name, value in model.policy.state_dict().items()}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentTQC])
+def test_discarded_gradients_change_nothing(algorithm, shared, monkeypatch):
+    _, ours = learned(algorithm, share_features_extractor=shared)
+    for name in ("forward", "extract_features"):  # leaves SB3's forward
+        monkeypatch.delattr(SequenceCritic, name)
+    _, expected = learned(algorithm, share_features_extractor=shared)
+    for name, value in expected.items():
+        assert torch.equal(ours[name], value), name
+
+
+@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentTQC])
+def test_features_have_gradients_in_the_critic_s_own_loss_alone(algorithm):
+    model, _ = learned(algorithm)
+    samples = model.replay_buffer.sample(12)
+    features = []
+    model.critic.features_extractor.register_forward_hook(lambda *call: features.append(call[-1].requires_grad))
+    model.critic(samples.observations, samples.actions)
+    model.critic(samples.observations, samples.actions.clone().requires_grad_())
+    with torch.no_grad():
+        model.critic(samples.next_observations, samples.actions)
+    assert features == [True, False, False]
