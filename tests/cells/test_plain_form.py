@@ -7,12 +7,18 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from velora_sb3.cells import LTC, CfC
+from velora_sb3.cells import LRC, LTC, CfC, GRUCell, LSTMCell
+from velora_sb3.cells.sequence_module import SequenceModule
 
 B, T, F = 2, 5, 3
 
 # torch's own: its functions call others that are deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+
+
+def of_torch(kind):
+    return SequenceModule(kind(F, 8, timed=True), return_sequences=True, batch_first=True, mixed_memory=False)
+
 
 MAKERS = {
     "dense": lambda: CfC(F, 8, backbone_layers=0),
@@ -23,6 +29,12 @@ MAKERS = {
     "wired": lambda: CfC(F, AutoNCP(10, 2)),
     "ltc": lambda: LTC(F, AutoNCP(10, 2)),
     "ltc dense": lambda: LTC(F, 8),
+    "lrc": lambda: LRC(F, 8),
+    "lrc euler": lambda: LRC(F, 8, solver="euler"),
+    "lrc wired": lambda: LRC(F, AutoNCP(10, 2)),
+    "lrc mixed": lambda: LRC(F, 8, mixed_memory=True),
+    "gru": lambda: of_torch(GRUCell),
+    "lstm": lambda: of_torch(LSTMCell),
 }
 
 

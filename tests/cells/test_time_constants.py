@@ -79,7 +79,7 @@ def test_mistakes():
         def step(self, prepared, inputs, state, timespans):
             raise NotImplementedError
 
-    with pytest.raises(TypeError, match="defined for CfC and LTC cells, got Other"):
+    with pytest.raises(TypeError, match="defined for CfC, LTC and LRC cells, got Other"):
         time_constants(Other(), torch.zeros(1, 3))
     with pytest.raises(ValueError, match="inputs"):
         time_constants(make_cell(3, "cfc", units=8), torch.zeros(1, 4))

@@ -3,7 +3,17 @@ import torch
 from ncps.wirings import AutoNCP
 
 from tests.cells.stepping import gradients, run_step_by_step
-from velora_sb3.cells import CfCCell, LTCCell, MixedMemoryCell, WiredCfCCell, unroll
+from velora_sb3.cells import (
+    CfCCell,
+    GRUCell,
+    LRCCell,
+    LSTMCell,
+    LTCCell,
+    MixedMemoryCell,
+    WiredCfCCell,
+    WiredLRCCell,
+    unroll,
+)
 
 T, B, F = 7, 3, 4
 
@@ -14,6 +24,10 @@ CELLS = {
     "cfc with backbone": lambda: CfCCell(F, 5, backbone_units=6, backbone_layers=2),
     "wired cfc": lambda: WiredCfCCell(F, AutoNCP(12, 3)),
     "ltc": lambda: LTCCell(AutoNCP(12, 3), F),
+    "lrc": lambda: LRCCell(F, 5),
+    "wired lrc": lambda: WiredLRCCell(F, AutoNCP(12, 3)),
+    "gru": lambda: GRUCell(F, 5, timed=True),
+    "lstm": lambda: LSTMCell(F, 5, timed=True),
     "mixed memory": lambda: MixedMemoryCell(CfCCell(F, 5, backbone_layers=0)),
     "mixed memory, wired": lambda: MixedMemoryCell(WiredCfCCell(F, AutoNCP(12, 3))),
 }

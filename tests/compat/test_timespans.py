@@ -19,7 +19,7 @@ from velora_sb3.envs import IrregularSampling
 from velora_sb3.memory.actions import encode_actions
 
 N, T = 8, 3  # as many environments as the models have units, where ncps mixes up the timespans
-CELLS = [{}, {"cell": "ltc"}, {"wiring": "ncp", "units": 12}]
+CELLS = [{}, {"cell": "ltc"}, {"wiring": "ncp", "units": 12}, {"cell": "lrc"}, {"cell": "gru"}, {"cell": "lstm"}]
 HOLD = [0.4, 0.2, 0.4]
 
 

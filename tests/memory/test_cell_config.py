@@ -4,7 +4,7 @@ import torch
 from gymnasium import spaces
 from ncps.wirings import AutoNCP
 
-from velora_sb3.cells import CfCCell, LTCCell, MixedMemoryCell, WiredCfCCell
+from velora_sb3.cells import CfCCell, GRUCell, LRCCell, LSTMCell, LTCCell, MixedMemoryCell, WiredCfCCell, WiredLRCCell
 from velora_sb3.memory import LiquidExtractor, make_cell
 
 
@@ -18,13 +18,27 @@ from velora_sb3.memory import LiquidExtractor, make_cell
         ({"wiring": AutoNCP(12, 3)}, WiredCfCCell, 3),
         ({"cell": "ltc", "units": 8}, LTCCell, 8),
         ({"cell": "ltc", "wiring": "random", "units": 8}, LTCCell, 8),
+        ({"cell": "lrc", "units": 8}, LRCCell, 8),
+        ({"cell": "lrc", "wiring": "ncp"}, WiredLRCCell, 16),
+        ({"cell": "gru", "units": 8}, GRUCell, 8),
+        ({"cell": "lstm", "units": 8}, LSTMCell, 8),
+        ({"cell": LRCCell, "units": 8}, LRCCell, 8),
+        ({"cell": "velora_sb3.cells:LRCCell", "units": 8, "cell_kwargs": {"solver": "euler"}}, LRCCell, 8),
         ({"mixed_memory": True, "units": 8}, MixedMemoryCell, 8),
+        ({"cell": "lrc", "mixed_memory": True, "units": 8}, MixedMemoryCell, 8),
     ],
 )
 def test_plain_arguments_choose_the_cell(arguments, kind, output):
     cell = make_cell(4, **arguments)
     assert type(cell) is kind
     assert (cell.input_size, cell.output_size) == (4, output)
+
+
+def test_a_class_that_is_no_cell():
+    with pytest.raises(TypeError, match="must be a subclass of velora_sb3.cells.LiquidCell, got <class 'int'>"):
+        make_cell(4, cell=int)
+    with pytest.raises(TypeError, match="must be a subclass of velora_sb3.cells.LiquidCell, got 'math:pi'"):
+        make_cell(4, cell="math:pi")
 
 
 def test_a_backbone_comes_only_when_asked_for():
@@ -42,11 +56,18 @@ def test_the_same_live_wiring_serves_cells_of_different_inputs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cell": "lstm"}, "cell must be one of 'cfc', 'ltc'"),
+        ({"cell": "rnn"}, "cell must be one of 'cfc', 'lrc', 'ltc', 'gru', 'lstm', 'package.module:Class', got 'rnn'"),
+        ({"cell": "no_such.module:Cell"}, "'no_such.module:Cell' cannot be imported .No module named 'no_such'"),
+        ({"cell": "velora_sb3.cells:Cell"}, "cannot be imported .module 'velora_sb3.cells' has no attribute 'Cell'"),
+        ({"cell": "lrc", "solver": "rk4"}, "solver must be one of 'closed_form', 'euler'"),
+        ({"solver": "euler"}, "solver='euler' needs cell='lrc': leave it out with cell='cfc'"),
+        ({"cell": "gru", "mixed_memory": True}, "mixed_memory=True needs cell='cfc' or cell='lrc' or cell='ltc'"),
+        ({"cell": "gru", "wiring": "ncp"}, "wiring='ncp' needs cell='cfc' or"),
+        ({"cell_kwargs": {"a": 1}}, "cell_kwargs={'a': 1} needs a cell of your own"),
         ({"mode": "fast"}, "mode must be one of 'default', 'no_gate', 'pure'"),
-        ({"cell": "ltc", "mode": "pure"}, "an LTC has no modes"),
+        ({"cell": "ltc", "mode": "pure"}, "mode='pure' needs cell='cfc': leave it out with cell='ltc'"),
         ({"wiring": "ncp", "backbone_units": 32}, "backbone_units and backbone_layers need cell='cfc'"),
-        ({"cell": "ltc", "backbone_layers": 1}, "backbone_units and backbone_layers need cell='cfc'"),
+        ({"cell": "ltc", "backbone_layers": 1}, "backbone_layers=1 needs cell='cfc'"),
         ({"mixed_memory": "no"}, "mixed_memory must be True or False, got 'no'"),
         ({"sparsity_level": "a"}, "sparsity_level must be a finite number, got 'a'"),
         ({"wiring_seed": -1}, "wiring_seed must be an integer of at least 0, got -1"),

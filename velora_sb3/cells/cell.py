@@ -84,6 +84,17 @@ class LiquidCell(nn.Module, ABC):
             states.append(state)
         return torch.stack(outputs), torch.stack(states)
 
+    def outputs(
+        self,
+        inputs: torch.Tensor,  # (T, B, F)
+        state: torch.Tensor | None,  # (B, S)
+        starts: torch.Tensor | None,  # (T, B, 1), true where an episode starts
+        timespans: torch.Tensor | None,  # (T, B, 1)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As ``sequence``, for callers that need no state but the last: outputs ``(T, B, O)`` and state ``(B, S)``."""
+        outputs, states = self.sequence(inputs, state, starts, timespans)
+        return outputs, states[-1]
+
     def forward(
         self,
         inputs: torch.Tensor,

@@ -9,7 +9,7 @@ from velora_sb3.cells.cell import LiquidCell
 from velora_sb3.cells.cfc_cell import CfCCell
 from velora_sb3.cells.from_ncps import cfc_arguments, copy_ncps
 from velora_sb3.cells.sequence_module import SequenceModule
-from velora_sb3.cells.wired_cfc_cell import WiredCfCCell
+from velora_sb3.cells.wired_cells import WiredCfCCell
 
 
 class CfC(SequenceModule):

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from velora_sb3._validation import check_choice, check_integer, check_number
 from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.initialization import check_mask, initialize
 from velora_sb3.cells.kernels.cfc import cfc_sequence
 from velora_sb3.cells.kernels.cfc_first_step import cfc_first_step
 from velora_sb3.cells.kernels.cfc_gates import MODES, gate_count, next_state
@@ -30,9 +31,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "gelu": nn.GELU,
 }
-
-
-INITIALIZATIONS = ("ncps", "orthogonal")
 
 
 class CfCWeights(NamedTuple):
@@ -124,10 +122,7 @@ class CfCCell(LiquidCell):
             return None
         if self.backbone_layers:
             raise ValueError("sparsity_mask needs backbone_layers=0: a backbone is between inputs and units")
-        shape = (self.input_size + self.hidden_size, self.hidden_size)
-        if tuple(mask.shape) != shape:
-            raise ValueError(f"sparsity_mask must have shape {shape}, got {tuple(mask.shape)}")
-        masked = (mask.t() != 0).float()
+        masked = check_mask(mask, self.input_size, self.hidden_size)
         return masked if self.mode == "pure" else torch.cat([masked, masked, torch.ones_like(masked)])
 
     @torch.no_grad()
@@ -145,7 +140,6 @@ class CfCCell(LiquidCell):
         References:
             Saxe et al. (2014), https://arxiv.org/abs/1312.6120, for orthogonal matrices.
         """
-        check_choice("initialization", initialization, INITIALIZATIONS)
         inputs, recurrent, biases = [self.weight_ih], [self.weight_hh], [self.bias]
         if self.has_slope:
             inputs, recurrent, biases = (
@@ -153,22 +147,11 @@ class CfCCell(LiquidCell):
                 [*recurrent, self.slope_hh],
                 [*biases, self.slope_bias],
             )
-        joint = self.input_size + self.hidden_size
-        if initialization == "ncps":
-            fan_out = self.weight_ih.shape[0] if self.backbone is not None else self.hidden_size
-            bound, bias_bound = (6 / (joint + fan_out)) ** 0.5, joint**-0.5
-        else:
-            bound = bias_bound = self.input_size**-0.5
-        for weight in inputs:
-            nn.init.uniform_(weight, -bound, bound)
-        for weight in recurrent:
-            if initialization == "ncps":
-                nn.init.uniform_(weight, -bound, bound)
-            else:
-                for gate in weight.split(self.hidden_size):
-                    nn.init.orthogonal_(gate)
+        fan_out = self.weight_ih.shape[0] if self.backbone is not None else self.hidden_size
+        initialize(inputs, recurrent, self.hidden_size, initialization, fan_out)
+        fan_in = self.input_size + (self.hidden_size if initialization == "ncps" else 0)
         for bias in biases:
-            nn.init.uniform_(bias, -bias_bound, bias_bound)
+            nn.init.uniform_(bias, -(fan_in**-0.5), fan_in**-0.5)
         if self.backbone is not None:
             for layer in self.backbone:
                 if isinstance(layer, nn.Linear):

@@ -11,7 +11,7 @@ from velora_sb3.cells.cfc_cell import ACTIVATIONS, CfCCell
 from velora_sb3.cells.ltc_cell import LTCCell
 from velora_sb3.cells.mixed_memory import MixedMemoryCell
 from velora_sb3.cells.sequence_module import SequenceModule
-from velora_sb3.cells.wired_cfc_cell import WiredCfCCell
+from velora_sb3.cells.wired_cells import WiredCfCCell
 
 
 def cfc_arguments(module: Any) -> dict[str, Any]:

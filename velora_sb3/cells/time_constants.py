@@ -4,6 +4,7 @@ r"""How fast the units of a liquid cell react, at given inputs and a given state
 cell                   time constant of unit :math:`i`
 =====================  =======================================================================================
 LTC                    :math:`\tau_i = c_i / B_i`, capacity over all conductances open now
+LRC                    :math:`\tau_i = 1 / r_i`, one over the liquid rate
 CfC, ``pure``          :math:`\tau_i = 1 / (|w_{\tau,i}| + |f_i|)`
 CfC, other modes       :math:`\tau_i = t / \mathrm{softplus}(s_i + a_i (t - 1))`, the gate's effective time
 =====================  =======================================================================================
@@ -29,9 +30,10 @@ from torch.nn import functional
 from velora_sb3.cells._checks import check_inputs, check_state, check_timespans
 from velora_sb3.cells.cell import LiquidCell
 from velora_sb3.cells.cfc_cell import CfCCell
+from velora_sb3.cells.lrc_cell import LRCCell
 from velora_sb3.cells.ltc_cell import LTCCell
 from velora_sb3.cells.mixed_memory import MixedMemoryCell
-from velora_sb3.cells.wired_cfc_cell import WiredCfCCell
+from velora_sb3.cells.wired_cells import WiredCell
 
 
 @torch.no_grad()
@@ -44,7 +46,7 @@ def time_constants(
     """The time constants of the units of a cell in a step; the module's docstring has the formulas.
 
     Args:
-        cell: A CfC or LTC cell; with mixed memory, the time constants are those of the units behind the LSTM.
+        cell: A CfC, LTC or LRC cell; with mixed memory, the time constants are those of the units behind the LSTM.
         inputs: ``(B, input_size)``.
         state: State before the step ``(B, state_size)``; None is the zero state.
         timespans: Time since the last step ``(B,)``, in the environment's time unit; None is 1.
@@ -63,23 +65,31 @@ def time_constants(
     return _time_constants(cell, inputs, state, timed)
 
 
+def has_time_constants(cell: LiquidCell) -> bool:
+    """Whether the cell is of a kind whose units have time constants."""
+    inner = cell.cell if isinstance(cell, MixedMemoryCell) else cell
+    return isinstance(inner, WiredCell | CfCCell | LRCCell | LTCCell)
+
+
 def _time_constants(
     cell: LiquidCell, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
 ) -> torch.Tensor:
     if isinstance(cell, MixedMemoryCell):
         return _time_constants(cell.cell, inputs, cell.write(inputs, state)[0], timespans)
-    if isinstance(cell, WiredCfCCell):
+    if isinstance(cell, WiredCell):
         found = []
         for layer, own in zip(cell.layers, cell.split(state), strict=True):
-            assert isinstance(layer, CfCCell)
-            found.append(_of_cfc(layer, inputs, own, timespans))
+            assert isinstance(layer, LiquidCell)
+            found.append(_time_constants(layer, inputs, own, timespans))
             inputs, _ = layer.step(layer.prepare(timespans is not None), inputs, own, timespans)
         return torch.cat(found, dim=-1)
     if isinstance(cell, CfCCell):
         return _of_cfc(cell, inputs, state, timespans)
     if isinstance(cell, LTCCell):
         return cell.capacity_over_conductance(inputs, state)
-    raise TypeError(f"time constants are defined for CfC and LTC cells, got {type(cell).__name__}")
+    if isinstance(cell, LRCCell):
+        return 1 / cell.rates(inputs, state)
+    raise TypeError(f"time constants are defined for CfC, LTC and LRC cells, got {type(cell).__name__}")
 
 
 def _of_cfc(

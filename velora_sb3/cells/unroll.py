@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -37,8 +38,7 @@ def unroll(
         ValueError: If a shape or a value is wrong.
         TypeError: If the state is not a tensor.
     """
-    outputs, states = unroll_states(cell, inputs, state, episode_starts=episode_starts, timespans=timespans)
-    return outputs, states[-1]
+    return _unroll(cell.outputs, cell, inputs, state, episode_starts, timespans)
 
 
 def unroll_states(
@@ -65,9 +65,21 @@ def unroll_states(
         ValueError: If a shape or a value is wrong.
         TypeError: If the state is not a tensor.
     """
+    outputs, states = _unroll(cell.sequence, cell, inputs, state, episode_starts, timespans)
+    return outputs, states.unsqueeze(0) if states.dim() == 2 else states
+
+
+def _unroll(
+    run: Callable[..., tuple[torch.Tensor, torch.Tensor]],
+    cell: LiquidCell,
+    inputs: torch.Tensor,
+    state: torch.Tensor | None,
+    episode_starts: torch.Tensor | None,
+    timespans: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs and what ``run`` returns beside them; for a single step its state ``(B, S)``."""
     if autocasts(inputs):
-        compute = partial(unroll_states, episode_starts=episode_starts, timespans=timespans)
-        return outside_autocast(compute, cell, inputs, state)
+        return outside_autocast(partial(_unroll, run), cell, inputs, state, episode_starts, timespans)
     traced = is_tracing()
     if not traced:
         check_inputs(inputs, 3, cell.input_size)
@@ -82,5 +94,5 @@ def unroll_states(
             state = torch.where(starts[0], 0, state)
         prepared = cell.prepare(timed is not None)
         output, state = cell.step(prepared, inputs[0], state, None if timed is None else timed[0])
-        return output.unsqueeze(0), state.unsqueeze(0)
-    return cell.sequence(inputs, state, starts, timed)
+        return output.unsqueeze(0), state
+    return run(inputs, state, starts, timed)

@@ -106,9 +106,10 @@ class LiquidExtractor(BaseFeaturesExtractor):
             width = config.encoder_units
         self.previous_action_size = previous_action_size
         width += previous_action_size
-        if config.initialization is None and (previous_action_size or self.frames.steps is not None):
+        takes_steps = bool(previous_action_size) or self.frames.steps is not None
+        if config.initialization is None and config.cell == "cfc" and takes_steps:
             config = replace(config, initialization="orthogonal")
-        self.cell = config.build(width)
+        self.cell = config.build(width, timed=self.frames.timespans_key is not None)
         self._features_dim = self.cell.output_size
         self.readout: nn.Linear | None = None
         if config.readout_units is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from velora_sb3.cells import time_constants
+from velora_sb3.cells.time_constants import has_time_constants, time_constants
 from velora_sb3.plotting.acting_cell import CellStep, find_cell, recorded_steps
 
 MAX_STEPS = 10_000
@@ -88,7 +88,8 @@ def trace_episode(
         if cell is not None and steps:
             last = steps[0]  # the acting network's; others that share the cell come later
             timed = last.timespans is not None
-            speeds.append(time_constants(cell, last.inputs, last.before, last.timespans)[0].cpu().numpy())
+            if has_time_constants(cell):
+                speeds.append(time_constants(cell, last.inputs, last.before, last.timespans)[0].cpu().numpy())
         states.append(_units(state, steps))
         observations.append(observation)
         actions.append(action)

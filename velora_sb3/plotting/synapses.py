@@ -10,7 +10,8 @@ import torch
 from ncps.wirings import Wiring
 from torch.nn import functional
 
-from velora_sb3.cells import CfCCell, LTCCell, MixedMemoryCell, WiredCfCCell
+from velora_sb3.cells import CfCCell, LRCCell, LTCCell, MixedMemoryCell
+from velora_sb3.cells.wired_cells import WiredCell
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -49,11 +50,12 @@ def read_network(cell: Any) -> Network:
         strengths = torch.sign(cell.erev) * functional.softplus(cell.w)
         recurrent, sensory = np.split(strengths.detach().cpu().numpy(), [cell.recurrent.count])
         return _network(cell.wiring, *adjacency, np.concatenate([sensory, recurrent]))
-    if isinstance(cell, WiredCfCCell):
-        return _of_wired_cfc(cell)
-    if isinstance(cell, CfCCell):
+    if isinstance(cell, WiredCell):
+        return _of_layers(cell)
+    if isinstance(cell, CfCCell | LRCCell):
+        kind = "CfC" if isinstance(cell, CfCCell) else "LRC"
         raise ValueError(
-            "this CfC is dense, so there is no wiring to plot: build it with wiring='ncp', or plot its units with "
+            f"this {kind} is dense, so there is no wiring to plot: build it with wiring='ncp', or plot its units with "
             "hidden_state_trace"
         )
     if isinstance(cell, Wiring):
@@ -77,13 +79,13 @@ def _network(wiring: Wiring, sensory: Array, recurrent: Array, strengths: Array,
     return Network(layers, synapses, strengths.astype(float), note)
 
 
-def _of_wired_cfc(cell: WiredCfCCell) -> Network:
+def _of_layers(cell: WiredCell) -> Network:
     wiring = cell.wiring
     neurons = [wiring.get_neurons_of_layer(layer) for layer in range(wiring.num_layers)]
     sensory = np.zeros(wiring.sensory_adjacency_matrix.shape)
     recurrent = np.zeros(wiring.adjacency_matrix.shape)
     for number, layer in enumerate(cell.layers):
-        assert isinstance(layer, CfCCell) and layer.mask is not None
+        assert isinstance(layer, CfCCell | LRCCell) and layer.mask is not None
         weights = layer.prepare(False)
         strength = _influence(layer, weights.inputs)
         exists = layer.mask[: layer.hidden_size, : layer.input_size].cpu().numpy() != 0
@@ -97,13 +99,15 @@ def _of_wired_cfc(cell: WiredCfCCell) -> Network:
         if len(neurons) == 1:  # plotted as a matrix, which has room for all of them
             recurrent[:] = _influence(layer, weights.recurrent).T
     values = np.concatenate([sensory[sensory != 0], recurrent[recurrent != 0]])
-    note = "a CfC layer is fully connected" + ("" if len(neurons) == 1 else "; synapses within layers are not drawn")
+    note = "a layer is fully connected" + ("" if len(neurons) == 1 else "; synapses within layers are not drawn")
     # Nonzero strengths are the adjacency.
     return _network(wiring, sensory, recurrent, values, note)
 
 
-def _influence(layer: CfCCell, weights: torch.Tensor) -> Array:
+def _influence(layer: CfCCell | LRCCell, weights: torch.Tensor) -> Array:
     """How each unit's next state depends on each source, with the gate half open ``(H, sources)``."""
+    if isinstance(layer, LRCCell):  # what drives the unit, not how fast it follows
+        return np.asarray(weights[2 * layer.hidden_size :].detach().cpu().numpy())
     f, g = (part.detach().cpu().numpy() for part in (weights[: layer.hidden_size], weights[layer.hidden_size :]))
     if layer.amplitude is not None:
         return np.asarray(-layer.amplitude.detach().cpu().numpy()[:, None] * f)

@@ -122,7 +122,7 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
     def _make_slot(self) -> CellSlot:
         encoder: Any = self.features_extractor
         timed = bool(encoder.timed)
-        cell = CellConfig(**self._cell_arguments).build(self.features_dim - int(timed))
+        cell = CellConfig(**self._cell_arguments).build(self.features_dim - int(timed), timed)
         return CellSlot(cell, timed).to(self.device)
 
     def predict(

@@ -87,6 +87,7 @@ def make_model(
     for name in [*arguments, *attributes]:
         if name in ELSEWHERE or _is_behaviour(type(model), name):
             raise CheckpointError(f"it sets {name!r}, which is not part of the state of a {type(model).__name__}")
+    _check_cell(arguments.get("policy_kwargs"), decoder.allow_list)
     given = dict(custom_objects)
     if "policy_kwargs" in given:  # SB3 and the recurrent algorithms add to what users pass
         added = {name: value for name, value in model.policy_kwargs.items() if not name.startswith("optimizer")}
@@ -151,6 +152,15 @@ def _gsde(model: BaseAlgorithm) -> StateDependentNoiseDistribution | None:
         if isinstance(distribution, StateDependentNoiseDistribution):
             return distribution
     return None
+
+
+def _check_cell(policy_kwargs: Any, allow_list: AllowList) -> None:
+    """Raise unless a cell by its name (``package.module:Class``), which the policy imports, is on the allow list."""
+    if isinstance(policy_kwargs, dict):
+        _check_cell(policy_kwargs.get("features_extractor_kwargs"), allow_list)
+        cell = policy_kwargs.get("cell")
+        if isinstance(cell, str) and ":" in cell:
+            allow_list.find(cell.replace(":", "."))
 
 
 def _needs_env(buffer_class: Any) -> bool:

@@ -13,7 +13,8 @@ import pandas as pd
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from velora_sb3._optional import versions
-from velora_sb3.cells import CfCCell
+from velora_sb3.cells import LTCCell
+from velora_sb3.cells.wired_cells import WiredCell
 from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.experiment.config import CONFIG_FILE, RunConfig
 from velora_sb3.cli.experiment.directory import read_result
@@ -241,7 +242,7 @@ def _inside(page: Page, played: Played, model: BaseAlgorithm) -> None:
     """The wiring, hidden state and time constants of a liquid or recurrent network."""
     cell = find_cell(model)
     trace = played.shown
-    if cell is not None and not any(type(part) is CfCCell and part.mask is None for part in cell.modules()):
+    if cell is not None and any(isinstance(part, WiredCell | LTCCell) for part in cell.modules()):
         page.section("Wiring")
         wiring = "The network that chooses the actions, with its learned synapses. Signals flow from left to right."
         _guarded(page, "the wiring", lambda: page.plot(wiring_graph(model), wiring))
@@ -255,7 +256,9 @@ def _inside(page: Page, played: Played, model: BaseAlgorithm) -> None:
         _guarded(page, "the hidden state", lambda: page.plot(hidden_state_trace(trace), caption))
     if trace.time_constants.size:
         page.section("Time constants")
-        caption = "Time constants over the first episode: the effective time of a CfC's gate, an LTC's c / B."
+        caption = (
+            "Time constants over the first episode: the effective time of a CfC's gate, an LRC's 1 / r, an LTC's c / B."
+        )
         _guarded(page, "the time constants", lambda: page.plot(time_constants(trace), caption))
 
 
