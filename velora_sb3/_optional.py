@@ -16,6 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "monitor": ("psutil",),
     "mujoco": ("mujoco",),
     "zoo": ("rl_zoo3",),
+    "benchmarks": ("popgym",),
     "finrl": ("finrl", "stockstats", "yfinance"),
     "onnx": ("onnx", "onnxruntime"),
 }

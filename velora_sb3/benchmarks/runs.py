@@ -6,11 +6,14 @@ import argparse
 import json
 import multiprocessing
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from velora_sb3._statistics import bootstrap_interval, interquartile_mean
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Job = tuple[str, str, int]  # candidate, task, seed
 
@@ -77,3 +80,42 @@ def _cell(values: list[float]) -> str:
     low, high = bootstrap_interval(values)
     seeds = "" if len(values) == 5 else f", {len(values)} seeds"
     return f"{interquartile_mean(values):.0f} ({low:.0f} to {high:.0f}), worst {min(values):.0f}{seeds}"
+
+
+def bars(rows: Sequence[dict[str, Any]], chosen: Mapping[str, Sequence[str]]) -> Figure:
+    """A panel for each task: the interquartile mean of every candidate's last returns, its interval and its seeds.
+
+    Args:
+        rows: The runs.
+        chosen: The candidates of each task, in order; those without a run are left out.
+
+    Returns:
+        The figure.
+    """
+    from velora_sb3.plotting.figures import BLUE, GREY, new_figure
+
+    panels = []
+    for task, candidates in chosen.items():
+        last: dict[str, list[float]] = defaultdict(list)
+        for row in rows:
+            if row["task"] == task:
+                last[row["candidate"]].append(row["returns"][max(row["returns"], key=int)])
+        panels += [(task, [(name, last[name]) for name in candidates if name in last])] if last else []
+    columns = min(2, max(1, len(panels)))
+    heights = [1 + max(len(panel[1]) for panel in panels[i : i + columns]) for i in range(0, len(panels), columns)]
+    figure = new_figure(6 * columns, 0.6 + 0.3 * sum(heights))
+    grid = figure.add_gridspec(len(heights) or 1, columns, height_ratios=heights or None)
+    for number, (task, results) in enumerate(panels):
+        axes = figure.add_subplot(grid[number // columns, number % columns])
+        for place, (_, values) in enumerate(results):
+            low, high = bootstrap_interval(values)
+            axes.barh(place, high - low, left=low, height=0.6, color=BLUE, alpha=0.35, linewidth=0)
+            axes.plot([interquartile_mean(values)] * 2, [place - 0.3, place + 0.3], color=BLUE, linewidth=2)
+            axes.plot(values, [place] * len(values), "o", color=GREY, markersize=3, alpha=0.8)
+        axes.set_yticks(range(len(results)), [name for name, _ in results], fontsize=8)
+        axes.invert_yaxis()
+        axes.set_title(task, fontsize=10, loc="left")
+        axes.tick_params(axis="x", labelsize=8)
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure

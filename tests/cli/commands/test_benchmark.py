@@ -1,29 +1,37 @@
 import json
+from dataclasses import replace
 
 import pytest
 
+from velora_sb3._optional import missing_modules
 from velora_sb3._statistics import bootstrap_interval, interquartile_mean
-from velora_sb3.benchmarks import memory, memory_tasks
-from velora_sb3.benchmarks.memory import make_env, train
-from velora_sb3.benchmarks.memory_tasks import TASKS
-from velora_sb3.benchmarks.runs import read_rows, table
+from velora_sb3.benchmarks import suite
+from velora_sb3.benchmarks.runs import bars, read_rows, table
+from velora_sb3.benchmarks.suite import make_env, train
+from velora_sb3.benchmarks.tasks import TASKS
 
-ROW = {"candidate": "RecurrentSAC", "task": "PendulumNoVel", "seed": 0, "returns": {"8000": -150.0, "20000": -140.0}}
+ROW = {
+    "candidate": "RecurrentSAC, lrc",
+    "task": "PendulumNoVel",
+    "seed": 0,
+    "returns": {"8000": -150.0, "20000": -140.0},
+}
 
 
 def test_the_list(run):
-    code, out, _ = run("benchmark", "memory", "--list", "--tasks", "CartPoleNoVel", "--only", "RecurrentDQN")
+    code, out, _ = run("benchmark", "suite", "--list", "--tasks", "CartPoleNoVel", "--only", "RecurrentDQN, gru")
     assert code == 0
-    assert out == "CartPoleNoVel: RecurrentDQN\n"
+    assert out == "CartPoleNoVel: RecurrentDQN, gru\n"
 
 
 def test_what_the_file_holds_is_not_run_again(run, tmp_path):
     rows = [{**ROW, "seed": seed} for seed in range(2)]
-    (tmp_path / "memory.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, out, _ = run("benchmark", "memory", "--seeds", 2, "--tasks", "PendulumNoVel", "--only", "RecurrentSAC")
+    (tmp_path / "suite.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = run("benchmark", "suite", "--seeds", 2, "--tasks", "PendulumNoVel", "--only", "RecurrentSAC, lrc")
     assert code == 0
     assert (
-        "| RecurrentSAC | -150 (-150 to -150), worst -150, 2 seeds | -140 (-140 to -140), worst -140, 2 seeds |" in out
+        "| RecurrentSAC, lrc | -150 (-150 to -150), worst -150, 2 seeds | -140 (-140 to -140), worst -140, 2 seeds |"
+        in out
     )
 
 
@@ -31,35 +39,37 @@ def test_what_the_file_holds_is_not_run_again(run, tmp_path):
     ("options", "said"),
     [
         (["--tasks", "CartPoleNoVell"], "unknown task 'CartPoleNoVell': did you mean 'CartPoleNoVel'"),
-        (["--only", "RecurrentSAK"], "unknown candidate 'RecurrentSAK': did you mean 'RecurrentSAC'"),
+        (["--only", "RecurrentSAK, lrc"], "unknown candidate 'RecurrentSAK, lrc': did you mean 'RecurrentSAC, lrc'"),
         (
             ["--only", "nope"],
-            "unknown candidate 'nope': choose from DDPG, MLP, 4 frames; DQN, MLP; ",
+            "unknown candidate 'nope': choose from DDPG, MLP; DDPG, MLP, 4 frames; ",
         ),
         (
-            ["--tasks", "CartPoleNoVel", "--only", "RecurrentSAC"],
-            "unknown candidate of these tasks 'RecurrentSAC': ",
+            ["--tasks", "CartPoleNoVel", "--only", "RecurrentSAC, lrc"],
+            "unknown candidate of these tasks 'RecurrentSAC, lrc': ",
         ),
         (["--out", "."], "--out .: is a directory: choose another path"),
         (["--seeds", "0"], "must be at least 1"),
     ],
 )
 def test_mistakes(run, options, said):
-    code, out, err = run("benchmark", "memory", *options)
+    code, out, err = run("benchmark", "suite", *options)
     assert (code, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
 
 
 def test_a_file_of_something_else(run, tmp_path):
-    (tmp_path / "memory.jsonl").write_text('{"seed": 1}\n')
-    code, _, err = run("benchmark", "memory")
+    (tmp_path / "suite.jsonl").write_text('{"seed": 1}\n')
+    code, _, err = run("benchmark", "suite")
     assert code == 2
     assert "line 1 is not a run" in err
 
 
 def test_every_environment_can_be_made():
     for name, task in TASKS.items():
+        if name.startswith("popgym") and missing_modules("benchmarks"):
+            continue
         for candidate in task.candidates.values():
             env = make_env(task, candidate, 2, seed=0)
             assert env.num_envs == 2, name
@@ -70,16 +80,16 @@ def test_every_environment_can_be_made():
 @pytest.mark.parametrize(
     ("task", "candidate"),
     [
-        ("PendulumNoVel", "RecurrentTD3"),
-        ("PendulumNoVel", "SAC, liquid, 8 frames"),
-        ("CartPoleNoVel, irregular", "RecurrentPPO, liquid"),
-        ("CartPoleNoVel, irregular", "RecurrentPPO, LSTM"),
+        ("PendulumNoVel", "RecurrentTD3, gru"),
+        ("PendulumNoVel", "SAC, MLP, 4 frames"),
+        ("CartPoleNoVel, irregular", "RecurrentPPO, lrc"),
+        ("CartPoleNoVel, irregular", "RecurrentPPO, lstm"),
     ],
 )
 def test_a_run_is_evaluated_after_each_number_of_steps(task, candidate, monkeypatch):
-    short = memory_tasks.replace(TASKS[task], steps=(300, 350))
-    monkeypatch.setitem(memory.TASKS, task, short)
-    monkeypatch.setattr(memory, "EVALUATION_EPISODES", 1)
+    short = replace(TASKS[task], steps=(300, 350))
+    monkeypatch.setitem(suite.TASKS, task, short)
+    monkeypatch.setattr(suite, "EVALUATION_EPISODES", 1)
     row = train((candidate, task, 1))
     assert {**row, "returns": None} == {"candidate": candidate, "task": task, "seed": 1, "returns": None}
     assert list(row["returns"]) == ["300", "350"]
@@ -90,9 +100,9 @@ def test_a_run_is_evaluated_after_each_number_of_steps(task, candidate, monkeypa
 def test_rows_are_read_and_shown_by_steps(tmp_path):
     out = tmp_path / "rows.jsonl"
     out.write_text("".join(json.dumps({**ROW, "seed": seed}) + "\n" for seed in range(5)))
-    lines = table(read_rows(out), ["RecurrentSAC", "never run"], ["PendulumNoVel"]).splitlines()
+    lines = table(read_rows(out), ["RecurrentSAC, lrc", "never run"], ["PendulumNoVel"]).splitlines()
     assert lines[0] == "| | PendulumNoVel, 8,000 steps | PendulumNoVel, 20,000 steps |"
-    assert lines[2:] == ["| RecurrentSAC | -150 (-150 to -150), worst -150 | -140 (-140 to -140), worst -140 |"]
+    assert lines[2:] == ["| RecurrentSAC, lrc | -150 (-150 to -150), worst -150 | -140 (-140 to -140), worst -140 |"]
 
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():
@@ -100,3 +110,16 @@ def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():
     assert interquartile_mean([0, 10, 20, 30, 40, 50, 60, 1000]) == 35
     low, high = bootstrap_interval([1, 2, 3, 4, 5])
     assert 1 <= low < 3 < high <= 5
+
+
+def test_the_picture_has_a_panel_for_each_task_with_runs():
+    pytest.importorskip("matplotlib")
+    rows = [{**ROW, "seed": seed, "returns": {"8000": -500.0, "20000": -140.0 - seed}} for seed in range(3)]
+    figure = bars(rows, {"PendulumNoVel": ["RecurrentSAC, lrc", "never run"], "CartPoleNoVel": ["never run"]})
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "PendulumNoVel"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["RecurrentSAC, lrc"]
+    low, high = bootstrap_interval([-140, -141, -142])
+    (bar,) = axes.patches
+    assert (bar.get_x(), bar.get_width()) == pytest.approx((low, high - low))
+    assert list(axes.lines[0].get_xdata()) == [-141, -141]

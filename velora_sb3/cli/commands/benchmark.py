@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from velora_sb3._optional import install_line, missing_modules
 from velora_sb3.cli.options import check_output, positive
 
 DESCRIPTION = """\
-Test the memory of the recurrent algorithms: train every candidate on every task over several seeds, and print a
-Markdown table of returns: interquartile mean, 95 % bootstrap interval, worst seed. Each run is a line in the file given
-with --out and is not repeated, so an interrupted benchmark can be continued. All of it takes hours; --tasks and --only
-select a part.
+Train every candidate on every task over several seeds: each recurrent algorithm with each memory, and MLPs on stacked
+frames. Print a Markdown table of returns (interquartile mean, 95 % bootstrap interval, worst seed), and draw a picture
+of it where matplotlib is installed. Each run is a line in the file given with --out and is not repeated, so an
+interrupted benchmark can be continued. All of it takes days; --tasks and --only select a part.
 """
 
 
@@ -20,12 +21,10 @@ def add_parser(commands: Any) -> None:
     """Add the subcommand."""
     benchmarks = commands.add_parser("benchmark", help="run a benchmark", description="Run a benchmark.")
     names = benchmarks.add_subparsers(dest="benchmark", metavar="NAME", required=True, parser_class=type(benchmarks))
-    parser = names.add_parser("memory", help="tasks that need memory, over several seeds", description=DESCRIPTION)
+    parser = names.add_parser("suite", help="learning on every task, over several seeds", description=DESCRIPTION)
     parser.add_argument("--seeds", type=positive, default=5, help="seeds 0, 1, ... of each run (default: 5)")
     parser.add_argument("--jobs", type=positive, default=2, help="parallel runs (default: 2)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("memory.jsonl"), help="file of results (default: memory.jsonl)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("suite.jsonl"), help="file of results (default: suite.jsonl)")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only these tasks")
     parser.add_argument("--only", nargs="+", metavar="CANDIDATE", help="only these candidates")
     parser.add_argument("--list", action="store_true", help="list tasks and candidates, and exit")
@@ -40,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     """Run what is missing and print the table."""
     import torch
 
-    from velora_sb3.benchmarks.memory import speeds, train
-    from velora_sb3.benchmarks.memory_tasks import TASKS
-    from velora_sb3.benchmarks.runs import read_rows, run_missing, table
+    from velora_sb3.benchmarks.runs import bars, read_rows, run_missing, table
+    from velora_sb3.benchmarks.suite import speeds, train
+    from velora_sb3.benchmarks.tasks import TASKS
     from velora_sb3.cli.errors import UserError, unknown
 
     for name in args.tasks or []:
@@ -77,7 +76,16 @@ def run(args: argparse.Namespace) -> int:
         for name, candidates in chosen.items()
         for candidate in candidates
     ]
+    if any(name.startswith("popgym") for name in chosen) and (missing := missing_modules("benchmarks")):
+        if args.tasks is not None:
+            raise UserError(f"tasks of popgym need {', '.join(missing)}: {install_line('benchmarks')}")
+        jobs = [job for job in jobs if not job[1].startswith("popgym")]
+        print(f"left out: the tasks of popgym, which need {', '.join(missing)}: {install_line('benchmarks')}")
     rows = run_missing(train, jobs, args.out, args.jobs)
     for name, candidates in chosen.items():
         print(f"\n{name}\n\n{table(rows, candidates, [name])}")
+    if not missing_modules("plot"):
+        picture = args.out.with_suffix(".png")
+        bars(rows, chosen).savefig(picture, dpi=100)
+        print(f"\npicture: {picture}")
     return 0

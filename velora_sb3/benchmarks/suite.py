@@ -1,4 +1,4 @@
-"""The memory benchmark: learning runs of every candidate on every task, and training speeds."""
+"""The benchmark suite: learning runs of every candidate on every task, and training speeds."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from functools import partial
 from typing import Any
 
 import torch
+from gymnasium import spaces
+from sb3_contrib import RecurrentPPO as ContribRecurrentPPO
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize, sync_envs_normalization
 
-from velora_sb3.algorithms import RecurrentSAC
-from velora_sb3.benchmarks.memory_tasks import CARTPOLE, LIQUID, LSTM, MIXED_LIQUID, PENDULUM, TASKS, Candidate, Task
+from velora_sb3.algorithms import RecurrentPPO, RecurrentSAC
 from velora_sb3.benchmarks.runs import Job
+from velora_sb3.benchmarks.tasks import CARTPOLE, PENDULUM, TASKS, Candidate, Task
 from velora_sb3.benchmarks.timing import time_in_turns
 
 EVALUATION_EPISODES = 20
@@ -23,16 +25,12 @@ EVALUATION_EPISODES = 20
 
 def make_env(task: Task, candidate: Candidate, n_envs: int, seed: int) -> VecEnv:
     """The environments of a task, with a candidate's wrappers."""
-
-    def make() -> Any:
-        env = task.make_env()
-        return candidate.wrapper(env) if candidate.wrapper else env
-
-    env: VecEnv = make_vec_env(make, n_envs, seed=seed)
+    env: VecEnv = make_vec_env(task.make_env, n_envs, seed=seed)
     if candidate.frames > 1:
         env = VecFrameStack(env, candidate.frames)
     if candidate.normalize:
-        env = VecNormalize(env, gamma=candidate.settings["gamma"], norm_obs_keys=candidate.normalized_keys)
+        keys = ["observation"] if isinstance(env.observation_space, spaces.Dict) else None  # no timespans
+        env = VecNormalize(env, gamma=candidate.settings["gamma"], norm_obs_keys=keys)
     return env
 
 
@@ -78,14 +76,19 @@ def evaluate(model: BaseAlgorithm, task: Task, candidate: Candidate, seed: int) 
 def speeds(rounds: int) -> dict[str, float]:
     """Training steps per second, interleaved in one process.
 
-    RecurrentPPO with RL Zoo's settings for CartPoleNoVel: liquid cells, with and without mixed memory, and LSTMs of the
-    same width, with sb3-contrib's policy and with ``LstmPolicy``. RecurrentSAC with its defaults and SAC with
-    ``MlpPolicy`` on PendulumNoVel.
+    RecurrentPPO with RL Zoo's settings for CartPoleNoVel: every memory, and sb3-contrib's own class with its LSTM.
+    RecurrentSAC with its defaults and SAC with ``MlpPolicy`` on PendulumNoVel.
     """
     on_policy = TASKS["CartPoleNoVel, on policy"]
-    lstm = on_policy.candidates[LSTM]
-    candidates = {name: on_policy.candidates[name] for name in (LIQUID, MIXED_LIQUID)}
-    candidates |= {LSTM: replace(lstm, policy="MlpLstmPolicy"), f"{LSTM} without its loop": lstm}
+    candidates = {name: one for name, one in on_policy.candidates.items() if one.algorithm is RecurrentPPO}
+    lstm = candidates["RecurrentPPO, lstm"]
+    heads = {name: value for name, value in lstm.policy_kwargs.items() if name not in ("cell", "units")}
+    candidates["sb3-contrib's RecurrentPPO, MlpLstmPolicy"] = replace(
+        lstm,
+        algorithm=ContribRecurrentPPO,
+        policy="MlpLstmPolicy",
+        policy_kwargs={**heads, "lstm_hidden_size": lstm.policy_kwargs["units"]},
+    )
     models: dict[str, tuple[BaseAlgorithm, int]] = {
         f"{name}, {CARTPOLE}": (make_model(on_policy, candidate, 0), 2_048) for name, candidate in candidates.items()
     }
