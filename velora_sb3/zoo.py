@@ -15,6 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from velora_sb3 import algorithms
 from velora_sb3._optional import install_line, missing_modules
 from velora_sb3.callbacks import RecordVideos, SaveCheckpoints
+from velora_sb3.policies.algorithm_check import ALIAS
 
 OFF_POLICY = ("ddpg", "td3", "sac", "tqc", "dqn", "qrdqn")  # they learn from windows of a replay buffer
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
@@ -92,6 +93,9 @@ def extend() -> None:
 
         def hyperparameters_optimization(self) -> None:
             draw, given = samplers[self.algo], self._hyperparams.get("policy_kwargs")
+            policy = self._hyperparams.get("policy")
+            if self.algo in ALGORITHMS and policy != ALIAS:
+                raise SystemExit(f"-optimize of {self.algo} draws settings of {ALIAS}, got the policy {policy}")
             samplers[self.algo] = lambda *arguments: keep(given, draw(*arguments))
             super().hyperparameters_optimization()
 

@@ -1,4 +1,4 @@
-"""The real FinRL: its agent with liquid policies, its environment beside ours. Runs with ``tox -e finrl``."""
+"""The real FinRL: its agent with liquid policies, its environment beside ours. Runs with ``tox -e extras``."""
 
 import sys
 import types
@@ -16,7 +16,7 @@ import velora_sb3.finrl as ours
 from velora_sb3 import LiquidPolicy, StatefulPredictor
 from velora_sb3.callbacks import EarlyStopping, SaveCheckpoints
 
-pytestmark = pytest.mark.skipif(find_spec("finrl") is None, reason="finrl is not installed; tox -e finrl has it")
+pytestmark = pytest.mark.skipif(find_spec("finrl") is None, reason="finrl is not installed; tox -e extras has it")
 
 SMALL = {"units": 4}
 

@@ -1,4 +1,4 @@
-"""RL Zoo: callbacks from a YAML file, and our launcher. Runs where rl_zoo3 is installed: ``tox -e zoo``."""
+"""RL Zoo: callbacks from a YAML file, and our launcher. Runs where rl_zoo3 is installed: ``tox -e extras``."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ import yaml
 from velora_sb3 import zoo
 from velora_sb3.cli.algorithms import algorithms
 
-needs_rl_zoo = pytest.mark.skipif(find_spec("rl_zoo3") is None, reason="rl_zoo3 is not installed; tox -e zoo has it")
+needs_rl_zoo = pytest.mark.skipif(find_spec("rl_zoo3") is None, reason="rl_zoo3 is not installed; tox -e extras has it")
 
 EARLY_STOPPING = "velora_sb3.callbacks.EarlyStopping"
 SAVE_CHECKPOINTS = "velora_sb3.callbacks.SaveCheckpoints"
@@ -136,6 +136,15 @@ def test_a_study_draws_liquid_settings_and_keeps_the_others_and_the_callbacks(tm
     launch(tmp_path, "train", *arguments(algo, env), *file, *study, "--trial-id", "1")
     again = config(logs / f"{env}_2" / "checkpoints")
     assert again["policy_kwargs"] == trials[1]["policy_kwargs"]
+
+
+@needs_rl_zoo
+def test_a_study_of_another_policy_is_refused(tmp_path):
+    file = write_settings(tmp_path, "CartPole-v1", policy="MlpLstmPolicy", policy_kwargs="dict()")
+    command = [sys.executable, "-m", "velora_sb3.zoo", "train", *arguments("recurrent_ppo", "CartPole-v1"), *file]
+    result = subprocess.run([*command, "-optimize"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1
+    assert result.stderr.endswith("draws settings of LiquidPolicy, got the policy MlpLstmPolicy\n")
 
 
 def test_a_root_is_shared_by_runs_of_all_algorithms():

@@ -143,6 +143,8 @@ def test_a_key_that_is_taken_is_refused():
         ("timestamp_key", [{"time": 3}, {"time": 1}], r"changed from 3.0 to 1.0: the time .* not negative"),
         ("timestamp_key", [{"time": 3}, {"time": "2024-01-01"}], "use dates or numbers, not both"),
         ("timestamp_key", [{"time": "noon-ish"}], "'noon-ish' is neither a number nor a date"),
+        ("timestamp_key", [{"time": "01/02/2024 09:30"}], "may have the day or the month first: write dates as 2024"),
+        ("timestamp_key", [{"time": "13.02.2024"}], "may have the day or the month first"),
         ("timestamp_key", [{"time": None}], "the time is missing: None is neither a number nor a date"),
         ("timestamp_key", [{"time": 0.0}, {"time": None}], "the time is missing"),
         ("timestamp_key", [{"time": "2024-01-01"}, {"time": pd.NaT}], "the time is missing"),

@@ -139,7 +139,7 @@ def test_tensorboard_is_asked_for_before_training(tmp_path):
         DRLAgent(market()).get_model("ppo", tensorboard_log=tmp_path)
 
 
-@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed; tox -e finrl has it")
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed; tox -e extras has it")
 def test_tensorboard_gets_the_run(tmp_path):
     model = DRLAgent(market()).get_model("a2c", policy_kwargs=SMALL, tensorboard_log=tmp_path, verbose=0)
     DRLAgent.train_model(model, "trading", 10)

@@ -89,7 +89,8 @@ def test_actions_that_are_not_finite():
 
 
 def test_rewards_are_the_environments_own_under_normalization():
-    env = VecNormalize(DummyVecEnv([Follow, Follow]))
+    inner = VecNormalize(DummyVecEnv([Follow, Follow]), norm_obs=False)
+    env = VecNormalize(inner, norm_reward=False)
     diagnosis = diagnose_learning(acting(lambda seen: np.zeros_like(seen), env=env), env, 3, verbose=0)
     assert diagnosis.episode_rewards == pytest.approx([-4.0] * 3)
 

@@ -10,7 +10,7 @@ from velora_sb3.finrl import launch_tensorboard
 here = find_spec("tensorboard") is not None
 
 
-@pytest.mark.skipif(not here, reason="tensorboard is not installed; tox -e finrl has it")
+@pytest.mark.skipif(not here, reason="tensorboard is not installed; tox -e extras has it")
 def test_it_answers(tmp_path, capsys, unused_port):
     process = launch_tensorboard(tmp_path, unused_port)
     address = f"http://localhost:{unused_port}"

@@ -1,4 +1,4 @@
-"""The notebooks: clean in the repository, and they run; the latter where nbclient is: ``tox -e notebooks``."""
+"""The notebooks: clean in the repository, and they run; the latter where nbclient is: ``tox -e extras``."""
 
 import ast
 import json
@@ -13,7 +13,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SHORT = {
     "callbacks": {"STEPS": 420, "EVERY": 1},
     "finance": {"STEPS": 300, "EVERY": 150, "SEEDS": 1},
-    "irregular_time": {"STEPS": 150, "EPISODES": 1},
+    "irregular_time": {"STEPS": 150, "EPISODES": 8, "UPDATES": 5},
     "memory": {"STEPS": 220, "EPISODES": 1, "FITTED": 1},
     "quickstart": {"STEPS": 300, "EPISODES": 1},
 }
@@ -22,7 +22,7 @@ PICTURES = ("plt.subplots(", "Video(", "learning_curve(", "wiring_graph(", "hidd
 
 needs_nbclient = pytest.mark.skipif(
     find_spec("nbclient") is None or find_spec("ipykernel") is None,
-    reason="nbclient and ipykernel are not installed; tox -e notebooks has them",
+    reason="nbclient and ipykernel are not installed; tox -e extras has them",
 )
 
 

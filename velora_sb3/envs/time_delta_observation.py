@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import timedelta
 from numbers import Real
 from typing import Any
@@ -13,6 +14,8 @@ import pandas as pd
 from gymnasium import spaces
 
 from velora_sb3._validation import check_number
+
+DAY_OR_MONTH_FIRST = re.compile(r"\s*\d{1,2}([./-])\d{1,2}\1\d{2,4}\b")
 
 
 class TimeDeltaObservation(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -30,7 +33,8 @@ class TimeDeltaObservation(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils
         dt: Timespan of an episode's first observation, and without a key of every observation, in the cell's unit.
         elapsed_key: Key in ``info`` of the time since the last observation: a number or a ``timedelta``.
         timestamp_key: Key in ``info``, also after ``reset``, of the time of the observation: a number, a date, or
-            text that pandas parses as a date.
+            text that pandas parses as a date. Dates such as ``"01/02/2024"``, which have the day first in some
+            countries and the month in others, raise an error.
         unit: The cell's unit of time: a number, in the unit of ``info``; or a duration that pandas parses, such as
             ``"1min"`` or ``"1D"``. With a number, dates and durations count in seconds; with a duration, numbers in
             ``info`` are seconds.
@@ -139,6 +143,8 @@ def _point_in_time(value: Any) -> float | pd.Timestamp:
     number = _number(value)
     if number is not None:
         return number
+    if isinstance(_single(value), str) and DAY_OR_MONTH_FIRST.match(_single(value)):
+        raise ValueError(f"{value!r} may have the day or the month first: write dates as 2024-01-31")
     try:
         moment = pd.Timestamp(_single(value))
     except (TypeError, ValueError) as error:

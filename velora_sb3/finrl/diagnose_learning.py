@@ -14,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
 from velora_sb3._validation import check_integer
+from velora_sb3.callbacks.base.episodes import raw_rewards
 from velora_sb3.callbacks.base.preserve_rng import preserve_rng
 from velora_sb3.finrl.normalization import as_vec_env, check_fits
 
@@ -108,7 +109,7 @@ def _play(
             return [math.nan] * n_episodes, np.concatenate([*played, actions])
         observations, rewards, starts, _ = env.step(actions)
         played.append(actions)
-        sums += env.get_original_reward() if isinstance(env, VecNormalize) else rewards
+        sums += raw_rewards(env, rewards)
         for index in np.flatnonzero(starts):
             returns.append(float(sums[index]))
             sums[index] = 0

@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tests.tracking.records import Record, read, recording, same_number
 from tests.tracking.servers import hanging, refusing, use_server
 from velora_sb3.callbacks import CometAnalytics, EarlyStopping, VeloraCallback, WandbAnalytics
+from velora_sb3.callbacks.base.episodes import Episode
 from velora_sb3.callbacks.trackers.analytics import Analytics
 
 pytest.importorskip("comet_ml")
@@ -352,6 +353,14 @@ def test_from_run_to_run(directory):
         returns = [value for _, value in second.metric("episode/return")]
         moving = np.mean([*returns, third.metric("episode/return")[0][1]])
         assert third.metric("reward/moving_avg")[0][1] == pytest.approx(moving)
+
+
+def test_moving_averages_leave_out_nan(monkeypatch):
+    comet, rows = CometAnalytics("project", online=False), []
+    monkeypatch.setattr(comet, "_log", lambda row, *_: rows.append(row))
+    for number, value in enumerate((np.nan, 1.0, np.nan, 3.0), start=1):
+        comet._on_episode(Episode(number, value, 1, number, 0))
+    assert [row.get("reward/moving_avg") for row in rows] == [None, 1.0, 1.0, 2.0]
 
 
 def test_a_given_run_goes_on_under_its_own_name_and_ends_with_a_with_block(directory):

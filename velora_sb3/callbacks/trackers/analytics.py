@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 from abc import abstractmethod
@@ -134,15 +135,16 @@ class Analytics(VeloraCallback):
         return True
 
     def _on_episode(self, episode: Episode) -> bool:
-        self._returns.append(episode.episode_return)
-        average, deviation = float(np.mean(self._returns)), float(np.std(self._returns))
-        row = {
-            "episode/return": episode.episode_return,
-            "episode/length": episode.length,
-            "reward/moving_avg": average,
-            "reward/moving_upper": average + deviation,
-            "reward/moving_lower": average - deviation,
-        }
+        row: dict[str, float] = {"episode/return": episode.episode_return, "episode/length": episode.length}
+        if not math.isnan(episode.episode_return):  # one NaN would hide the next returns as well
+            self._returns.append(episode.episode_return)
+        if self._returns:
+            average, deviation = float(np.mean(self._returns)), float(np.std(self._returns))
+            row |= {
+                "reward/moving_avg": average,
+                "reward/moving_upper": average + deviation,
+                "reward/moving_lower": average - deviation,
+            }
         self._log(row, episode.timestep, episode.number)
         return True
 

@@ -141,7 +141,7 @@ def _learn(
         callbacks += recorders
         try:
             with ExitStack() as ends:  # SB3 does not end callbacks when it is interrupted
-                for callback in recorders:
+                for callback in (log, *recorders):
                     ends.enter_context(callback)
                 learn(CallbackList([*callbacks, stop]))
         except KeyboardInterrupt as error:
