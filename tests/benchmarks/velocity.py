@@ -1,6 +1,6 @@
 """How soon does a cell see CartPole's hidden velocities? Supervised, so that no reinforcement learning is in the way.
 
-``python -m tests.benchmarks.velocity --seeds 3`` trains cells of 64 units, and torch's LSTM and GRU, to tell both
+``python -m tests.benchmarks.velocity --seeds 3`` trains cells of 64 units to tell both
 velocities from positions and previous actions, over windows of 32 steps as RecurrentDQN has them. It prints the share
 of each velocity's variance that stays unexplained on steps not trained on, after 1,500 and 3,000 updates.
 """
@@ -22,10 +22,16 @@ WINDOW, WARM_UP = 32, 8
 POSITIONS, VELOCITIES = [0, 2], [1, 3]
 CHECKPOINTS = (1_500, 3_000)
 CELLS = {
+    "LRC": {"cell": "lrc"},
+    "LRC, orthogonal": {"cell": "lrc", "initialization": "orthogonal"},
+    "LRC, euler": {"cell": "lrc", "solver": "euler"},
+    "LRC, mixed memory": {"cell": "lrc", "mixed_memory": True},
     "CfC": {},
     "CfC, orthogonal": {"initialization": "orthogonal"},
     "CfC, no_gate": {"mode": "no_gate"},
     "CfC, mixed memory": {"mixed_memory": True},
+    "LSTM": {"cell": "lstm"},
+    "GRU": {"cell": "gru"},
 }
 
 
@@ -61,13 +67,12 @@ class Network(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.torchs = name in ("LSTM", "GRU")
-        self.memory = getattr(nn, name)(4, 64) if self.torchs else make_cell(4, units=64, **CELLS[name])
+        self.memory = make_cell(4, units=64, **CELLS[name])
         self.readout = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Velocities ``(T, B, 2)`` of inputs ``(T, B, 4)``."""
-        outputs, _ = self.memory(inputs) if self.torchs else unroll(self.memory, inputs, None)
+        outputs, _ = unroll(self.memory, inputs)
         velocities: torch.Tensor = self.readout(outputs)
         return velocities
 
@@ -109,7 +114,7 @@ def main() -> None:
     data = episodes()
     print("| unexplained, cart / pole | " + " | ".join(f"{updates:,} updates" for updates in CHECKPOINTS) + " |")
     print("|---" * (len(CHECKPOINTS) + 1) + "|")
-    for name in (*CELLS, "LSTM", "GRU"):
+    for name in CELLS:
         runs = [learn(name, seed, data) for seed in range(arguments.seeds)]
         means = [np.mean([run[updates] for run in runs], axis=0) for updates in CHECKPOINTS]
         print(f"| {name} | " + " | ".join(f"{cart:.3f} / {pole:.3f}" for cart, pole in means) + " |", flush=True)
