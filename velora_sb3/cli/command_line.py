@@ -6,6 +6,7 @@ import argparse
 import errno
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from velora_sb3 import __version__
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout = ForgivingStream(stdout)
     try:
         args = build_parser().parse_args(argv)
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)  # for modules of the user's, which `python -m` finds and a console script does not
         with on_signals(raise_stopped):
             code: int = args.run(args)
         sys.stdout.flush()

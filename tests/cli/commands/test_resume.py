@@ -318,3 +318,27 @@ def test_a_run_that_goes_on_in_another_process_is_left_alone(run, tmp_path):
     assert code == 2
     assert "another process is training the run" in err
     assert before == {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+
+
+OWN_CELL = """
+from velora_sb3.cells import LRCCell
+
+class OwnCell(LRCCell):
+    pass
+"""
+
+
+def test_a_cell_of_the_user_s_own_in_the_working_directory(run, tmp_path, monkeypatch):
+    (tmp_path / "velora_own_cell.py").write_text(OWN_CELL)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", ".", str(tmp_path))])
+    settings = ("--hyperparams", '{"n_steps": 32, "batch_size": 32, "n_epochs": 1}', "--no-video", "--policy-kwargs")
+    train = ("train", "--algo", "ppo", "--env", "CartPole-v1", "--n-envs", 1, *settings)
+    kwargs = json.dumps({"cell": "velora_own_cell:OwnCell", "units": 4})
+    code, _, err = run(*train, kwargs, "--run-dir", "x", "--steps", 64, "--checkpoint-every", 32)
+    assert (code, err) == (0, "")
+    code, _, err = run("resume", "x", "--steps", 128)
+    assert (code, err) == (0, "")
+    assert PPO.load(tmp_path / "x" / "model").num_timesteps == 128
+    code, _, err = run(*train, '{"cell": "velora_own_cell:Other"}')
+    assert code == 2
+    assert "cell='velora_own_cell:Other' cannot be imported (module 'velora_own_cell' has no attribute 'Other')" in err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
@@ -20,16 +19,13 @@ from velora_sb3.cli.errors import SIMILAR, UserError, reason
 
 def import_packages(names: list[str]) -> None:
     """Import the packages that register environments, installed or in the working directory."""
-    here = str(Path.cwd())
-    if names and here not in sys.path:
-        sys.path.append(here)  # `python -m` has it, a console script does not
     for name in names:
         if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
             raise UserError(f"--gym-packages takes module names such as my_envs, got {name!r}")
         try:
             import_module(name)
         except ModuleNotFoundError as error:
-            where = f"; it is neither installed nor in {here}" if name.startswith(str(error.name)) else ""
+            where = f"; it is neither installed nor in {Path.cwd()}" if name.startswith(str(error.name)) else ""
             raise UserError(f"--gym-packages {name}: {reason(error)}{where}") from error
         except ImportError as error:
             raise UserError(f"--gym-packages {name}: {reason(error)}") from error
