@@ -79,7 +79,8 @@ def resume_learning(config: RunConfig, checkpoint: Path, timesteps: int) -> Lear
 
     def learn(callback: BaseCallback) -> None:
         envs = open_vec_env(config.env, config.n_envs, config.seed)
-        trusted = [cell.replace(":", ".") for cell in (config.policy_kwargs.get("cell"),) if ":" in str(cell)]
+        cell = str(config.policy_kwargs.get("cell", ""))
+        trusted = [cell.replace(":", ".")] if ":" in cell else []
         resume_training(checkpoint, envs, callback, total_timesteps=total, device=config.device, trusted=trusted)
 
     return learn
