@@ -35,3 +35,14 @@ def test_features_have_gradients_in_the_critic_s_own_loss_alone(algorithm):
     with torch.no_grad():
         model.critic(samples.next_observations, samples.actions)
     assert features == [True, False, False]
+
+
+@pytest.mark.parametrize("part", ["policy", "actor", "critic"])
+def test_predict_acts_in_evaluation_mode(part):
+    model, _ = learned(RecurrentSAC)
+    model.predict(model.observation_space.sample())
+    getattr(model, part).set_training_mode(True)
+    model.predict(model.observation_space.sample())
+    assert not any(module.training for module in model.policy.modules())
+    model.policy.set_training_mode(True)
+    assert all(module.training for module in model.actor.modules())

@@ -190,8 +190,9 @@ class RecurrentPolicyMixin(StatefulPolicyMixin):
         policy: Any = self
         extractor: LiquidExtractor = getattr(policy, self.acting_network).features_extractor
         sizes = (extractor.cell.state_size, self._action_size)
+        device = next(iter(observations.values())).device if isinstance(observations, dict) else observations.device
         if state is None:
-            memory, previous = (torch.zeros(batch, size, device=policy.device) for size in sizes)
+            memory, previous = (torch.zeros(batch, size, device=device) for size in sizes)
         else:
             shapes = [(batch, size) for size in sizes]
             if len(state) != 2 or [np.shape(part) for part in state] != shapes:
@@ -199,9 +200,9 @@ class RecurrentPolicyMixin(StatefulPolicyMixin):
                     f"state must be two arrays of shapes {shapes[0]} (memory) and {shapes[1]} (previous action), got "
                     f"shapes {[np.shape(part) for part in state]}: pass the state that predict() returned, or None"
                 )
-            memory, previous = (torch.as_tensor(part, dtype=torch.float32, device=policy.device) for part in state)
+            memory, previous = (torch.as_tensor(part, dtype=torch.float32, device=device) for part in state)
         check_episode_start(episode_start, batch)
-        if episode_start is not None:
-            starts = torch.as_tensor(episode_start, device=policy.device).reshape(-1, 1) != 0
+        if episode_start is not None and np.asarray(episode_start).any():
+            starts = torch.as_tensor(episode_start, device=device).reshape(-1, 1) != 0
             memory, previous = torch.where(starts, 0, memory), torch.where(starts, 0, previous)
         return StepInput(observations, memory, previous)

@@ -24,6 +24,12 @@ class StatefulPolicyMixin(LiquidPolicyMixin):
     _stateless_calls = 0
     _warned = False
 
+    def set_training_mode(self, mode: bool) -> None:
+        """SB3's; every ``predict`` calls it, so it returns at once if this policy and its networks are in the mode."""
+        policy: Any = self
+        if policy.training != mode or any(network.training != mode for network in policy.children()):
+            super().set_training_mode(mode)  # type: ignore[misc]
+
     def _warn_if_stateless(self, state: Any, episode_start: Any) -> None:
         """Warn at the second call in a row with neither state nor episode start, once per policy."""
         self._stateless_calls = self._stateless_calls + 1 if state is None and episode_start is None else 0
