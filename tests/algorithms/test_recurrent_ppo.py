@@ -90,6 +90,8 @@ def learned(algorithm, policy, observations, **policy_kwargs):
         ("LiquidPolicy", "vector", {"wiring": "ncp", "units": 9}),
         ("LiquidPolicy", "vector", {"mixed_memory": True}),
         ("LiquidPolicy", "vector", SHARED),
+        ("LiquidPolicy", "timespans", {"cell": "lrc"}),
+        ("LiquidPolicy", "vector", {"cell": "lstm"}),
         ("LiquidPolicy", "vector", {"enable_critic_lstm": False}),
         ("LiquidPolicy", "timespans", {}),
         ("LiquidPolicy", "timespans", {"cell": "ltc"}),

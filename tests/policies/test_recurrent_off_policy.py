@@ -40,9 +40,9 @@ def test_features_have_gradients_in_the_critic_s_own_loss_alone(algorithm):
 @pytest.mark.parametrize("part", ["policy", "actor", "critic"])
 def test_predict_acts_in_evaluation_mode(part):
     model, _ = learned(RecurrentSAC)
-    model.predict(model.observation_space.sample())
+    _, state = model.predict(model.observation_space.sample())
     getattr(model, part).set_training_mode(True)
-    model.predict(model.observation_space.sample())
+    model.predict(model.observation_space.sample(), state)
     assert not any(module.training for module in model.policy.modules())
     model.policy.set_training_mode(True)
     assert all(module.training for module in model.actor.modules())
