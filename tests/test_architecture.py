@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "policies": {"memory", "cells"},
     "algorithms": {"policies", "memory", "cells"},
     "callbacks": {"checkpoints", "metrics", "tracking", "plotting", "video"},
-    "benchmarks": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells", "envs", "plotting"},
+    "benchmarks": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells", "envs", "plotting", "export"},
     "export": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells"},
     "zoo": {"algorithms", "policies", "callbacks"},
     "finrl": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "plotting"},

@@ -7,9 +7,10 @@ from tests.export.models import DICT, VECTOR, Spaces, normalized
 from velora_sb3._normalization import ObservationStatistics
 
 
+@pytest.mark.parametrize("clip_obs", [1.5, np.inf])
 @pytest.mark.parametrize("space", [VECTOR, spaces.Box(-9.0, 9.0, (2, 3), np.float64)])
-def test_it_normalizes_as_vec_normalize_does(space, tmp_path):
-    env = normalized(space, clip_obs=1.5, epsilon=0.1)
+def test_it_normalizes_as_vec_normalize_does(space, clip_obs, tmp_path):
+    env = normalized(space, clip_obs=clip_obs, epsilon=0.1)
     observation = space.sample()
     ObservationStatistics.of(env).save(tmp_path / "statistics.json")
     for statistics in (ObservationStatistics.of(env), ObservationStatistics.load(tmp_path / "statistics.json")):

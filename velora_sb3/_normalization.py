@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ class ObservationStatistics:
             "mean": {key: values.tolist() for key, values in self.mean.items()},
             "variance": {key: values.tolist() for key, values in self.variance.items()},
             "epsilon": self.epsilon,
-            "clip": self.clip,
+            "clip": self.clip if math.isfinite(self.clip) else None,  # JSON knows no infinity
         }
 
     def save(self, path: str | Path) -> None:
@@ -113,7 +114,8 @@ class ObservationStatistics:
                 {str(key): np.array(values, dtype=np.float64) for key, values in content[name].items()}
                 for name in ("mean", "variance")
             )
-            return cls(mean, variance, float(content["epsilon"]), float(content["clip"]))
+            clip = math.inf if content["clip"] is None else float(content["clip"])
+            return cls(mean, variance, float(content["epsilon"]), clip)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path} holds no observation statistics ({type(error).__name__}: {error}): write them with "

@@ -13,6 +13,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
+import velora_sb3
 from velora_sb3 import (
     RecurrentDDPG,
     RecurrentDQN,
@@ -83,7 +84,7 @@ def build(algorithm, policy="LiquidPolicy", observations=VECTOR, actions=LIMITED
     if issubclass(algorithm, OffPolicyAlgorithm):
         defaults["buffer_size"] = 100
         settings["policy_kwargs"] = {"net_arch": [16, 8], **settings.get("policy_kwargs", {})}
-    elif algorithm in (PPO, MaskablePPO, RecurrentPPO, RecurrentMaskablePPO):
+    elif algorithm in (PPO, MaskablePPO, RecurrentPPO, RecurrentMaskablePPO, velora_sb3.RecurrentPPO):
         defaults |= {"n_steps": 8, "batch_size": 8}
     env = DummyVecEnv([lambda: Spaces(observations, actions)]) if env is None else env
     return randomize(algorithm(policy, env, **defaults, **settings))
@@ -134,6 +135,7 @@ MODELS: dict[str, Make] = {
     "A2C, float64": lambda: build(A2C, "MlpPolicy", spaces.Box(-1.0, 1.0, (2, 2), np.float64)),
     "A2C, integers": lambda: build(A2C, "MlpPolicy", spaces.Box(0, 7, (3,), np.int64)),
     "A2C, matrix of actions": lambda: build(A2C, "MlpPolicy", actions=spaces.Box(-1.0, 1.0, (2, 2))),
+    "A2C, unbounded actions": lambda: build(A2C, "MlpPolicy", actions=spaces.Box(-np.inf, np.inf, (2,))),
     "A2C, Dict": lambda: build(A2C, "MultiInputPolicy", DICT),
     "TRPO": lambda: build(TRPO, "MlpPolicy"),
     "SAC": lambda: build(SAC, "MlpPolicy"),
@@ -197,15 +199,42 @@ MODELS: dict[str, Make] = {
     "RecurrentPPO, odd state": lambda: build(RecurrentPPO, **liquid(units=7)),
     "RecurrentPPO, timespans": lambda: build(RecurrentPPO, observations=TIMED, **liquid(cell="ltc", units=5)),
     "RecurrentPPO, Dict, discrete": lambda: build(RecurrentPPO, observations=DICT, actions=CHOICES, **liquid()),
+    "RecurrentPPO of this package": lambda: build(velora_sb3.RecurrentPPO, **liquid(mixed_memory=True)),
+    "RecurrentPPO of this package, LSTM": lambda: build(
+        velora_sb3.RecurrentPPO, "MlpLstmPolicy", policy_kwargs={"lstm_hidden_size": 8, "shared_lstm": False}
+    ),
     "RecurrentMaskablePPO": lambda: build(RecurrentMaskablePPO, actions=CHOICE, **liquid(wiring="ncp", units=12)),
     "RecurrentMaskablePPO, LSTM": lambda: build(
         RecurrentMaskablePPO, "MlpLstmPolicy", actions=CHOICES, policy_kwargs={"lstm_hidden_size": 8}
     ),
+    # other cells
+    **{
+        f"RecurrentSAC, {cell}{', timespans' * timed}": lambda cell=cell, timed=timed: build(
+            RecurrentSAC, observations=TIMED if timed else VECTOR, **liquid(cell=cell)
+        )
+        for cell in ("lrc", "gru", "lstm")
+        for timed in (False, True)
+    },
+    "RecurrentSAC, lrc, wired": lambda: build(RecurrentSAC, **liquid(cell="lrc", wiring="ncp", units=12)),
+    "RecurrentTD3, lrc, euler": lambda: build(
+        RecurrentTD3, observations=TIMED, **liquid(cell="lrc", wiring="random", solver="euler")
+    ),
+    "RecurrentDQN, lrc, mixed memory": lambda: build(
+        RecurrentDQN, actions=CHOICE, **liquid(cell="lrc", mixed_memory=True)
+    ),
+    "RecurrentPPO, lrc": lambda: build(RecurrentPPO, observations=TIMED, **liquid(cell="lrc")),
+    "RecurrentPPO, gru": lambda: build(RecurrentPPO, observations=TIMED, **liquid(cell="gru")),
+    "RecurrentMaskablePPO, lstm": lambda: build(RecurrentMaskablePPO, actions=CHOICES, **liquid(cell="lstm")),
+    "liquid PPO, lrc": lambda: build(PPO, **liquid(cell="lrc", solver="euler")),
+    "liquid PPO, history, lrc": lambda: build(PPO, observations=TIMED_HISTORY, **liquid(cell="lrc")),
+    "liquid PPO, history, gru": lambda: build(PPO, observations=TIMED_HISTORY, **liquid(cell="gru")),
+    "liquid A2C, lstm": lambda: build(A2C, observations=TIMED, **liquid(cell="lstm")),
     # VecNormalize
     "PPO, VecNormalize": lambda: build(PPO, "MlpPolicy", env=normalized(VECTOR)),
     "PPO, VecNormalize, float64": lambda: build(
         PPO, "MlpPolicy", env=normalized(spaces.Box(-np.inf, np.inf, (3,), np.float64), clip_obs=1.0)
     ),
+    "PPO, VecNormalize, no clipping": lambda: build(PPO, "MlpPolicy", env=normalized(VECTOR, clip_obs=np.inf)),
     "PPO, VecNormalize, integers": lambda: build(
         PPO, "MlpPolicy", env=normalized(spaces.Box(0, 99, (3,), np.int32))
     ),

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 MODEL, BEST_MODEL = "model.zip", "best_model.zip"
 NORMALIZATION, SAFE_NORMALIZATION = "vecnormalize.pkl", "normalization.json"
-NORMALIZATIONS = (NORMALIZATION, "vec_normalize.pkl")
 DESCRIPTION = "model_config.json"  # of SaveCheckpoints
 
 

@@ -123,3 +123,22 @@ def test_the_picture_has_a_panel_for_each_task_with_runs():
     (bar,) = axes.patches
     assert (bar.get_x(), bar.get_width()) == pytest.approx((low, high - low))
     assert list(axes.lines[0].get_xdata()) == [-141, -141]
+
+
+def test_deployed_policies(run, monkeypatch):
+    from velora_sb3.benchmarks import deployment
+    from velora_sb3.export import parity
+
+    few = {name: deployment.MODELS[name] for name in ("MLP, 64 and 64 units", "LTC, NCP of 19 neurons")}
+    monkeypatch.setattr(deployment, "MODELS", few)
+    monkeypatch.setattr(parity, "STEPS", 20)
+    code, out, err = run("benchmark", "deploy", "--rounds", 1)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "| | `predict` | `StatefulPredictor` | `OnnxPolicy` | C |"
+    assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {name}" for name in few]
+    assert "(1/" in lines[2]
+    monkeypatch.setattr("velora_sb3._optional.find_spec", lambda name: None)
+    code, _, err = run("benchmark", "deploy")
+    assert code == 2
+    assert 'velora-sb3 benchmark deploy needs onnx, onnxruntime: pip install "velora-sb3[onnx]"' in err

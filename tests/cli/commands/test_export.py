@@ -56,9 +56,12 @@ def test_a_checkpoint_alone(model, run, tmp_path):
     acts_as(tmp_path / "pilot", model)
 
 
-@pytest.mark.parametrize("pickle", ["vecnormalize.pkl", "vec_normalize.pkl"])
+@pytest.mark.parametrize(
+    "pickle", ["vec_normalize.pkl", "rl_model_vecnormalize_64_steps.pkl", "model/vecnormalize.pkl"]
+)
 def test_a_zip_with_pickled_statistics(pickle, model, run, tmp_path):
     model.save(tmp_path / "model.zip")
+    (tmp_path / pickle).parent.mkdir(exist_ok=True)
     model.get_vec_normalize_env().save(tmp_path / pickle)
     call = ("export", "model.zip", "--algo", "ppo", "--to", "onnx")
     code, _, err = run(*call)
@@ -72,6 +75,8 @@ def test_a_zip_with_pickled_statistics(pickle, model, run, tmp_path):
     assert run(*call)[0] == 0
     for folder in ("pilot", "onnx"):
         acts_as(tmp_path / folder, model)
+    assert run(*call, "--normalization", "none", "--out", "raw")[0] == 0
+    assert OnnxPolicy(tmp_path / "raw").contract["normalization"] is None
 
 
 def test_what_cannot_be_exported(trained, run, model, tmp_path, monkeypatch):
@@ -83,7 +88,7 @@ def test_what_cannot_be_exported(trained, run, model, tmp_path, monkeypatch):
         (("text", "--to", "onnx", "--algo", "ppo"), "is not a zip file"),
         ((tmp_path, "--to", "onnx"), "contains no model.zip"),
         ((trained, "--to", "onnx", "--normalization", "text"), "text holds no observation statistics"),
-        ((trained, "--to", "onnx", "--normalization", "none"), "No such file or directory"),
+        ((trained, "--to", "onnx", "--normalization", "gone"), "No such file or directory"),
     ):
         code, out, err = run("export", *argv)
         assert (code, out) == (2, "")

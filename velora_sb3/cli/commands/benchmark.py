@@ -33,6 +33,30 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--rounds", type=positive, default=9, help="rounds of --speed (default: 9)")
     parser.set_defaults(run=run)
+    deploy = names.add_parser(
+        "deploy",
+        help="microseconds a step of deployed policies",
+        description="Time predict, OnnxPolicy and C in turns.",
+    )
+    deploy.add_argument("--rounds", type=positive, default=31, help="rounds of 50 steps (default: 31)")
+    deploy.set_defaults(run=run_deploy)
+
+
+def run_deploy(args: argparse.Namespace) -> int:
+    """Time the policies and print the table."""
+    import torch
+
+    from velora_sb3._optional import require
+    from velora_sb3.benchmarks.deployment import latencies, table
+    from velora_sb3.cli.errors import UserError, reason
+
+    try:
+        require("onnx", "velora-sb3 benchmark deploy")
+    except ImportError as error:
+        raise UserError(reason(error)) from error
+    torch.set_num_threads(1)
+    print(table(latencies(args.rounds)))
+    return 0
 
 
 def run(args: argparse.Namespace) -> int:

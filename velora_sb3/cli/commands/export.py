@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
         type=Path,
         metavar="FILE",
         help="statistics of VecNormalize, written by ObservationStatistics.save (default: normalization.json beside "
-        "the model, or the checkpoint's)",
+        "the model, or the checkpoint's); none for no normalization",
     )
     parser.add_argument(
         "--gym-packages", nargs="+", default=[], metavar="PACKAGE", help="packages to import that register environments"
@@ -86,32 +86,40 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(saved: SavedModel, args: argparse.Namespace) -> tuple[BaseAlgorithm, ObservationStatistics | None]:
+def _load(saved: SavedModel, args: argparse.Namespace) -> tuple[BaseAlgorithm, ObservationStatistics | bool | None]:
     """The model and the statistics beside it, from the checkpoint if there is one: it holds no pickle."""
     from velora_sb3._normalization import ObservationStatistics
     from velora_sb3.checkpoints import load_checkpoint
     from velora_sb3.checkpoints.format.reading import is_checkpoint
     from velora_sb3.cli.errors import UserError
-    from velora_sb3.cli.saved_model import MODEL, NORMALIZATIONS, SAFE_NORMALIZATION
+    from velora_sb3.cli.saved_model import MODEL, SAFE_NORMALIZATION
 
     directory = saved.path.parent
-    given = None if args.normalization is None else ObservationStatistics.load(args.normalization)
+    stated = args.normalization not in (None, Path("none"))
+    given = ObservationStatistics.load(args.normalization) if stated else None
     if saved.path.name == MODEL and is_checkpoint(directory):
-        return load_checkpoint(directory, device="cpu"), given
+        return load_checkpoint(directory, device="cpu"), False if args.normalization == Path("none") else given
     algo = args.algo or (saved.config and saved.config.algo)
     if not algo:
         raise UserError(f"no config.json beside {os.path.relpath(saved.path)} names the algorithm: pass --algo")
-    if given is None and (directory / SAFE_NORMALIZATION).is_file():
+    if args.normalization is None and (directory / SAFE_NORMALIZATION).is_file():
         given = ObservationStatistics.load(directory / SAFE_NORMALIZATION)
-    for name in NORMALIZATIONS:
-        if given is None and (directory / name).is_file():
-            raise UserError(
-                f"{os.path.relpath(directory / name)} is a pickle, which can run arbitrary code, and the policy needs "
-                "its statistics: in Python, write them with "
-                f"velora_sb3.export.ObservationStatistics.of(vec_normalize).save({SAFE_NORMALIZATION!r}), or export a "
-                "checkpoint of save_checkpoint"
-            )
+    pickled = [] if args.normalization is not None else _pickled_statistics(saved.path)
+    if given is None and pickled:
+        raise UserError(
+            f"{os.path.relpath(pickled[0])} is a pickle, which can run arbitrary code, and the policy needs its "
+            "statistics: in Python, write them with "
+            f"velora_sb3.export.ObservationStatistics.of(vec_normalize).save({SAFE_NORMALIZATION!r}), or export a "
+            "checkpoint of save_checkpoint; if this model needs none, pass --normalization none"
+        )
     return saved.load(algo, "cpu"), given
+
+
+def _pickled_statistics(model: Path) -> list[Path]:
+    """Files of ``VecNormalize.save`` near a model: beside it, or where RL Zoo has them."""
+    places = (model.parent, model.with_suffix(""))
+    patterns = ("*vecnormalize*.pkl", "*vec_normalize*.pkl")
+    return [file for place in places for pattern in patterns for file in sorted(place.glob(pattern))]
 
 
 def _environment_space(saved: SavedModel, model: BaseAlgorithm, packages: list[str]) -> Any:

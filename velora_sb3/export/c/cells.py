@@ -9,7 +9,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from velora_sb3.cells import CfCCell, LTCCell, MixedMemoryCell, WiredCfCCell
+from velora_sb3.cells import (
+    CfCCell,
+    GRUCell,
+    LRCCell,
+    LSTMCell,
+    LTCCell,
+    MixedMemoryCell,
+    WiredCfCCell,
+    WiredLRCCell,
+)
 from velora_sb3.export.c.layers import add_product, emit_layers, emit_linear, unknown
 from velora_sb3.export.c.program import Program, literal
 from velora_sb3.export.step import LSTMStep
@@ -79,14 +88,56 @@ def _cfc(program: Program, cell: Any, inputs: str, state: str, from_zero: bool, 
     return state
 
 
-def _wired_cfc(
-    program: Program, cell: WiredCfCCell, inputs: str, state: str, from_zero: bool, timespan: str | None
+def _wired(
+    program: Program, cell: Any, inputs: str, state: str, from_zero: bool, timespan: str | None
 ) -> str:
     first = 0
     for layer, size in zip(cell.layers, cell.layer_sizes, strict=True):
         inputs = emit_cell(program, layer, inputs, f"{state} + {first}", from_zero, timespan)
         first += size
     return inputs
+
+
+def _lrc(program: Program, cell: LRCCell, inputs: str, state: str, from_zero: bool, timespan: str | None) -> str:
+    mask = None if cell.mask is None else cell.mask[:, : cell.input_size].repeat(3, 1)
+    products = program.buffer("products", 3 * cell.hidden_size)
+    program.call("copy", 3 * cell.hidden_size, program.floats("bias", cell.bias), products)
+    add_product(program, cell.weight_ih, mask, inputs, products)
+    if not from_zero:  # within a layer all neurons are connected
+        add_product(program, cell.weight_hh, None, state, products)
+    arguments = [cell.hidden_size, products, timespan or "1.0f"]
+    if cell.reversal is None:
+        program.call("lrc", *arguments, state)
+    else:
+        program.call("lrc_euler", *arguments, program.floats("reversal", cell.reversal), state)
+    return state
+
+
+def _gru(program: Program, cell: Any, inputs: str, state: str, from_zero: bool, timespan: str | None) -> str:
+    weight_ih, weight_hh, bias_ih, bias_hh = cell._weights
+    by_inputs = emit_linear(program, weight_ih, bias_ih, _with_time(program, cell, inputs, timespan))
+    by_state = emit_linear(program, weight_hh, bias_hh, state)
+    program.call("gru", cell.hidden_size, by_inputs, by_state, state)
+    return state
+
+
+def _lstm_cell(program: Program, cell: Any, inputs: str, state: str, from_zero: bool, timespan: str | None) -> str:
+    weight_ih, weight_hh, bias_ih, bias_hh = cell._weights
+    products = emit_linear(program, weight_ih, bias_ih + bias_hh, _with_time(program, cell, inputs, timespan))
+    if not from_zero:
+        add_product(program, weight_hh, None, state, products)
+    program.call("lstm", cell.hidden_size, products, "0.0f", state, f"{state} + {cell.hidden_size}")
+    return state
+
+
+def _with_time(program: Program, cell: Any, inputs: str, timespan: str | None) -> str:
+    """The inputs of a cell of torch's, which may take the timespan as the last of them."""
+    if not cell.timed:
+        return inputs
+    joined = program.buffer("with_time", cell.input_size + 1)
+    program.call("copy", cell.input_size, inputs, joined)
+    program.line(f"{joined}[{cell.input_size}] = {timespan or '1.0f'};")
+    return joined
 
 
 def _ltc(program: Program, cell: LTCCell, inputs: str, state: str, from_zero: bool, timespan: str | None) -> str:
@@ -166,8 +217,12 @@ def _lstm(program: Program, cell: LSTMStep, inputs: str, state: str, from_zero: 
 
 EMITTERS: dict[type, Emitter] = {
     CfCCell: _cfc,
-    WiredCfCCell: _wired_cfc,
+    WiredCfCCell: _wired,
+    LRCCell: _lrc,
+    WiredLRCCell: _wired,
     LTCCell: _ltc,
     MixedMemoryCell: _mixed_memory,
+    GRUCell: _gru,
+    LSTMCell: _lstm_cell,
     LSTMStep: _lstm,
 }

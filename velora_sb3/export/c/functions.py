@@ -168,6 +168,37 @@ static void cfc_pure(int n, const float *products, float timespan, const float *
     }
 }
 """,
+    "lrc": """\
+/* Products f, k and u: the state decays to tanh u at a rate that they decide. */
+static void lrc(int n, const float *products, float timespan, float *state)
+{
+    for (int i = 0; i < n; i++) {
+        const float rate = 2.0f * sigmoid(products[i]) * sigmoid(products[n + i]);
+        const float decay = expf(-rate * timespan), target = tanhf(products[2 * n + i]);
+        state[i] = target + decay * (state[i] - target);
+    }
+}
+""",
+    "lrc_euler": """\
+static void lrc_euler(int n, const float *products, float timespan, const float *reversal, float *state)
+{
+    for (int i = 0; i < n; i++) {
+        const float drive = reversal[i] * tanhf(products[2 * n + i]);
+        state[i] += sigmoid(products[n + i]) * (drive - sigmoid(products[i]) * state[i]) * timespan;
+    }
+}
+""",
+    "gru": """\
+/* Products of the inputs and of the state: reset, keep, and the candidate. */
+static void gru(int n, const float *by_inputs, const float *by_state, float *state)
+{
+    for (int i = 0; i < n; i++) {
+        const float reset = sigmoid(by_inputs[i] + by_state[i]), keep = sigmoid(by_inputs[n + i] + by_state[n + i]);
+        const float candidate = tanhf(by_inputs[2 * n + i] + reset * by_state[2 * n + i]);
+        state[i] = candidate + keep * (state[i] - candidate);
+    }
+}
+""",
     "add_synapses": """\
 /* The currents of the synapses into each unit: four numbers each, conductance times reversal potential, conductance,
    steepness, and the potential at which it is half open. */
