@@ -28,7 +28,8 @@ def next_potential(
     timespans: OptionalTensor,  # (B, 1)
 ) -> torch.Tensor:
     """The pointwise part of a step as plain, differentiable operations: the next state ``(B, H)``."""
-    gates, drive = products.tensor_split([products.shape[-1] // 3 * 2], dim=-1)
+    split = products.shape[-1] // 3 * 2
+    gates, drive = products[..., :split], products[..., split:]  # torch's ONNX exporter fails on tensor_split
     leak, elastance = gates.sigmoid().chunk(2, dim=-1)
     exponent = -2 * leak * elastance
     decay = torch.exp(exponent if timespans is None else exponent * timespans)

@@ -88,9 +88,7 @@ def _cfc(program: Program, cell: Any, inputs: str, state: str, from_zero: bool, 
     return state
 
 
-def _wired(
-    program: Program, cell: Any, inputs: str, state: str, from_zero: bool, timespan: str | None
-) -> str:
+def _wired(program: Program, cell: Any, inputs: str, state: str, from_zero: bool, timespan: str | None) -> str:
     first = 0
     for layer, size in zip(cell.layers, cell.layer_sizes, strict=True):
         inputs = emit_cell(program, layer, inputs, f"{state} + {first}", from_zero, timespan)
