@@ -19,6 +19,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "benchmarks": ("popgym",),
     "finrl": ("finrl", "stockstats", "yfinance"),
     "onnx": ("onnx", "onnxruntime"),
+    "ray": ("ray", "optuna"),
 }
 RUN_PACKAGES = ("velora-sb3", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 

@@ -79,12 +79,14 @@ def given_options(args: Namespace, dataclass: type[Any]) -> dict[str, Any]:
     return given
 
 
-def check_values(values: Mapping[str, Any], dataclass: type[Any], where: object) -> None:
-    """Raise ``UserError`` unless the values of a JSON file fit the fields of a dataclass."""
+def check_values(
+    values: Mapping[str, Any], dataclass: type[Any], where: object, kind: str = "run configuration"
+) -> None:
+    """Raise ``UserError`` unless the values of a JSON or YAML file fit the fields of a dataclass."""
     known, hints = {one.name: one for one in fields(dataclass)}, get_type_hints(dataclass)
     for name, one in known.items():
         if name not in values and one.default is MISSING and one.default_factory is MISSING:
-            raise UserError(f"{where} is not a run configuration: {name!r} is missing")
+            raise UserError(f"{where} is not a {kind}: {name!r} is missing")
     for name, value in values.items():
         if name not in known:
             raise UserError(f"{where}: unknown entry {name!r}: {suggestion(name, known)}choose from {', '.join(known)}")

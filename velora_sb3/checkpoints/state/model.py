@@ -204,6 +204,13 @@ def _as_given(model: BaseAlgorithm, name: str, value: Any) -> Any:
     return value.val if isinstance(value, ConstantSchedule) else value
 
 
+def plain_arguments(model: BaseAlgorithm) -> dict[str, Any]:
+    """The constructor arguments of a model that are numbers or strings, as the user passed them."""
+    names = _argument_names(type(model))
+    given = {name: _as_given(model, name, value) for name, value in vars(model).items() if name in names}
+    return {name: value for name, value in given.items() if isinstance(value, int | float | str)}
+
+
 def _plain_dict(state: Mapping[Any, Any]) -> dict[Any, Any]:
     return {key: _plain_dict(value) if isinstance(value, Mapping) else value for key, value in state.items()}
 

@@ -1,0 +1,1 @@
+"""A sweep of ``velora-sb3 sweep``: its file, its trials, its table and pictures."""
