@@ -114,9 +114,9 @@ def make_scheduler(plan: Plan) -> TrialScheduler:
     if plan.scheduler == "pbt":
         ranges = {name: one for name, one in plan.space.items() if name in CHANGEABLE}
 
-        def within(settings: dict[str, Any]) -> dict[str, Any]:
-            limited = {name: one.value(settings[name]) for name, one in ranges.items() if one.kind != "choice"}
-            return {**settings, **limited}
+        def perturb(settings: dict[str, Any]) -> dict[str, Any]:
+            near = {name: one.perturbed(settings[name]) for name, one in ranges.items() if one.kind != "choice"}
+            return {**settings, **near}
 
         mutations = {
             name: one.domain().categories if one.kind == "choice" else one.domain() for name, one in ranges.items()
@@ -125,7 +125,8 @@ def make_scheduler(plan: Plan) -> TrialScheduler:
             time_attr=PROGRESS,
             perturbation_interval=max(plan.steps // GENERATIONS, plan.eval_freq),
             hyperparam_mutations=mutations,
-            custom_explore_fn=within,
+            perturbation_factors=(1.0, 1.0),  # factors alone would push gamma to the ends of its range
+            custom_explore_fn=perturb,
         )
     return FIFOScheduler()
 
@@ -187,7 +188,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
 def interruptible() -> Iterator[list[int]]:
     """Let Ctrl-C, SIGTERM and SIGHUP end a sweep in order: Ray saves its state. A second one raises at once."""
     received: list[int] = []
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the table says which trials are unfinished
 
     def receive(number: int, frame: Any) -> None:
         if received:

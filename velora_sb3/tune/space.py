@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 KINDS = ("uniform", "loguniform", "int", "choice")
+FACTOR, STEP = 1.25, 0.2  # of a perturbation
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,19 @@ class Range:
         return getattr(tune, self.kind)(*self.values)
 
     def value(self, drawn: Any) -> Any:
-        """A drawn value as it stands in the file; within the limits, which a perturbation may exceed."""
+        """A drawn value as it stands in the file; within the limits."""
         if self.kind == "choice":
             return next(value for value in self.values if _hashable(value) == drawn)
         low, high = self.values
         return min(max(round(drawn), low), high) if self.kind == "int" else float(min(max(drawn, low), high))
+
+    def perturbed(self, value: Any) -> Any:
+        """A value near another one, within the limits: by a fifth of the range, or by a factor if it is logarithmic."""
+        low, high = self.values
+        sign = random.choice((-1, 1))
+        if self.kind == "loguniform":
+            return self.value(value * FACTOR**sign)
+        return self.value(value + sign * max((high - low) * STEP, 1 if self.kind == "int" else 0))
 
 
 def parse_space(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Range]]:

@@ -10,8 +10,8 @@ from velora_sb3.cli.options import check_output, positive
 
 DESCRIPTION = """\
 Write an HTML page about a run of `velora-sb3 train`: curves, evaluations, actions, wiring or hidden state, video,
-configuration and versions. The page is self-contained: it needs no network and no other file. It names what the run
-directory lacks.
+configuration and versions; or about a sweep of `velora-sb3 sweep`: all trials, their curves and settings. The page is
+self-contained: it needs no network and no other file. It names what the directory lacks.
 model.zip contains a pickle, which can run arbitrary code when it is loaded: only report on runs of people you trust.
 """
 RUN_FILES = ("model.zip", "episodes.csv", "evaluations.csv", "model_config.json")  # many programs write a config.json
@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "report", help="write an HTML page about a run (only of people you trust)", description=DESCRIPTION
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="a run directory, or a directory of SaveCheckpoints")
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="a directory of a run, a sweep or SaveCheckpoints")
     parser.add_argument("--best", action="store_true", help="show best_model.zip instead of model.zip")
     parser.add_argument("--out", metavar="FILE", help="output file (default: report.html in the run directory)")
     parser.add_argument("--episodes", type=positive, default=5, help="number of episodes to run (default: 5)")
@@ -37,12 +37,14 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3._atomic import write_text
     from velora_sb3.cli.errors import UserError
     from velora_sb3.cli.report.sections import write_page
+    from velora_sb3.cli.sweep.page import is_sweep, sweep_page
     from velora_sb3.cli.tables import print_line
 
     directory = Path(args.run_dir).absolute()  # an environment may change the working directory
     if not directory.is_dir():
         raise UserError(f"no such directory: {args.run_dir}")
-    if not any((directory / name).is_file() for name in RUN_FILES):
+    of_sweep = is_sweep(directory)
+    if not of_sweep and not any((directory / name).is_file() for name in RUN_FILES):
         raise UserError(
             f"{args.run_dir} is not a run directory of velora-sb3 train or SaveCheckpoints: it contains none of "
             f"{', '.join(RUN_FILES)}"
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--out {out}: no such directory: {out.parent}")
     check_output("--out", out)
     shown, out = out, out.absolute()
-    page = write_page(directory, args.episodes, args.best)
+    page = sweep_page(directory) if of_sweep else write_page(directory, args.episodes, args.best)
     try:
         write_text(out, page.html(_footer()))
     except OSError as error:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from velora_sb3.cli.sweep.sweep_file import Sweep
 
-SWEEP_FILE = "sweep.json"
 # Trials stay in the working directory; Ray prints no tables and writes no logs of its own beside ours.
 ENVIRONMENT = {"RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 EPILOG = """\
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from velora_sb3.cli.experiment.directory import lock_run
-    from velora_sb3.cli.sweep.outcome import print_results, write_outcome
+    from velora_sb3.cli.sweep.outcome import DATABASE, print_results, write_outcome
     from velora_sb3.cli.sweep.sweep_file import read_sweep
     from velora_sb3.cli.sweep.trial import trial_function
     from velora_sb3.cli.tables import print_line, warnings_as_lines
@@ -84,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     shown = Path(args.sweep_dir) if args.sweep_dir else Path("sweeps") / Path(args.file).stem
     directory, console = shown.absolute(), Console()
     _claim(directory, shown, sweep)
-    results = Results(directory / "sweep.db")
+    results = Results(directory / DATABASE)
     with lock_run(directory), warnings_as_lines(console):
         file = sweep.file
         seeds = "1 seed" if file.seeds == 1 else f"{file.seeds} seeds"
@@ -101,6 +100,7 @@ def _claim(directory: Path, shown: Path, sweep: Sweep) -> None:
     """Create the directory, or check that it belongs to this sweep."""
     from velora_sb3._atomic import write_text
     from velora_sb3.cli.errors import UserError
+    from velora_sb3.cli.sweep.outcome import SWEEP_FILE
 
     settings, path = json.loads(json.dumps(asdict(sweep.file))), directory / SWEEP_FILE
     if path.exists():

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from velora_sb3._atomic import atomic_write, write_text
 from velora_sb3._statistics import interquartile_mean
-from velora_sb3.cli.sweep.sweep_file import Sweep
 from velora_sb3.cli.tables import plain_table, print_line
 from velora_sb3.plotting.learning_curve import curves_unavailable_reason
 from velora_sb3.tune.results import FAILED, FINISHED, STOPPED, Results, Trial
@@ -21,9 +20,10 @@ from velora_sb3.tune.results import FAILED, FINISHED, STOPPED, Results, Trial
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BEST_FILE = "best.json"
+    from velora_sb3.cli.sweep.sweep_file import Sweep
+
+SWEEP_FILE, DATABASE, BEST_FILE = "sweep.json", "sweep.db", "best.json"  # in the directory of a sweep
 SHOWN = 20  # trials in the table
-PERIODS = ("eval_freq", "checkpoint_every")
 
 
 def write_outcome(sweep: Sweep, results: Results, directory: Path) -> None:
@@ -83,7 +83,7 @@ def print_results(
         table.add_row(*row)
     console.print(table)
     if len(trials) > SHOWN:
-        print_line(console, f"... and {len(trials) - SHOWN} more in {shown / 'sweep.db'}")
+        print_line(console, f"... and {len(trials) - SHOWN} more in {shown / DATABASE}")
     for trial in [trial for trial in trials if trial.error is not None][:3]:
         print_line(console, f"trial {trial.number} failed: {' '.join((trial.error or '').split())[:200]}")
     if interrupted:
