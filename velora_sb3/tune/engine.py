@@ -18,6 +18,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, Populati
 from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
+from velora_sb3._signals import on_signals, raise_stopped
 from velora_sb3.tune.learn import CHANGEABLE
 from velora_sb3.tune.results import FAILED, FINISHED, STOPPED, Inheritance, Results
 from velora_sb3.tune.space import Range
@@ -154,7 +155,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial starts, or starts again."""
-        self.results.start(trial.trial_id, self._settings(trial.config))
+        self.results.start(trial.trial_id, self._settings(trial.config), {one.trial_id for one in trials})
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -190,17 +191,16 @@ def interruptible() -> Iterator[list[int]]:
     received: list[int] = []
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the table says which trials are unfinished
 
-    def receive(number: int, frame: Any) -> None:
+    def receive(number: int) -> None:
         if received:
-            raise KeyboardInterrupt
+            raise_stopped(number)
         received.append(number)
         signal.raise_signal(signal.SIGUSR1)  # which Ray catches for this purpose
 
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    previous = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    unused = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
-        yield received
+        with on_signals(receive):
+            yield received
     finally:
-        for number, handler in {**previous, signal.SIGUSR1: unused}.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGUSR1, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -118,7 +119,10 @@ class TuneReport(VeloraCallback):
     def _check_trial(self) -> None:
         from ray import tune
 
-        if tune.get_context().get_trial_id() is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray warns outside of trials
+            trial = tune.get_context().get_trial_id()
+        if trial is None:
             raise ValueError("TuneReport must run in a trial of Ray Tune: start training with tune.Tuner(...).fit()")
 
     def _directory(self) -> AbstractContextManager[str]:

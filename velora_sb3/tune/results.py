@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,10 +90,14 @@ class Results:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def start(self, trial: str, settings: Mapping[str, Any]) -> None:
-        """A trial starts, or starts again."""
+    def start(self, trial: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
+        """A trial starts, or starts again. All but the known ones were forgotten when the sweep was killed."""
         with self._open() as file:
-            number = file.execute("SELECT COUNT(*) + 1 FROM trials").fetchone()[0]
+            for row in file.execute("SELECT id FROM trials").fetchall():
+                if row["id"] not in known:
+                    file.execute("DELETE FROM trials WHERE id = ?", (row["id"],))
+                    file.execute("DELETE FROM evaluations WHERE trial = ?", (row["id"],))
+            number = file.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM trials").fetchone()[0]
             row = (number, trial, RUNNING, json.dumps(settings))
             file.execute("INSERT OR IGNORE INTO trials (number, id, status, settings) VALUES (?, ?, ?, ?)", row)
             change = "UPDATE trials SET status = ?, settings = ?, error = NULL WHERE id = ?"
