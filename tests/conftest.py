@@ -1,10 +1,13 @@
 """Settings that every test shares."""
 
+import os
 import signal
 import sys
 
 import pytest
 import torch
+
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray stays on the loopback address
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jobs inherit that, and tests press Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -42,6 +42,7 @@ MAY_IMPORT = {
     },
     "export": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells"},
     "zoo": {"algorithms", "policies", "callbacks"},
+    "tune": {"policies", "algorithms", "callbacks", "memory", "checkpoints"},
     "finrl": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "plotting"},
 }
 MAY_IMPORT_EVERYTHING = {"__init__", "__main__", "cli"}

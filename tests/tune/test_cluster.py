@@ -16,11 +16,8 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]  # Ray's o
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster():
     """Two nodes of one CPU each, on this machine."""
-    monkeypatch.setattr(
-        "ray._private.ray_constants.ENABLE_RAY_CLUSTER", False
-    )  # else 127.0.0.1 becomes another address
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "node_ip_address": "127.0.0.1", **QUIET})
     second = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
     ray.init(address=cluster.address, log_to_driver=False)

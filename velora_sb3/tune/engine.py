@@ -19,7 +19,7 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from velora_sb3._signals import on_signals, raise_stopped
-from velora_sb3.tune.learn import CHANGEABLE
+from velora_sb3.tune.learning import CHANGEABLE
 from velora_sb3.tune.results import FAILED, FINISHED, STOPPED, Inheritance, Results
 from velora_sb3.tune.space import Range
 

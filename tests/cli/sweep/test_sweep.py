@@ -15,6 +15,7 @@ pytest.importorskip("ray")
 from stable_baselines3 import PPO
 
 from tests.checkpoints.runs import assert_equal
+from velora_sb3.cli.commands.sweep import LOOPBACK
 from velora_sb3.tune.results import Results
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own warnings
@@ -36,7 +37,7 @@ search:
 @pytest.fixture
 def sweep(run, tmp_path, monkeypatch):
     """``sweep("trials: 2")``: exit code, stdout, stderr."""
-    for name in ("RAY_CHDIR_TO_TRIAL_DIR", "RAY_AIR_NEW_OUTPUT", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"):
+    for name in ("RAY_CHDIR_TO_TRIAL_DIR", "RAY_AIR_NEW_OUTPUT", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", LOOPBACK):
         monkeypatch.setenv(name, "0")  # restored afterwards
 
     def call(more, *options):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ sweep.yaml:
 
 Ctrl-C saves; the same command resumes.
 """
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: Ray uses the loopback address, as it does by default on Windows
 
 
 def add_parser(commands: Any) -> None:
@@ -67,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
         require("ray", "velora-sb3 sweep")
     except ImportError as error:
         raise UserError(str(error)) from error
+    os.environ.update(ENVIRONMENT)
+    if args.address is None:
+        os.environ[LOOPBACK] = "0"  # Ray reads it when it is imported
     from rich.console import Console
 
     from velora_sb3.cli.experiment.directory import lock_run
@@ -123,7 +128,6 @@ def _claim(directory: Path, shown: Path, sweep: Sweep) -> None:
 
 def _ray(address: str | None, cpus: int | None, sweep: Sweep) -> AbstractContextManager[None]:
     """Ray, started on this machine's loopback address or connected to; checked to have the resources of a trial."""
-    import os
     from contextlib import contextmanager
 
     import ray
@@ -133,7 +137,6 @@ def _ray(address: str | None, cpus: int | None, sweep: Sweep) -> AbstractContext
     @contextmanager
     def connected() -> Iterator[None]:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-        os.environ.update(ENVIRONMENT)
         try:
             if address is None:
                 local = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": cpus}

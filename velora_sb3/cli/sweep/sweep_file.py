@@ -19,7 +19,7 @@ from velora_sb3.cli.experiment.environments import import_packages
 from velora_sb3.cli.options import check_values, option
 from velora_sb3.cli.structured_text import read_mapping
 from velora_sb3.tune.engine import Plan
-from velora_sb3.tune.learn import CHANGEABLE
+from velora_sb3.tune.learning import CHANGEABLE
 from velora_sb3.tune.space import Range, parse_space
 
 SCHEDULERS = ("none", "asha", "pbt")

@@ -28,7 +28,7 @@ from velora_sb3.cli.experiment.launch import Learn, start_learning
 from velora_sb3.cli.experiment.run import Outcome, train_model
 from velora_sb3.cli.sweep.sweep_file import Sweep
 from velora_sb3.tune.engine import PROGRESS, SCORE
-from velora_sb3.tune.learn import CHANGEABLE, resume_changed
+from velora_sb3.tune.learning import CHANGEABLE, resume_changed
 from velora_sb3.tune.report import EVALUATED, TuneReport
 from velora_sb3.tune.seeds import train_seeds
 

@@ -9,7 +9,7 @@ from tests.checkpoints.runs import assert_equal
 from velora_sb3 import save_checkpoint
 from velora_sb3.checkpoints.state.model import plain_arguments
 from velora_sb3.tune import TuneReport, learn
-from velora_sb3.tune.learn import changed_settings, resume_changed
+from velora_sb3.tune.learning import changed_settings, resume_changed
 
 CASES = {
     PPO: ("CartPole-v1", {"n_steps": 32, "batch_size": 32, "n_epochs": 1}),
