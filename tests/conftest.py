@@ -8,7 +8,7 @@ import pytest
 import torch
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray stays on the loopback address
-os.environ["RAY_worker_niceness"] = "0"  # Ray's workers would wait for whatever else the machine does
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  Ray's workers would wait for whatever else the machine does
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jobs inherit that, and tests press Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

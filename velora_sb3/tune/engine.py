@@ -135,9 +135,11 @@ def make_scheduler(plan: Plan) -> TrialScheduler:
 def make_searcher(plan: Plan) -> Searcher | SearchAlgorithm:
     """Ray's search algorithm."""
     if plan.searcher == "optuna":
+        import optuna
         from optuna.samplers import TPESampler
         from ray.tune.search.optuna import OptunaSearch
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         return OptunaSearch(sampler=TPESampler(seed=plan.seed))
     return BasicVariantGenerator(random_state=plan.seed)
 
