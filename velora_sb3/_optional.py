@@ -20,6 +20,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "finrl": ("finrl", "stockstats", "yfinance"),
     "onnx": ("onnx", "onnxruntime"),
     "ray": ("ray", "optuna"),
+    "gpu": ("triton",),
 }
 RUN_PACKAGES = ("velora-sb3", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 

@@ -2,7 +2,8 @@ r"""A whole CfC sequence in one autograd function.
 
 Forward: the inputs' part of every gate is one matrix product before the loop; a step is one ``addmm`` and two or three
 pointwise operations. Backward: the derivatives of all steps at once, then one product and one ``addmm`` per step, and
-the weights' gradients as one matrix product each at the end. Resets and timespans enter as tensors.
+the weights' gradients as one matrix product each at the end. Resets and timespans enter as tensors. On an NVIDIA GPU
+:mod:`velora_sb3.cells.kernels.gpu` replaces both loops.
 
 On CPU torch's ``tanh`` takes several times as long as its ``sigmoid``, so :math:`\tanh x` is computed as
 :math:`2 \sigma(2 x) - 1`, which differs by float rounding. In ``default`` mode the loop carries
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from velora_sb3.cells.kernels import gpu
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
@@ -141,6 +143,73 @@ def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -
     return torch.stack(outputs)
 
 
+def _loop(
+    gates: torch.Tensor,  # (T, B, blocks*H): the inputs' products, overwritten with the activations
+    weight_hh: torch.Tensor,
+    state: OptionalTensor,
+    resets: list[OptionalTensor],
+    timespans: OptionalTensor,
+    w_tau: OptionalTensor,
+    amplitude: OptionalTensor,
+    mode: str,
+) -> torch.Tensor:
+    """The states after every step ``(T, B, H)``."""
+    steps, batch, _ = gates.shape
+    size = weight_hh.shape[-1]
+    carried = gates.new_empty(steps, batch, size)
+    recurrent, rest = weight_hh, 0.0  # rest: what the zero state is in the loop's terms
+    if mode == "pure":
+        assert w_tau is not None and amplitude is not None
+        step = _solve(gates, carried, timespans, w_tau, amplitude)
+    else:
+        recurrent = weight_hh.clone()
+        recurrent[: 2 * size] *= 2  # tanh x = 2 sigmoid(2 x) - 1
+        gates[..., : 2 * size] *= 2
+        step = (blend if mode == "default" else add)(gates, carried, timespans)
+    if mode == "default":  # h = 2 u - 1
+        gates -= recurrent.sum(dim=1)
+        recurrent, rest = 2 * recurrent, 0.5
+        state = None if state is None else (state + 1) / 2
+
+    products, out, weights = gates.unbind(0), carried.unbind(0), recurrent.t()
+    hidden = gates.new_full((batch, size), rest) if state is None else state
+    fresh = gates.new_tensor(rest)
+    for t, reset in enumerate(resets):
+        if reset is not None:
+            hidden = torch.where(reset, fresh, hidden)
+        products[t].addmm_(hidden, weights)
+        step(t)
+        hidden = out[t]
+    return carried.mul_(2).sub_(1) if mode == "default" else carried
+
+
+def _loop_backward(
+    grad_outputs: torch.Tensor,  # (T, B, H)
+    grad_gates: torch.Tensor,  # (T, B, blocks, H): the derivatives, overwritten with the gradients
+    weight_hh: torch.Tensor,
+    resets: list[OptionalTensor],
+    has_starts: bool,
+) -> torch.Tensor:
+    """The gradients of the states after every step, later steps included ``(T, B, H)``."""
+    grad_hidden = torch.empty_like(grad_outputs, memory_format=torch.contiguous_format)
+    grad_hidden[-1] = grad_outputs[-1]
+    incoming, hidden, blocks = grad_outputs.unbind(0), grad_hidden.unbind(0), grad_gates.unbind(0)
+    columns = grad_hidden.unsqueeze(2).unbind(0)
+    rows = grad_gates.flatten(2).unbind(0)
+    through = torch.empty_like(hidden[0])
+    for t in range(len(resets) - 1, 0, -1):
+        blocks[t].mul_(columns[t])
+        if not has_starts:
+            torch.addmm(incoming[t - 1], rows[t], weight_hh, out=hidden[t - 1])
+            continue
+        earlier, reset = torch.mm(rows[t], weight_hh, out=through), resets[t]
+        if reset is not None:
+            earlier = torch.where(reset, 0, earlier)
+        torch.add(incoming[t - 1], earlier, out=hidden[t - 1])
+    blocks[0].mul_(columns[0])
+    return grad_hidden
+
+
 class _CfCSequence(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -157,38 +226,18 @@ class _CfCSequence(torch.autograd.Function):
         mode: str,
     ) -> torch.Tensor:
         steps, batch, features = inputs.shape
-        given = state
-        size = weight_hh.shape[-1]
         gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, len(bias))
-        carried = inputs.new_empty(steps, batch, size)
-        recurrent, rest = weight_hh, 0.0  # rest: what the zero state is in the loop's terms
-        if mode == "pure":
-            assert w_tau is not None and amplitude is not None
-            step = _solve(gates, carried, timespans, w_tau, amplitude)
-        else:
-            recurrent = weight_hh.clone()
-            recurrent[: 2 * size] *= 2  # tanh x = 2 sigmoid(2 x) - 1
-            gates[..., : 2 * size] *= 2
-            step = (blend if mode == "default" else add)(gates, carried, timespans)
-        if mode == "default":  # h = 2 u - 1
-            gates -= recurrent.sum(dim=1)
-            recurrent, rest = 2 * recurrent, 0.5
-            state = None if state is None else (state + 1) / 2
+        ctx.mode, ctx.on_gpu = mode, mode != "pure" and gpu.supports(inputs, weight_hh.shape[-1], len(bias))
+        if ctx.on_gpu:
+            from velora_sb3.cells.kernels.gpu import gated
 
-        products, out, weights = gates.unbind(0), carried.unbind(0), recurrent.t()
-        hidden = inputs.new_full((batch, size), rest) if state is None else state
-        fresh, resets = inputs.new_tensor(rest), reset_masks(starts, steps)
-        for t, reset in enumerate(resets):
-            if reset is not None:
-                hidden = torch.where(reset, fresh, hidden)
-            products[t].addmm_(hidden, weights)
-            step(t)
-            hidden = out[t]
-        outputs = carried.mul_(2).sub_(1) if mode == "default" else carried
+            outputs = gated.forward(gates, weight_hh, state, starts, timespans, mode)
+        else:
+            ctx.resets = reset_masks(starts, steps)
+            outputs = _loop(gates, weight_hh, state, ctx.resets, timespans, w_tau, amplitude, mode)
         ctx.save_for_backward(
-            inputs, given, weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude, gates, outputs
+            inputs, state, weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude, gates, outputs
         )
-        ctx.mode, ctx.resets = mode, resets
         return outputs
 
     @staticmethod
@@ -197,34 +246,34 @@ class _CfCSequence(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_outputs), None)
         inputs, state, weight_ih, weight_hh, _, starts, timespans, w_tau, amplitude = arguments
-        steps, batch, size = outputs.shape
+        size = outputs.shape[-1]
         needs = ctx.needs_input_grad
-        derivatives = gate_derivatives(ctx.mode, gates, timespans, w_tau, amplitude)
-        grad_gates = derivatives  # in place: each step's derivatives are used once
-        grad_hidden = torch.empty_like(outputs)  # of each step's next state, later steps included
-        grad_hidden[-1] = grad_outputs[-1]
+        grad_state = grad_times = grad_tau = grad_amplitude = None
+        if ctx.on_gpu:
+            from velora_sb3.cells.kernels.gpu import gated
 
-        incoming, hidden, blocks = grad_outputs.unbind(0), grad_hidden.unbind(0), grad_gates.unbind(0)
-        columns = grad_hidden.unsqueeze(2).unbind(0)
-        rows = grad_gates.flatten(2).unbind(0)
-        through, resets = outputs.new_empty(batch, size), ctx.resets
-        for t in range(steps - 1, 0, -1):
-            blocks[t].mul_(columns[t])
-            if starts is None:
-                torch.addmm(incoming[t - 1], rows[t], weight_hh, out=hidden[t - 1])
-                continue
-            earlier, reset = torch.mm(rows[t], weight_hh, out=through), resets[t]
-            if reset is not None:
-                earlier = torch.where(reset, 0, earlier)
-            torch.add(incoming[t - 1], earlier, out=hidden[t - 1])
-        blocks[0].mul_(columns[0])
+            grad_gates, grad_state, grad_times = gated.backward(
+                grad_outputs, gates, weight_hh, outputs, starts, timespans, ctx.mode
+            )
+        else:
+            derivatives = gate_derivatives(ctx.mode, gates, timespans, w_tau, amplitude)
+            grad_hidden = _loop_backward(grad_outputs, derivatives, weight_hh, ctx.resets, starts is not None)
+            grad_gates = derivatives.flatten(2)
+            if needs[1]:
+                grad_state = grad_gates[0] @ weight_hh
+                grad_state = grad_state if ctx.resets[0] is None else torch.where(ctx.resets[0], 0, grad_state)
+            if ctx.mode == "pure":
+                rate = gates.abs() + w_tau.abs()
+                decayed = torch.exp(-rate if timespans is None else -rate * timespans) * gates
+                falling = grad_hidden * amplitude * decayed  # minus d output / d exponent
+                grad_amplitude = (grad_hidden * (1 - decayed)).sum((0, 1))
+                grad_tau = (falling if timespans is None else falling * timespans).sum((0, 1)) * w_tau.sign()
+                grad_times = (falling * rate).sum(-1, keepdim=True) if needs[6] else None
+            elif needs[6]:
+                grad_times = (derivatives[:, :, 2] * gates[..., 3 * size :]).sum(-1, keepdim=True)
 
-        flat = grad_gates.flatten(2).flatten(0, 1)
+        flat = grad_gates.flatten(0, 1)
         grad_inputs = (flat @ weight_ih).view_as(inputs) if needs[0] else None
-        grad_state = None
-        if needs[1]:
-            grad_state = rows[0] @ weight_hh
-            grad_state = grad_state if resets[0] is None else torch.where(resets[0], 0, grad_state)
         grad_weight_ih = flat.t() @ inputs.flatten(0, 1) if needs[2] else None
         grad_weight_hh = None
         if needs[3]:
@@ -232,21 +281,16 @@ class _CfCSequence(torch.autograd.Function):
             before = torch.cat([initial.unsqueeze(0), outputs[:-1]])
             if starts is not None:
                 before.masked_fill_(starts, 0)
-            grad_weight_hh = flat.t() @ before.view(steps * batch, size)
-        grad_bias = flat.sum(0) if needs[4] else None
-        grad_times = grad_tau = grad_amplitude = None
-        if ctx.mode == "pure":
-            rate = gates.abs() + w_tau.abs()
-            decayed = torch.exp(-rate if timespans is None else -rate * timespans) * gates
-            falling = grad_hidden * amplitude * decayed  # minus d output / d exponent
-            grad_amplitude = (grad_hidden * (1 - decayed)).sum((0, 1))
-            grad_tau = (falling if timespans is None else falling * timespans).sum((0, 1)) * w_tau.sign()
-            grad_times = (falling * rate).sum(-1, keepdim=True) if needs[6] else None
-        elif needs[6]:
-            grad_times = (grad_gates[:, :, 2] * gates[..., 3 * size :]).sum(-1, keepdim=True)
+            grad_weight_hh = flat.t() @ before.flatten(0, 1)
         return (
-            *(grad_inputs, grad_state, grad_weight_ih, grad_weight_hh, grad_bias),
-            *(None, grad_times, grad_tau, grad_amplitude, None),
+            *(
+                grad_inputs,
+                grad_state if needs[1] else None,
+                grad_weight_ih,
+                grad_weight_hh,
+                flat.sum(0) if needs[4] else None,
+            ),
+            *(None, grad_times if needs[6] else None, grad_tau, grad_amplitude, None),
         )
 
 

@@ -8,7 +8,8 @@ From the products :math:`f, k, u` (each ``H`` wide) and the time :math:`t` since
 Forward: the inputs' part of every product is one matrix product before the loop; a step is one ``addmm``, one
 ``sigmoid`` over all three blocks (:math:`\tanh u = 2 \sigma(2 u) - 1`, so the loop carries :math:`(v + 1) / 2`), the
 decay and one ``lerp``. Backward: the derivatives of all steps at once, then one product and one ``addmm`` per step;
-the weights' gradients are one matrix product each at the end.
+the weights' gradients are one matrix product each at the end. On an NVIDIA GPU :mod:`velora_sb3.cells.kernels.gpu`
+replaces both loops.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from velora_sb3.cells.kernels import gpu
 from velora_sb3.cells.kernels.cfc import OptionalTensor, reset_masks
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
@@ -50,6 +52,81 @@ def _plain(inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -> torch.Ten
     return torch.stack(states)
 
 
+def _loop(
+    gates: torch.Tensor,  # (T, B, 3H): the inputs' products, overwritten with the sigmoids of f, k and 2u
+    weight_hh: torch.Tensor,
+    state: OptionalTensor,
+    resets: list[OptionalTensor],
+    timespans: OptionalTensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The decays and the states of every step ``(T, B, H)``."""
+    steps, batch, _ = gates.shape
+    size = weight_hh.shape[-1]
+    recurrent = weight_hh.clone()
+    recurrent[2 * size :] *= 2  # tanh u = 2 sigmoid(2 u) - 1
+    gates[..., 2 * size :] *= 2
+    gates -= recurrent.sum(dim=1)  # v = 2 w - 1, and the loop carries w
+    weights = (2 * recurrent).t()
+
+    decays, carried = (gates.new_empty(steps, batch, size) for _ in range(2))
+    leak, elastance, target = (block.unbind(0) for block in gates.split(size, dim=-1))
+    products, decay, out = gates.unbind(0), decays.unbind(0), carried.unbind(0)
+    scale = None if timespans is None else (-2 * timespans).unbind(0)
+    hidden = gates.new_full((batch, size), 0.5) if state is None else (state + 1) / 2
+    rest = gates.new_tensor(0.5)
+    for t, reset in enumerate(resets):
+        if reset is not None:
+            hidden = torch.where(reset, rest, hidden)
+        products[t].addmm_(hidden, weights).sigmoid_()
+        torch.mul(leak[t], elastance[t], out=decay[t])
+        decay[t].mul_(-2 if scale is None else scale[t]).exp_()
+        torch.lerp(target[t], hidden, decay[t], out=out[t])
+        hidden = out[t]
+    return decays, carried.mul_(2).sub_(1)
+
+
+def _loop_backward(
+    grad_states: torch.Tensor,
+    gates: torch.Tensor,
+    decays: torch.Tensor,
+    weight_hh: torch.Tensor,
+    before: torch.Tensor,
+    resets: list[OptionalTensor],
+    timespans: OptionalTensor,
+) -> tuple[torch.Tensor, torch.Tensor, OptionalTensor]:
+    """The gradients of the products ``(T, B, 3H)``, the first state and the timespans."""
+    steps, batch, size = before.shape
+    leak, elastance, target = gates.split(size, dim=-1)
+    rate = leak * elastance * 2
+    target = target * 2 - 1  # tanh u
+    by_exponent = (target - before).mul_(decays).mul_(rate)  # d state / d time
+    derivatives = torch.empty_like(gates)
+    by_rate = by_exponent if timespans is None else by_exponent * timespans
+    torch.mul(by_rate, 1 - leak, out=derivatives[..., :size])
+    torch.mul(by_rate, 1 - elastance, out=derivatives[..., size : 2 * size])
+    torch.mul(1 - decays, 1 - target * target, out=derivatives[..., 2 * size :])
+    grad_gates = derivatives.view(steps, batch, 3, size)  # in place: each step's derivatives are used once
+    grad_hidden = torch.empty_like(before)  # of each step's state, later steps included
+    grad_hidden[-1] = grad_states[-1]
+
+    incoming, hidden, blocks = grad_states.unbind(0), grad_hidden.unbind(0), grad_gates.unbind(0)
+    columns, decay = grad_hidden.unsqueeze(2).unbind(0), decays.unbind(0)
+    rows = derivatives.unbind(0)
+    for t in range(steps - 1, 0, -1):
+        blocks[t].mul_(columns[t])
+        reset = resets[t]
+        if reset is None:
+            torch.addcmul(incoming[t - 1], hidden[t], decay[t], out=hidden[t - 1]).addmm_(rows[t], weight_hh)
+        else:
+            earlier = torch.addmm(hidden[t] * decay[t], rows[t], weight_hh)
+            torch.add(incoming[t - 1], torch.where(reset, 0, earlier), out=hidden[t - 1])
+    blocks[0].mul_(columns[0])
+    grad_state = torch.addmm(hidden[0] * decay[0], rows[0], weight_hh)
+    grad_state = grad_state if resets[0] is None else torch.where(resets[0], 0, grad_state)
+    grad_times = None if timespans is None else grad_hidden.mul_(by_exponent).sum(-1, keepdim=True)
+    return derivatives, grad_state, grad_times
+
+
 class _LRCSequence(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -63,31 +140,17 @@ class _LRCSequence(torch.autograd.Function):
         timespans: OptionalTensor,  # (T, B, 1)
     ) -> torch.Tensor:
         steps, batch, features = inputs.shape
-        size = weight_hh.shape[-1]
-        gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, 3 * size)
-        recurrent = weight_hh.clone()
-        recurrent[2 * size :] *= 2  # tanh u = 2 sigmoid(2 u) - 1
-        gates[..., 2 * size :] *= 2
-        gates -= recurrent.sum(dim=1)  # v = 2 w - 1, and the loop carries w
-        weights = (2 * recurrent).t()
+        gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, len(bias))
+        decays = None
+        ctx.on_gpu = gpu.supports(inputs, weight_hh.shape[-1], len(bias))
+        if ctx.on_gpu:
+            from velora_sb3.cells.kernels.gpu import gated
 
-        decays, carried = (inputs.new_empty(steps, batch, size) for _ in range(2))
-        leak, elastance, target = (block.unbind(0) for block in gates.split(size, dim=-1))
-        products, decay, out = gates.unbind(0), decays.unbind(0), carried.unbind(0)
-        scale = None if timespans is None else (-2 * timespans).unbind(0)
-        hidden = inputs.new_full((batch, size), 0.5) if state is None else (state + 1) / 2
-        rest, resets = inputs.new_tensor(0.5), reset_masks(starts, steps)
-        for t, reset in enumerate(resets):
-            if reset is not None:
-                hidden = torch.where(reset, rest, hidden)
-            products[t].addmm_(hidden, weights).sigmoid_()
-            torch.mul(leak[t], elastance[t], out=decay[t])
-            decay[t].mul_(-2 if scale is None else scale[t]).exp_()
-            torch.lerp(target[t], hidden, decay[t], out=out[t])
-            hidden = out[t]
-        states = carried.mul_(2).sub_(1)
+            states = gated.forward(gates, weight_hh, state, starts, timespans, "lrc")
+        else:
+            ctx.resets = reset_masks(starts, steps)
+            decays, states = _loop(gates, weight_hh, state, ctx.resets, timespans)
         ctx.save_for_backward(inputs, state, weight_ih, weight_hh, bias, starts, timespans, gates, decays, states)
-        ctx.resets = resets
         return states
 
     @staticmethod
@@ -96,49 +159,29 @@ class _LRCSequence(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph
             return tuple(plain_gradients(_plain, arguments, grad_states))
         inputs, state, weight_ih, weight_hh, _, starts, timespans = arguments
-        steps, batch, size = states.shape
         needs = ctx.needs_input_grad
         before = torch.cat([torch.zeros_like(states[:1]) if state is None else state.unsqueeze(0), states[:-1]])
         if starts is not None:
             before.masked_fill_(starts, 0)
-        leak, elastance, target = gates.split(size, dim=-1)
-        rate = leak * elastance * 2
-        target = target * 2 - 1  # tanh u
-        by_exponent = (target - before).mul_(decays)  # d state / d (rate * time)
-        derivatives = torch.empty_like(gates)
-        by_rate = by_exponent * rate if timespans is None else by_exponent * rate * timespans
-        torch.mul(by_rate, 1 - leak, out=derivatives[..., :size])
-        torch.mul(by_rate, 1 - elastance, out=derivatives[..., size : 2 * size])
-        torch.mul(1 - decays, 1 - target * target, out=derivatives[..., 2 * size :])
-        grad_gates = derivatives.view(steps, batch, 3, size)  # in place: each step's derivatives are used once
-        grad_hidden = torch.empty_like(states)  # of each step's state, later steps included
-        grad_hidden[-1] = grad_states[-1]
+        if ctx.on_gpu:
+            from velora_sb3.cells.kernels.gpu import gated
 
-        incoming, hidden, blocks = grad_states.unbind(0), grad_hidden.unbind(0), grad_gates.unbind(0)
-        columns, decay = grad_hidden.unsqueeze(2).unbind(0), decays.unbind(0)
-        rows = grad_gates.flatten(2).unbind(0)
-        for t in range(steps - 1, 0, -1):
-            blocks[t].mul_(columns[t])
-            if ctx.resets[t] is None:
-                torch.addcmul(incoming[t - 1], hidden[t], decay[t], out=hidden[t - 1]).addmm_(rows[t], weight_hh)
-            else:
-                earlier = torch.addmm(hidden[t] * decay[t], rows[t], weight_hh)
-                torch.add(incoming[t - 1], torch.where(ctx.resets[t], 0, earlier), out=hidden[t - 1])
-        blocks[0].mul_(columns[0])
-
-        flat = grad_gates.flatten(2).flatten(0, 1)
-        grad_state = None
-        if needs[1]:
-            grad_state = torch.addmm(hidden[0] * decay[0], rows[0], weight_hh)
-            grad_state = grad_state if ctx.resets[0] is None else torch.where(ctx.resets[0], 0, grad_state)
+            grad_gates, grad_state, grad_times = gated.backward(
+                grad_states, gates, weight_hh, before, starts, timespans, "lrc"
+            )
+        else:
+            grad_gates, grad_state, grad_times = _loop_backward(
+                grad_states, gates, decays, weight_hh, before, ctx.resets, timespans
+            )
+        flat = grad_gates.flatten(0, 1)
         return (
             (flat @ weight_ih).view_as(inputs) if needs[0] else None,
-            grad_state,
+            grad_state if needs[1] else None,
             flat.t() @ inputs.flatten(0, 1) if needs[2] else None,
             flat.t() @ before.flatten(0, 1) if needs[3] else None,
             flat.sum(0) if needs[4] else None,
             None,
-            (grad_hidden * by_exponent * rate).sum(-1, keepdim=True) if needs[6] else None,
+            grad_times if needs[6] else None,
         )
 
 

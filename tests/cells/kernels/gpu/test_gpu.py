@@ -1,0 +1,133 @@
+"""The Triton kernels against the plain forms: in Triton's interpreter on a CPU, and compiled on a GPU."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from velora_sb3.cells.kernels import cfc, gpu, lrc
+
+INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
+T, F = 4, 3
+
+pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed (the extra gpu)")
+
+
+@pytest.mark.skipif(INTERPRETING, reason="this is the test that starts the interpreter")
+def test_in_the_interpreter():
+    """In a process of its own: Triton interprets everything or nothing, from its import on."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(params=["cpu", "cuda"], ids=["interpreter", "cuda"])
+def device(request, monkeypatch):
+    if request.param == "cpu" and not INTERPRETING:
+        pytest.skip("runs with TRITON_INTERPRET=1")
+    if request.param == "cuda" and (INTERPRETING or not torch.cuda.is_available()):
+        pytest.skip("no GPU")
+    monkeypatch.setattr(gpu, "DEVICES", [request.param])
+    return request.param
+
+
+def gated(blocks, batch, units, timed, resets, state):
+    """What the kernels of CfC and LRC take, random."""
+    shapes = [(T, batch, F), (batch, units), (blocks * units, F), (blocks * units, units), (blocks * units,)]
+    tensors = [torch.randn(shape) * 0.5 for shape in shapes]
+    starts = torch.rand(T, batch, 1) < 0.3 if resets else None
+    return [tensors[0], tensors[1] if state else None, *tensors[2:], starts, torch.rand(T, batch, 1) if timed else None]
+
+
+def values_and_gradients(function, arguments):
+    """The outputs, and the gradients of everything that can have one."""
+    given = [
+        argument.clone().requires_grad_() if argument is not None and argument.is_floating_point() else argument
+        for argument in arguments
+    ]
+    outputs = function(*given)
+    weights = torch.linspace(-1, 2, outputs.numel(), device=outputs.device).view_as(outputs)
+    wanted = [argument for argument in given if argument is not None and argument.requires_grad]
+    return [outputs.detach(), *torch.autograd.grad((outputs * weights).sum(), wanted)]
+
+
+def check(kernel, plain, arguments, device):
+    """The kernel gives what the plain form gives."""
+    arguments = [None if argument is None else argument.to(device) for argument in arguments]
+    found = values_and_gradients(kernel, arguments)
+    expected = values_and_gradients(plain, arguments)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5 * max(1, float(other.abs().max())), rtol=0)
+
+
+def kernel_and_plain(mode):
+    if mode == "lrc":
+        return lrc.lrc_sequence, lrc._plain
+    return (lambda *given: cfc.cfc_sequence(*given, mode)), (lambda *given: cfc._plain(mode, *given, None, None))
+
+
+@pytest.mark.parametrize("mode", ["default", "no_gate", "lrc"])
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize("resets", [False, True], ids=["one episode", "resets"])
+def test_gated(device, mode, timed, resets):
+    """Two programs, the second with three rows; units that are no power of two."""
+    blocks = 4 if timed and mode != "lrc" else 3
+    check(*kernel_and_plain(mode), gated(blocks, 19, 20, timed, resets, state=timed), device)
+
+
+@pytest.mark.parametrize("mode", ["default", "no_gate", "lrc"])
+def test_a_reset_forgets_nan(device, mode):
+    kernel, _ = kernel_and_plain(mode)
+    arguments = gated(3, 3, 5, timed=False, resets=True, state=True)
+    arguments[1][1] = torch.nan
+    arguments[5][0] = True
+    outputs = kernel(*(None if argument is None else argument.to(device) for argument in arguments))
+    assert torch.isfinite(outputs).all()
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+def test_gradients_in_another_layout(device, mode):
+    kernel, plain = kernel_and_plain(mode)
+
+    def swapped(function):
+        return lambda *given: function(*given).transpose(0, 1)
+
+    check(swapped(kernel), swapped(plain), gated(3, 3, 5, timed=False, resets=False, state=False), device)
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+def test_second_derivatives_take_the_plain_form(device, mode):
+    kernel, plain = kernel_and_plain(mode)
+    arguments = gated(3, 3, 5, False, False, False)
+    found, expected = (
+        values_and_gradients(partial(squared_gradient, function), arguments) for function in (kernel, plain)
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def squared_gradient(function, inputs, *rest):
+    (gradient,) = torch.autograd.grad(function(inputs, *rest).square().sum(), inputs, create_graph=True)
+    return gradient
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+def test_weights_that_do_not_fit_at_once(device, monkeypatch, mode, timed):
+    monkeypatch.setattr(gpu, "shared_memory", lambda device: 16 * 1024)
+    blocks = 4 if timed and mode != "lrc" else 3
+    assert not gpu.fits(device, blocks, 20)
+    check(*kernel_and_plain(mode), gated(blocks, 3, 20, timed, resets=True, state=True), device)
+
+
+def test_what_is_supported(device):
+    inputs = torch.zeros(2, 3, 4, device=device)
+    assert gpu.supports(inputs, 64, 8)
+    assert not gpu.supports(inputs, 1024, 8)
+    assert not gpu.supports(inputs.double(), 8, 8)
+    assert not gpu.supports(inputs[:, :0], 8, 8)
+    assert not gpu.supports(inputs, 8, 2**31)
