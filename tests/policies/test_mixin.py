@@ -7,7 +7,7 @@ from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 
 from tests.compat.algorithms import RandomEnv
-from velora_sb3 import RecurrentQRDQN, RecurrentSAC, RecurrentTD3, RecurrentTQC
+from velora_sb3 import RecurrentPPO, RecurrentQRDQN, RecurrentSAC, RecurrentTD3, RecurrentTQC
 from velora_sb3.memory import LiquidExtractor
 from velora_sb3.policies import LiquidDQNPolicy
 
@@ -134,3 +134,31 @@ def test_fused_adam_computes_what_adam_computes():
         return model.learn(64).policy.parameters_to_vector()
 
     torch.testing.assert_close(torch.as_tensor(trained(True)), torch.as_tensor(trained(False)), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("algorithm", [PPO, SAC, RecurrentPPO, RecurrentSAC], ids=lambda one: one.__name__)
+def test_updates_of_the_cells_are_multiplied(algorithm):
+    """One Adam step: the cells move three times as far, everything else as far as before."""
+    env = "Pendulum-v1"
+    settings = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "max_grad_norm": 1e9}
+    if algorithm in (SAC, RecurrentSAC):
+        settings = {"learning_starts": 40, "batch_size": 4, "train_freq": 50, "gradient_steps": 1}
+    moved = []
+    for multiplier in (1.0, 3.0):
+        kwargs = {"units": 4, "cell_lr_multiplier": multiplier}
+        model = algorithm("LiquidPolicy", env, seed=0, policy_kwargs=kwargs, device="cpu", **settings)
+        before = {name: weight.clone() for name, weight in model.policy.named_parameters()}
+        model.learn(50 if "train_freq" in settings else 16)
+        moved.append({name: weight - before[name] for name, weight in model.policy.named_parameters()})
+    first, second = moved
+    names = [name for name in first if first[name].abs().max() > 0 and "target" not in name]
+    cells = [name for name in names if ".cell." in name]
+    assert cells
+    assert len(names) > len(cells)
+    for name in names:
+        torch.testing.assert_close(second[name], (3 if name in cells else 1) * first[name], rtol=1e-3, atol=1e-6)
+
+
+def test_a_multiplier_must_be_positive():
+    with pytest.raises(ValueError, match="cell_lr_multiplier must be a finite number above 0, got 0"):
+        PPO("LiquidPolicy", "CartPole-v1", policy_kwargs={"cell_lr_multiplier": 0})

@@ -81,12 +81,12 @@ class LRCCell(LiquidCell):
         self.reset_parameters()
 
     @torch.no_grad()
-    def reset_parameters(self, initialization: str = "orthogonal") -> None:
+    def reset_parameters(self, initialization: str = "ncps") -> None:
         """Initialize the weights; biases are 0, so that a unit keeps :math:`e^{-1/2}` of its state for a time unit.
 
         Args:
-            initialization: ``orthogonal``: inputs as in torch's ``Linear`` of the inputs alone, orthogonal recurrent
-                matrices. ``ncps``: one Xavier bound over inputs and state for each of f, k and u.
+            initialization: ``ncps``: one Xavier bound over inputs and state for each of f, k and u. ``orthogonal``:
+                inputs as in torch's ``Linear`` of the inputs alone, orthogonal recurrent matrices.
 
         Raises:
             ValueError: For any other initialization.

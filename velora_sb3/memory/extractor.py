@@ -14,7 +14,7 @@ from velora_sb3._validation import check_bool, check_integer
 from velora_sb3.cells import unroll, unroll_states
 from velora_sb3.cells._checks import check_timespans
 from velora_sb3.cells.kernels.plain_form import autocasts
-from velora_sb3.memory.cell_config import CellConfig
+from velora_sb3.memory.cell_config import WHOSE, CellConfig
 from velora_sb3.memory.encoder import make_encoder
 from velora_sb3.memory.frames import Observation, read_frames
 from velora_sb3.memory.inputs import SequenceBatch, StepInput
@@ -107,7 +107,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         self.previous_action_size = previous_action_size
         width += previous_action_size
         takes_steps = bool(previous_action_size) or self.frames.steps is not None
-        if config.initialization is None and config.cell == "cfc" and takes_steps:
+        if config.initialization is None and config.cell in WHOSE["initialization"] and takes_steps:
             config = replace(config, initialization="orthogonal")
         self.cell = config.build(width, timed=self.frames.timespans_key is not None)
         self._features_dim = self.cell.output_size

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import BasePolicy
 
-from velora_sb3._validation import check_integer
+from velora_sb3._validation import check_integer, check_number
+from velora_sb3.cells import LiquidCell
 from velora_sb3.memory import ExtractorConfig, LiquidExtractor
 from velora_sb3.memory.actions import check_action_start
 from velora_sb3.policies.algorithm_check import building_algorithm, check_algorithm
@@ -18,6 +19,9 @@ from velora_sb3.policies.normalization_check import check_normalization
 
 # The settings that a policy takes as keyword arguments and passes on to its LiquidExtractor.
 LIQUID_ARGUMENTS = tuple(field.name for field in fields(ExtractorConfig))
+
+# The setting that scales updates of the cells' weights: it belongs to the policy, which has the optimizers.
+MULTIPLIER = "cell_lr_multiplier"
 
 # SB3's own arguments that count networks or outputs.
 COUNTS = {"n_critics", "n_quantiles"}
@@ -29,7 +33,7 @@ class LiquidPolicyMixin:
     Actors, critics, target networks, heads, distributions and saving stay SB3's.
     """
 
-    defaults: dict[str, Any] = {"net_arch": [64]}
+    defaults: dict[str, Any] = {"net_arch": [64], MULTIPLIER: 1.0}
     liquid_arguments: tuple[str, ...] = LIQUID_ARGUMENTS
 
     def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
@@ -54,9 +58,15 @@ class LiquidPolicyMixin:
             extractor_kwargs = self._given.get("features_extractor_kwargs", {})
             settings = {"timespans_key": "timespans", **extractor_kwargs, **self._given}
             check_normalization(algorithm, settings["timespans_key"])
-        arguments = self._to_sb3(dict(self._given))
+        self._multiplier = check_number(MULTIPLIER, self._given.get(MULTIPLIER, 1.0), above=0)
+        arguments = self._to_sb3({name: value for name, value in self._given.items() if name != MULTIPLIER})
         super().__init__(observation_space, action_space, *args, **arguments)  # type: ignore[call-arg]
+        self._finish_optimizers()
+
+    def _finish_optimizers(self) -> None:
+        """What changes optimizers that SB3 has built."""
         use_fused_adam(self)  # type: ignore[arg-type]
+        scale_cell_updates(self, self._multiplier)  # type: ignore[arg-type]
 
     @classmethod
     def _sb3_arguments(cls) -> set[str]:
@@ -66,7 +76,7 @@ class LiquidPolicyMixin:
 
     @classmethod
     def _accepted_arguments(cls) -> set[str]:
-        return cls._sb3_arguments() | set(cls.liquid_arguments)
+        return cls._sb3_arguments() | set(cls.liquid_arguments) | {MULTIPLIER}
 
     def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments of the SB3 class: those of the liquid network move to the features extractor."""
@@ -121,3 +131,38 @@ def use_fused_adam(policy: BasePolicy) -> None:
             for group in optimizer.param_groups:
                 if group.get("fused") is None and not group.get("foreach") and not group.get("capturable"):
                     group["fused"] = True
+
+
+def scale_cell_updates(policy: BasePolicy, multiplier: float) -> None:
+    """Multiply every update of the cells' weights: with Adam the same as a learning rate of their own.
+
+    A parameter group of their own would not do: SB3 sets one learning rate for all groups before each update.
+
+    Args:
+        policy: A policy whose optimizers exist.
+        multiplier: The factor.
+    """
+    if multiplier == 1:
+        return
+    cells = [module for module in policy.modules() if isinstance(module, LiquidCell)]
+    own = {id(parameter) for cell in cells for parameter in cell.parameters()}
+    for module in policy.modules():
+        optimizer: torch.optim.Optimizer | None = getattr(module, "optimizer", None)
+        if optimizer is not None:
+            weights = [one for group in optimizer.param_groups for one in group["params"] if id(one) in own]
+            if weights:
+                _scale_updates(optimizer, weights, multiplier)
+
+
+def _scale_updates(optimizer: torch.optim.Optimizer, weights: list[torch.Tensor], multiplier: float) -> None:
+    before: list[torch.Tensor] = []
+
+    def remember(*_: Any) -> None:
+        before[:] = [weight.detach().clone() for weight in weights]
+
+    @torch.no_grad()
+    def scale(*_: Any) -> None:
+        torch._foreach_lerp_(weights, before, 1 - multiplier)
+
+    optimizer.register_step_pre_hook(remember)
+    optimizer.register_step_post_hook(scale)

@@ -12,7 +12,7 @@ from torch import nn
 from velora_sb3.cells import LiquidCell, unroll
 from velora_sb3.memory import CellConfig
 from velora_sb3.memory.encoder import TimedEncoder
-from velora_sb3.policies.mixin import pass_on_to_encoder, use_fused_adam
+from velora_sb3.policies.mixin import pass_on_to_encoder
 from velora_sb3.policies.recurrent_maskable import RecurrentMaskableActorCriticPolicy, check_pair
 from velora_sb3.policies.stateful import StatefulPolicyMixin
 
@@ -91,7 +91,7 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
         self.lstm_hidden_state_shape = (1, 1, self.lstm_actor.hidden_size)
         make_optimizer: Any = self.optimizer_class
         self.optimizer = make_optimizer(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
-        use_fused_adam(self)
+        self._finish_optimizers()
 
     def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
         units = arguments.pop("lstm_hidden_size", None)
