@@ -40,6 +40,7 @@ MEMORIES: dict[str, dict[str, Any]] = {
     "gru": {"cell": "gru"},
     "lstm": {"cell": "lstm"},
 }
+TUNED_ON_POLICY = {"lrc": {"cell_lr_multiplier": 0.3}}  # chosen on seeds from 100 upwards
 IRREGULAR: dict[str, dict[str, Any]] = {
     "irregular": {"hold_probabilities": [0.25] * 4},  # an observation after one to four steps
     "20 % dropped": {"drop_probability": 0.2},
@@ -163,7 +164,7 @@ def _on_policy(zoo: Mapping[str, Any], width: int = 64, normalize: bool = True) 
             RecurrentPPO,
             "LiquidPolicy",
             zoo["settings"],
-            {**heads, "units": width, **settings},
+            {**heads, "units": width, **settings, **TUNED_ON_POLICY.get(memory, {})},
             n_envs=zoo["n_envs"],
             normalize=normalize,
         )
