@@ -41,6 +41,7 @@ MAY_IMPORT = {
         "export",
     },
     "export": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells"},
+    "hub": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells", "export", "video"},
     "zoo": {"algorithms", "policies", "callbacks"},
     "tune": {"policies", "algorithms", "callbacks", "memory", "checkpoints"},
     "finrl": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "plotting"},
@@ -186,7 +187,7 @@ def test_contributing_names_every_folder():
 
 
 def test_importing_the_package_imports_nothing_optional():
-    parts = "velora_sb3, velora_sb3.callbacks, velora_sb3.finrl"
+    parts = "velora_sb3, velora_sb3.callbacks, velora_sb3.finrl, velora_sb3.hub, velora_sb3.cli"
     program = f"import sys, {parts}; print([name for name in {OPTIONAL} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

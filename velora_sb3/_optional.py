@@ -21,6 +21,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime"),
     "ray": ("ray", "optuna"),
     "gpu": ("triton",),
+    "hub": ("huggingface_hub",),
 }
 RUN_PACKAGES = ("velora-sb3", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 

@@ -26,6 +26,7 @@ from velora_sb3.checkpoints.format.reading import Checkpoint, open_checkpoint
 from velora_sb3.checkpoints.state.model import make_model, restore_parameters
 from velora_sb3.checkpoints.state.replay_buffer import restore_buffer, truncate_episodes
 from velora_sb3.checkpoints.state.vec_env import (
+    restore_statistics,
     restore_vec_env,
     saved_statistics,
     vec_differences,
@@ -155,7 +156,8 @@ def _build(
 
 def _vectorized(env: gym.Env[Any, Any] | VecEnv | str, state: dict[str, Any], decoder: Decoder) -> VecEnv:
     venv = BaseAlgorithm._wrap_env(maybe_make_env(env, verbose=0))
-    if venv.num_envs != state["n_envs"]:
+    free = state.get("model_only") and state["replay_buffer"] is None
+    if venv.num_envs != state["n_envs"] and not free:
         raise CheckpointError(
             f"the run had {state['n_envs']} environments, got {venv.num_envs}: pass as many, or env=None for a model "
             "that only predicts"
@@ -173,7 +175,10 @@ def _vectorized(env: gym.Env[Any, Any] | VecEnv | str, state: dict[str, Any], de
 def _restore_environments(model: BaseAlgorithm, venv: VecEnv, state: dict[str, Any], decoder: Decoder) -> None:
     """Resume the running episodes; where that is impossible, the next ``learn`` resets the environments."""
     saved, lost = state["environments"], state["episodes_lost"]
-    if saved is None or model._last_obs is None:
+    if saved is None:
+        return
+    if model._last_obs is None:
+        restore_statistics(venv, saved, decoder)
         return
     difference = vec_differences(venv, saved)
     if difference is None:

@@ -40,7 +40,7 @@ from velora_sb3.checkpoints.state.model import (
 )
 from velora_sb3.checkpoints.state.randomness import capture_randomness
 from velora_sb3.checkpoints.state.replay_buffer import capture_buffer
-from velora_sb3.checkpoints.state.vec_env import capture_vec_env
+from velora_sb3.checkpoints.state.vec_env import capture_statistics, capture_vec_env
 
 # Arguments of learn() that decide what is logged, and where.
 LEARN_ARGUMENTS = ("log_interval", "tb_log_name")
@@ -127,6 +127,7 @@ def write_checkpoint(
     metrics: Mapping[str, float] | None = None,
     moment: Moment | None = None,
     quiet: bool = False,
+    model_only: bool = False,
 ) -> None:
     """Write a checkpoint's files into an existing directory, beside other files: see :func:`save_checkpoint`.
 
@@ -139,13 +140,17 @@ def write_checkpoint(
         metrics: Metrics, by name.
         moment: Where in ``learn`` the call is made.
         quiet: Whether to leave the warning that the running episode cannot be resumed to ``resume_training``.
+        model_only: Whether to leave out what belongs to the run, for a checkpoint to give away: the environments with
+            their running episodes, logged values and paths. The statistics of ``VecNormalize`` stay.
 
     Raises:
         CheckpointError: If a value is not plain data.
         OSError: If a file cannot be written.
     """
     callback = as_callback(callbacks)
-    tensors, state = _capture(model, callback, buffer, set(custom_objects), check_moment(model, moment), quiet)
+    tensors, state = _capture(
+        model, callback, buffer, set(custom_objects), check_moment(model, moment), quiet, model_only
+    )
     write_files(directory, tensors, state)
     number = next_number(directory.parent)
     write_manifest(directory, number, model.num_timesteps, _measured(model, callback, metrics))
@@ -158,6 +163,7 @@ def _capture(
     left_out: set[str],
     moment: Moment,
     quiet: bool = False,
+    model_only: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors of each file, and ``state.json``."""
     check_custom_objects(model, left_out)
@@ -166,7 +172,8 @@ def _capture(
     state: dict[str, Any] = {
         "schema": SCHEMA,
         "versions": versions(),
-        **capture_model(model, arrays, left_out),
+        "model_only": model_only,
+        **capture_model(model, arrays, left_out, model_only),
         "progress": _progress(model),
         "optimizers": optimizers,
         "variables": variables,
@@ -179,10 +186,12 @@ def _capture(
         "learn": {name: callback.locals[name] for name in LEARN_ARGUMENTS if name in callback.locals},
         "random": arrays.encode(capture_randomness(model), "random"),
         "exploration_matrices": arrays.encode(exploration_matrices(model), "exploration_matrices"),
-        "log": _pending_log(model, arrays),
-        "logger": capture_logger(model),
+        "log": [] if model_only else _pending_log(model, arrays),
+        "logger": None if model_only else capture_logger(model),
     }
-    if model.env is not None:
+    if model.env is not None and model_only:
+        state["environments"] = capture_statistics(model.env, arrays, "environments")
+    elif model.env is not None:
         state["environments"] = capture_vec_env(model.env, arrays, "environments")
         reasons = unfinished_work(model, moment), state["environments"]["lost"]
         state["episodes_lost"] = "; ".join(reason for reason in reasons if reason is not None) or None

@@ -11,7 +11,20 @@ from typing import Any, NoReturn
 
 from velora_sb3 import __version__
 from velora_sb3._signals import on_signals, raise_stopped, signal_of
-from velora_sb3.cli.commands import algos, benchmark, doctor, evaluate, export, plot, report, resume, sweep, train
+from velora_sb3.cli.commands import (
+    algos,
+    benchmark,
+    doctor,
+    evaluate,
+    export,
+    plot,
+    pull,
+    push,
+    report,
+    resume,
+    sweep,
+    train,
+)
 from velora_sb3.cli.errors import UserError, suggestion
 from velora_sb3.cli.output import ForgivingStream
 
@@ -43,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"velora-sb3 {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
-    for module in (train, resume, evaluate, plot, report, export, sweep, benchmark, algos, doctor):
+    for module in (train, resume, evaluate, plot, report, export, push, pull, sweep, benchmark, algos, doctor):
         module.add_parser(commands)
     return parser
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from velora_sb3.checkpoints.format.reading import is_checkpoint
 from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.experiment.config import CONFIG_FILE, RunConfig, load_config
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 MODEL, BEST_MODEL = "model.zip", "best_model.zip"
 NORMALIZATION, SAFE_NORMALIZATION = "vecnormalize.pkl", "normalization.json"
-DESCRIPTION = "model_config.json"  # of SaveCheckpoints
+DESCRIPTION, CARD = "model_config.json", "README.md"  # of SaveCheckpoints, of push_to_hub
 
 
 @dataclass
@@ -93,7 +94,8 @@ def find_model(path: Path, best: bool = False) -> SavedModel:
 def find_config(directory: Path) -> RunConfig | None:
     """The configuration of the run that a directory belongs to."""
     if (directory / CONFIG_FILE).is_file():
-        return load_config(directory)
+        described = (directory / CARD).is_file() and is_checkpoint(directory)  # by push_to_hub
+        return _from_description(directory / CONFIG_FILE) if described else load_config(directory)
     for place in (directory, *directory.absolute().parents[1:2]):  # a checkpoint is in <dirname>/saves
         if (place / DESCRIPTION).is_file():
             return _from_description(place / DESCRIPTION)
@@ -127,4 +129,6 @@ def _from_description(path: Path) -> RunConfig:
             versions=about["versions"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not a description by SaveCheckpoints: {type(error).__name__}: {error}") from error
+        raise UserError(
+            f"{path} is not a description by SaveCheckpoints or push_to_hub: {type(error).__name__}: {error}"
+        ) from error

@@ -11,6 +11,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
+from stable_baselines3.common.noise import VectorizedActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
@@ -27,18 +28,29 @@ ELSEWHERE = frozenset({
 })  # fmt: skip
 # SB3 does not save this, because it resets the environments on loading.
 RECURRENT_STATE = "_last_lstm_states"
+# Attributes that belong to a run and to the machine that it is on.
+OF_A_RUN = frozenset({
+    "_last_obs", "_last_original_obs", "_last_episode_starts", RECURRENT_STATE, "_collection", "ep_info_buffer",
+    "ep_success_buffer", "tensorboard_log",
+})  # fmt: skip
 
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "delta_std", "delta_std_schedule")
 
 
-def capture_model(model: BaseAlgorithm, encoder: Encoder, left_out: Collection[str]) -> dict[str, Any]:
-    """Class, spaces, constructor arguments and other attributes of a model."""
+def capture_model(
+    model: BaseAlgorithm, encoder: Encoder, left_out: Collection[str], model_only: bool = False
+) -> dict[str, Any]:
+    """Class, spaces, constructor arguments and other attributes of a model; ``model_only``: without those of a run."""
     arguments: dict[str, Any] = {}
     attributes: dict[str, Any] = {}
     names, elsewhere = _argument_names(type(model)), _not_stored(model)
     for name, value in vars(model).items():
         if name in elsewhere or name in left_out or _aliases_parameters(value, model.policy):
             continue
+        if model_only and name in OF_A_RUN:
+            continue
+        if model_only and isinstance(value, VectorizedActionNoise):
+            value = value.base_noise  # SB3 repeats it for as many environments as there will be
         where = arguments if name in names else attributes
         try:
             where[name] = encoder.encode(_as_given(model, name, value) if name in names else value, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import wait
@@ -28,9 +29,11 @@ from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
 from velora_sb3.checkpoints.state.env import Captured, capture_env, differences, restore_env
 
-STATISTICS = ("obs_rms", "ret_rms", "returns", "old_obs", "old_reward")
+LEARNED = ("obs_rms", "ret_rms")
+STATISTICS = (*LEARNED, "returns", "old_obs", "old_reward")
 SETTINGS = ("norm_obs", "norm_reward", "clip_obs", "clip_reward", "gamma", "epsilon", "norm_obs_keys")
 STATELESS = (VecCheckNan, VecExtractDictObs, VecTransposeImage, VecVideoRecorder)
+NOT_SAVED = "the checkpoint holds the model without its environments"
 
 
 def vec_layers(venv: VecEnv) -> Iterator[VecEnv]:
@@ -54,7 +57,7 @@ def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any
         except Exception as error:  # from get_state(), which may ask environments that are gone
             lost = f"{type(wrapper).__name__}: {error!r}"
         if isinstance(wrapper, VecNormalize):
-            described["settings"] = {name: encoder.encode(getattr(wrapper, name), name) for name in SETTINGS}
+            described["settings"] = _settings(wrapper, encoder)
         wrappers.append(described)
     envs = []
     for index, (env, arrays) in enumerate(_capture_each(base)):
@@ -68,6 +71,38 @@ def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any
     except (NotPlainError, AttributeError):  # options for a reset that is still to come; not one of SB3's classes
         waiting = {"seeds": [None] * base.num_envs, "options": [{} for _ in range(base.num_envs)]}
     return {"class": type(base).__name__, "wrappers": wrappers, "envs": envs, "waiting": waiting, "lost": lost}
+
+
+def capture_statistics(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any]:
+    """What a model needs of vectorized environments: the statistics of ``VecNormalize``; nothing of the rest."""
+    wrappers = []
+    *outer, base = vec_layers(venv)
+    for number, wrapper in enumerate(outer):
+        described: dict[str, Any] = {"class": type(wrapper).__name__}
+        if isinstance(wrapper, VecNormalize):
+            learned = {name: vars(wrapper)[name] for name in LEARNED if name in vars(wrapper)}
+            described["state"] = encoder.encode(learned, f"{where}.{number}.VecNormalize")
+            described["settings"] = _settings(wrapper, encoder)
+        wrappers.append(described)
+    envs: list[dict[str, Any]] = [{"id": None, "layers": [], "lost": NOT_SAVED}] * base.num_envs
+    waiting = encoder.encode({"seeds": [None] * base.num_envs, "options": [{}] * base.num_envs}, f"{where}.waiting")
+    return {"class": type(base).__name__, "wrappers": wrappers, "envs": envs, "waiting": waiting, "lost": NOT_SAVED}
+
+
+def restore_statistics(venv: VecEnv, described: dict[str, Any], decoder: Decoder) -> None:
+    """Restore the statistics of ``VecNormalize``; warn if there is none around the environments."""
+    normalizers = [layer for layer in vec_layers(venv) if isinstance(layer, VecNormalize)]
+    saved = [one for one in described["wrappers"] if one["class"] == "VecNormalize" and "state" in one]
+    if len(normalizers) != len(saved):
+        warnings.warn(
+            f"the model was trained under {len(saved)} VecNormalize, and its environments have {len(normalizers)}: "
+            "wrap them as in training",
+            stacklevel=6,
+        )
+        return
+    for layer, one in zip(normalizers, saved, strict=True):
+        learned = decoder.decode(one["state"])
+        vars(layer).update({name: learned[name] for name in LEARNED if name in learned})
 
 
 def restore_vec_env(venv: VecEnv, described: dict[str, Any], decoder: Decoder, where: str, with_episode: bool) -> None:
@@ -124,6 +159,10 @@ def saved_statistics(described: dict[str, Any], decoder: Decoder) -> Observation
             found = decoder.decode(wrapper["state"])["obs_rms"]
             return ObservationStatistics.from_parts(found, settings["epsilon"], settings["clip_obs"])
     return None
+
+
+def _settings(wrapper: VecNormalize, encoder: Encoder) -> dict[str, Any]:
+    return {name: encoder.encode(getattr(wrapper, name), name) for name in SETTINGS}
 
 
 def _wrapper_state(wrapper: VecEnv) -> Any:

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from tests.hub.conftest import hub, offline  # noqa: F401
+from velora_sb3 import save_checkpoint
+from velora_sb3.cli.experiment.directory import read_result
+
+
+def test_a_run_there_and_back(trained, hub, run, tmp_path):  # noqa: F811
+    options = ("--no-video", "--episodes", "2", "--private", "--message", "First", "--dir", "here")
+    code, out, _ = run("push", trained, "user/pendulum", *options)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("here: README.md, config.json, manifest.json, ")
+    assert lines[1].startswith(f"{hub.url}/user/pendulum/commit/")
+    assert hub.repos["user/pendulum"].private
+    assert hub.repos["user/pendulum"].messages[-1] == "First"
+    results = json.loads((tmp_path / "here" / "results.json").read_text())
+    assert results["returns"] == pytest.approx(read_result(trained)["returns"][:2])
+    state = json.loads((tmp_path / "here" / "state.json").read_text())
+    assert state["arguments"]["buffer_size"] > 1
+
+    code, out, _ = run("pull", "user/pendulum", "--dir", "there")
+    assert code == 0
+    assert out.splitlines()[1] == "load it in Python: velora_sb3.load_checkpoint('there')"
+    code, out, _ = run("push", "there", "user/again", "--episodes", "0", "--no-video")
+    assert (code, out.splitlines()[0].partition(":")[0]) == (0, "there/hub")
+
+
+def test_a_checkpoint_brings_its_statistics(hub, run, tmp_path):  # noqa: F811
+    env = VecNormalize(make_vec_env("CartPole-v1", 1, seed=0))
+    save_checkpoint(PPO("MlpPolicy", env, n_steps=32, batch_size=32, device="cpu").learn(32), tmp_path / "saved")
+    code, _, _ = run("push", "saved", "user/cart", "--env", "CartPole-v1", "--no-video", "--episodes", "1")
+    assert code == 0
+    assert "VecNormalize" in (tmp_path / "saved" / "hub" / "state.json").read_text()
+
+
+def test_errors_in_one_line(trained, run, offline, tmp_path, monkeypatch):  # noqa: F811
+    for argv, message in (
+        (("push", trained, "pendulum"), "repo_id must be 'user/name'"),
+        (("push", "nowhere", "user/x"), "no such file or directory"),
+        (
+            ("push", trained, "user/x", "--no-video", "--episodes", "0", "--dir", "here"),
+            "no token of the Hub: pass token=, set HF_TOKEN, or log in with `hf auth login`; the folder to upload is "
+            "here",
+        ),
+        (("pull", "x"), "repo_id must be 'user/name'"),
+        (("pull", "user/x"), "cannot load user/x: http://127.0.0.1:9 cannot be reached"),
+    ):
+        code, _, err = run(*argv)
+        assert code == 2
+        assert message in err
+        assert len(err.splitlines()) == 1
+    assert (tmp_path / "here" / "README.md").is_file()
+    monkeypatch.setattr("velora_sb3._optional.find_spec", lambda name: None)
+    assert 'needs huggingface_hub: pip install "velora-sb3[hub]"' in run("push", trained, "user/x")[2]

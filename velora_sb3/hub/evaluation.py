@@ -1,0 +1,139 @@
+"""The returns of a model and a video of it, in environments that observe as those of its training."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked
+from sb3_contrib.common.maskable.utils import is_masking_supported
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.utils import check_for_correct_spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
+
+from velora_sb3._headless import prepare_rendering
+from velora_sb3._normalization import ObservationStatistics, kept_with
+from velora_sb3._optional import install_line, missing_modules
+from velora_sb3.video.record_episode import record_episode
+from velora_sb3.video.rendering_env import open_video_env
+
+
+class _Normalized(VecEnvWrapper):
+    """Environments whose observations are normalized by statistics that no longer change."""
+
+    def __init__(self, venv: VecEnv, statistics: ObservationStatistics) -> None:
+        super().__init__(venv)
+        self._statistics = statistics
+
+    def reset(self) -> Any:
+        return self._statistics.normalize_obs(self.venv.reset())
+
+    def step_wait(self) -> Any:
+        observations, *rest = self.venv.step_wait()
+        return (self._statistics.normalize_obs(observations), *rest)
+
+
+@contextmanager
+def evaluation_env(model: BaseAlgorithm, env: gym.Env[Any, Any] | VecEnv | str) -> Iterator[VecEnv]:
+    """Environments to evaluate in, normalized as in training; closed at the end if they were given by their id."""
+    made = _make(env) if isinstance(env, str) else env
+    try:
+        venv = made if isinstance(made, VecEnv) else DummyVecEnv([lambda: Monitor(made)])
+        with _normalized(model, venv) as normalized:
+            wrapped = BaseAlgorithm._wrap_env(normalized, verbose=0)
+            try:
+                check_for_correct_spaces(wrapped, model.observation_space, model.action_space)
+            except ValueError as error:
+                raise ValueError(f"eval_env does not fit the model: {error}") from error
+            yield wrapped
+    finally:
+        if isinstance(env, str):
+            made.close()
+
+
+def _make(env_id: str) -> gym.Env[Any, Any]:
+    prepare_rendering()
+    env = gym.make(env_id)
+    if "rgb_array" not in (env.metadata.get("render_modes") or ()):
+        return env
+    env.close()
+    return gym.make(env_id, render_mode="rgb_array")
+
+
+@contextmanager
+def _normalized(model: BaseAlgorithm, venv: VecEnv) -> Iterator[VecEnv]:
+    """The environments under the model's statistics, which do not change; rewards are the environment's."""
+    trained = model.get_vec_normalize_env()
+    found = _normalizer(venv)
+    if found is None:
+        statistics = kept_with(model) if trained is None else ObservationStatistics.of(trained)
+        yield venv if statistics is None else _Normalized(venv, statistics)
+        return
+    before = found.training, found.norm_reward
+    found.training = found.norm_reward = False
+    if trained is not None and trained is not found and trained.norm_obs:
+        found.obs_rms = deepcopy(trained.obs_rms)
+    try:
+        yield venv
+    finally:
+        found.training, found.norm_reward = before
+
+
+def _normalizer(venv: VecEnv) -> VecNormalize | None:
+    while isinstance(venv, VecEnvWrapper):
+        if isinstance(venv, VecNormalize):
+            return venv
+        venv = venv.venv
+    return None
+
+
+def evaluate(model: BaseAlgorithm, venv: VecEnv, n_episodes: int, seed: int | None) -> dict[str, Any]:
+    """Returns and lengths of episodes, by the names that other libraries write into ``results.json`` on the Hub."""
+    if seed is not None:
+        venv.seed(seed)
+    masked = "action_masks" in inspect.signature(model.predict).parameters and is_masking_supported(venv)
+    run: Any = evaluate_masked if masked else evaluate_policy
+    returns, lengths = run(model, venv, n_eval_episodes=n_episodes, return_episode_rewards=True, warn=False)
+    return {
+        "mean_reward": float(np.mean(returns)),
+        "std_reward": float(np.std(returns)),
+        "is_deterministic": True,
+        "n_eval_episodes": len(returns),
+        "eval_datetime": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seed": seed,
+        "returns": [float(one) for one in returns],
+        "lengths": [int(one) for one in lengths],
+    }
+
+
+def record(model: BaseAlgorithm, venv: VecEnv | None, path: Path, seed: int | None) -> str | None:
+    """Record an episode in the environment if it renders, else in a copy that does; why not, if there is no video."""
+    source = model.get_env() if venv is None else venv
+    if source is None:
+        return f"no {path.name}: pass eval_env="
+    if missing_modules("video"):
+        return f"no {path.name}: {install_line('video')}"
+    prepare_rendering()
+    try:
+        ready = source is venv and source.num_envs == 1 and isinstance(source.unwrapped, DummyVecEnv)
+        if ready and source.render_mode == "rgb_array":
+            record_episode(model, source, path, seed)
+        else:
+            copied = open_video_env(model.get_env() or source)
+            try:
+                record_episode(model, copied, path, seed)
+            finally:
+                copied.close()
+    except Exception as error:  # a renderer or an encoder may raise anything, and the model is what matters
+        path.unlink(missing_ok=True)
+        return f"no {path.name}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+    return None
