@@ -6,9 +6,13 @@ import sys
 import time
 
 import pytest
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.monitor import Monitor
 
+from tests.callbacks.runs import Steps
 from tests.checkpoints.conftest import small_model
-from velora_sb3 import save_checkpoint
+from velora_sb3 import resume_training, save_checkpoint
 from velora_sb3.checkpoints import (
     CheckpointError,
     best_checkpoints,
@@ -156,3 +160,62 @@ def test_what_sb3_measures_is_there_to_choose_by(model, tmp_path):
     returns = [info["r"] for info in model.ep_info_buffer]
     assert metrics["rollout/ep_rew_mean"] == pytest.approx(sum(returns) / len(returns))
     assert "train/loss" in metrics
+
+
+class SaveOften(BaseCallback):
+    """Saves every 8 steps, at the start of a rollout."""
+
+    def __init__(self, run, also=None):
+        super().__init__()
+        self.run, self.also = run, also
+
+    def _on_rollout_start(self):
+        if self.num_timesteps % 8 == 0:
+            for path in (self.run / f"at_{self.num_timesteps}", self.also):
+                if path is not None:
+                    save_checkpoint(self.model, path, callbacks=self.locals["callback"])
+
+    def _on_step(self):
+        return True
+
+
+class Stored(Steps):
+    """A checkpoint holds its episode."""
+
+    def get_state(self):
+        return {"left": self.left}
+
+    def set_state(self, state):
+        self.left = state["left"]
+
+
+def env():
+    return Stored(spaces.Discrete(2), length=20)
+
+
+def evaluation():
+    return EvalCallback(Monitor(env()), eval_freq=20, n_eval_episodes=1, verbose=0)
+
+
+def score_by_steps(run, name):
+    return {one.timesteps: one.metrics[name] for one in list_checkpoints(run) if name in one.metrics}
+
+
+def test_a_value_counts_for_the_first_checkpoint_after_it_alone(tmp_path):
+    model, evaluated = small_model(env()), evaluation()
+    model.learn(64, callback=[evaluated, SaveOften(tmp_path / "run", tmp_path / "other" / "one")])
+    # Evaluations after 20, 40 and 60 steps, and so do episodes end; with a checkpoint every 8 steps.
+    assert set(score_by_steps(tmp_path / "run", "eval/mean_reward")) == {24, 40}
+    assert set(score_by_steps(tmp_path / "run", "rollout/ep_rew_mean")) == {24, 40}
+    save_checkpoint(model, tmp_path / "run" / "final", callbacks=evaluated)
+    save_checkpoint(model, tmp_path / "run" / "the same weights", callbacks=evaluated)
+    assert set(score_by_steps(tmp_path / "run", "eval/mean_reward")) == {24, 40, 64}
+    assert names(best_checkpoints(tmp_path / "run", 1, "eval/mean_reward")) == ["the same weights"]
+
+
+def test_a_resumed_run_leaves_earlier_values_to_the_checkpoints_before(tmp_path):
+    small_model(env()).learn(34, callback=[evaluation(), SaveOften(tmp_path)])
+    for start in (24, 32):
+        resume_training(tmp_path / f"at_{start}", env(), [evaluation(), SaveOften(tmp_path)], total_timesteps=48)
+        assert set(score_by_steps(tmp_path, "eval/mean_reward")) == {24, 40}
+        assert set(score_by_steps(tmp_path, "rollout/ep_rew_mean")) == {24, 40}

@@ -86,18 +86,38 @@ def test_an_algorithm_that_replaces_the_aliases_keeps_its_parents_policy():
         Short("short", "Pendulum-v1")
 
 
+@pytest.mark.parametrize("policy", ["liquid", "SB3"])
 @pytest.mark.parametrize("observations", ["vector", "dict"])
 @pytest.mark.parametrize("algorithm", [DDPG, TD3, SAC, TQC, DQN, QRDQN])
-def test_a_replay_buffer_of_windows_needs_an_algorithm_with_memory(algorithm, observations, tmp_path):
+def test_a_replay_buffer_of_windows_needs_an_algorithm_with_memory(algorithm, observations, policy):
     buffer = SequenceDictReplayBuffer if observations == "dict" else SequenceReplayBuffer
-    env = make_env(algorithm, observations)
+    env, mlp = make_env(algorithm, observations), "MultiInputPolicy" if observations == "dict" else "MlpPolicy"
     with pytest.raises(ValueError, match=f"{algorithm.__name__} has no memory between steps, and {buffer.__name__}"):
-        algorithm("LiquidPolicy", env, buffer_size=50, replay_buffer_class=buffer)
+        algorithm("LiquidPolicy" if policy == "liquid" else mlp, env, buffer_size=50, replay_buffer_class=buffer)
 
 
-def test_a_replay_buffer_of_windows_that_is_loaded_later_is_refused_as_well(tmp_path):
+def test_a_subclass_of_the_buffer_is_refused_as_well():
+    class Mine(SequenceReplayBuffer):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    with pytest.raises(ValueError, match="SAC has no memory between steps, and Mine samples windows"):
+        SAC("MlpPolicy", "Pendulum-v1", buffer_size=50, replay_buffer_class=Mine)
+
+
+@pytest.mark.parametrize("policy", ["LiquidPolicy", "MlpPolicy"])
+def test_a_replay_buffer_of_windows_that_is_loaded_later_is_refused_as_well(policy, tmp_path):
     RecurrentSAC("LiquidPolicy", "Pendulum-v1", buffer_size=200).learn(50).save_replay_buffer(tmp_path / "buffer")
-    model = SAC("LiquidPolicy", "Pendulum-v1", buffer_size=200, learning_starts=0, batch_size=32)
+    model = SAC(policy, "Pendulum-v1", buffer_size=200, learning_starts=0, batch_size=32)
     model.load_replay_buffer(tmp_path / "buffer")
-    with pytest.raises(ValueError, match="this policy has no memory between steps, and its replay buffer"):
+    with pytest.raises(ValueError, match="SAC has no memory between steps, and SequenceReplayBuffer"):
         model.learn(5)
+
+
+def test_an_algorithm_without_memory_may_hold_such_a_buffer_beside_its_own():
+    class Collector(SAC):
+        def _setup_model(self):
+            super()._setup_model()
+            self.windows = SequenceReplayBuffer(50, self.observation_space, self.action_space, sequence_length=4)
+
+    assert Collector("MlpPolicy", "Pendulum-v1", buffer_size=50).windows.sequence_length == 4

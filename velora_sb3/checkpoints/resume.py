@@ -18,7 +18,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from velora_sb3._optional import versions
 from velora_sb3.checkpoints.format.encoding import Decoder
 from velora_sb3.checkpoints.format.files import MANIFEST
+from velora_sb3.checkpoints.format.reading import Checkpoint
 from velora_sb3.checkpoints.load import Loaded, clear_errors, load
+from velora_sb3.checkpoints.metrics import metrics_are_loaded
 from velora_sb3.checkpoints.retention import newest_checkpoint
 from velora_sb3.checkpoints.state.callbacks import Transient, as_callback, restore_callbacks
 from velora_sb3.checkpoints.state.logger import restore_logger, warn_of_missing_outputs
@@ -114,14 +116,15 @@ class RestoreRandomness(Transient):
 
     def _restore(self, loaded: Loaded) -> None:
         with clear_errors(loaded.checkpoint):
-            self._restore_from(loaded.checkpoint.state, loaded.decoder)
+            self._restore_from(loaded.checkpoint, loaded.decoder)
 
-    def _restore_from(self, state: dict[str, Any], decoder: Decoder) -> None:
-        log = self.model.logger
+    def _restore_from(self, checkpoint: Checkpoint, decoder: Decoder) -> None:
+        state, log = checkpoint.state, self.model.logger
         for name, value, count, excluded in state["log"]:
             log.name_to_value[name] = decoder.decode(value)
             log.name_to_count[name] = int(count)
             log.name_to_excluded[name] = tuple(excluded)
+        metrics_are_loaded(self.model, self.locals["callback"], checkpoint.manifest)
         if (noise := self.model.action_noise) is not None and "action_noise" in state["arguments"]:
             saved = decoder.decode(state["arguments"]["action_noise"])
             if type(saved) is type(noise):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import math
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from velora_sb3._optional import versions
@@ -29,8 +27,9 @@ from velora_sb3.checkpoints.format.files import (
     write_manifest,
 )
 from velora_sb3.checkpoints.format.reading import is_checkpoint, next_number
+from velora_sb3.checkpoints.metrics import metrics_are_saved, new_metrics
 from velora_sb3.checkpoints.moment import Moment, check_moment, unfinished_work
-from velora_sb3.checkpoints.state.callbacks import as_callback, capture_callbacks, named_callbacks, run_ids
+from velora_sb3.checkpoints.state.callbacks import as_callback, capture_callbacks, run_ids
 from velora_sb3.checkpoints.state.logger import capture_logger
 from velora_sb3.checkpoints.state.model import (
     capture_model,
@@ -76,7 +75,8 @@ def save_checkpoint(
         custom_objects: Names of constructor arguments that are not plain data. They are left out, and passed again
             when the checkpoint is loaded.
         metrics: Metrics for :func:`keep_best` and :func:`best_checkpoints`. They are added to the logger's pending
-            values, the mean return of recent episodes and the latest evaluation.
+            values, the mean return of recent episodes and the latest evaluation, which count for the first checkpoint
+            after them in ``path``'s directory: later ones have other weights. NaN leaves a metric out.
         moment: Where in ``learn`` the call is made: ``"rollout start"`` in ``_on_rollout_start``, ``"rollout"`` in
             ``_on_step`` or ``_on_rollout_end``, ``"outside rollouts"`` otherwise. None detects it.
         on_error: ``"raise"``, or ``"warn"`` to continue training if the disk is full or cannot be written.
@@ -104,7 +104,7 @@ def save_checkpoint(
         finish_saving()
     except CheckpointError as error:
         fail(f"an earlier checkpoint, {error}", error)
-    measured = _measured(model, callback, metrics)
+    measured = new_metrics(model, callback, metrics, path.parent)
     tensors, state = _capture(model, callback, buffer, set(custom_objects), moment)
     try:
         number, timesteps = next_number(path.parent), model.num_timesteps
@@ -114,6 +114,7 @@ def save_checkpoint(
     except OSError as error:
         fail(f"the checkpoint {path} could not be written ({error})", error)
         return None
+    metrics_are_saved(model, callback, path.parent)
     return path
 
 
@@ -153,7 +154,8 @@ def write_checkpoint(
     )
     write_files(directory, tensors, state)
     number = next_number(directory.parent)
-    write_manifest(directory, number, model.num_timesteps, _measured(model, callback, metrics))
+    write_manifest(directory, number, model.num_timesteps, new_metrics(model, callback, metrics, directory.parent))
+    metrics_are_saved(model, callback, directory.parent)
 
 
 def _capture(
@@ -239,14 +241,3 @@ def _pending_log(model: BaseAlgorithm, encoder: Encoder) -> list[Any]:
         excluded = log.name_to_excluded.get(name, ())
         pending.append([name, encoded, log.name_to_count[name], list(excluded or ())])
     return pending
-
-
-def _measured(model: BaseAlgorithm, callback: BaseCallback, metrics: Mapping[str, float] | None) -> dict[str, float]:
-    log = model.logger.name_to_value if getattr(model, "_logger", None) is not None else {}
-    found = {name: value for name, value in log.items() if isinstance(value, int | float | np.number)}
-    if model.ep_info_buffer and "r" in model.ep_info_buffer[0]:
-        found["rollout/ep_rew_mean"] = np.mean([info["r"] for info in model.ep_info_buffer])
-    for _, one in named_callbacks(callback):
-        if isinstance(one, EvalCallback):
-            found["eval/mean_reward"] = one.last_mean_reward
-    return {name: float(value) for name, value in {**found, **(metrics or {})}.items() if math.isfinite(value)}

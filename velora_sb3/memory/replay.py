@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3._validation import check_integer
 from velora_sb3.memory.actions import encode_actions
+from velora_sb3.memory.caller import calling_algorithm
 from velora_sb3.memory.inputs import SequenceBatch
 from velora_sb3.memory.n_step_returns import n_step_returns
 
@@ -63,7 +64,8 @@ class SequenceReplayBuffer(ReplayBuffer):
         gamma: Discount per step of those rewards.
 
     Raises:
-        ValueError: If a length is out of range or an unsupported option is set.
+        ValueError: If a length is out of range or an unsupported option is set, or if an algorithm uses it that has no
+            memory between steps (no ``carries_memory``).
 
     References:
         Kapturowski et al. (2019), "Recurrent Experience Replay in Distributed Reinforcement Learning", ICLR, for
@@ -86,6 +88,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
     ) -> None:
+        self._check_algorithm()
         if optimize_memory_usage:
             raise ValueError("optimize_memory_usage would overwrite the last observation of an episode: leave it out")
         if not handle_timeout_termination:
@@ -137,6 +140,7 @@ class SequenceReplayBuffer(ReplayBuffer):
             ValueError: If fewer steps are stored than a window needs, or ``batch_size`` is not a multiple of
                 ``sequence_length``.
         """
+        self._check_algorithm()
         if not self.can_sample():
             raise ValueError(
                 f"a window needs {self.window_length} steps of one environment, but only {self.size()} are stored: "
@@ -158,6 +162,17 @@ class SequenceReplayBuffer(ReplayBuffer):
             rewards=self.to_torch(rewards),
             discounts=None if discounts is None else self.to_torch(discounts),
         )
+
+    def _check_algorithm(self) -> None:
+        algorithm: Any = calling_algorithm(self)
+        if algorithm is None or getattr(algorithm, "carries_memory", False):
+            return
+        name, own = type(algorithm).__name__, type(self)
+        if getattr(algorithm, "replay_buffer_class", None) is own or algorithm.replay_buffer is self:
+            raise ValueError(
+                f"{name} has no memory between steps, and {own.__name__} samples windows to train one: use a recurrent "
+                "algorithm, such as RecurrentSAC, or another replay buffer"
+            )
 
     def _draw(self, count: int) -> Windows:
         """Draw ``count`` windows, uniformly over their first steps and over the environments."""

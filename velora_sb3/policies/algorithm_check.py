@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
-from velora_sb3.memory import SequenceReplayBuffer
+from velora_sb3.memory.caller import calling_algorithm
 
 ALIAS = "LiquidPolicy"
 
@@ -40,7 +37,7 @@ def check_algorithm(algorithm: BaseAlgorithm, recurrent: bool = False) -> None:
 
     Raises:
         TypeError: If the class belongs to another algorithm, naming the right one.
-        ValueError: If the policy or the replay buffer is recurrent and the algorithm is not.
+        ValueError: If the policy is recurrent and the algorithm is not.
     """
     name, policy_class, expected = type(algorithm).__name__, algorithm.policy_class, policy_for(type(algorithm))
     if expected is None:
@@ -50,28 +47,15 @@ def check_algorithm(algorithm: BaseAlgorithm, recurrent: bool = False) -> None:
             f"{policy_class.__name__} is not a policy for {name}: "
             f"use {expected.__module__.rpartition('.')[0]}.{expected.__name__}, or the alias {ALIAS!r}"
         )
-    if getattr(algorithm, "carries_memory", False):
-        return
-    if recurrent:
+    if recurrent and not getattr(algorithm, "carries_memory", False):
         raise ValueError(f"{name} has no memory between steps, and its policy is recurrent: use Recurrent{name}")
-    buffer = getattr(algorithm, "replay_buffer", None)
-    if isinstance(buffer, SequenceReplayBuffer):
-        raise ValueError(
-            f"{name} has no memory between steps, and {type(buffer).__name__} samples windows to train one: use a "
-            "recurrent algorithm, such as RecurrentSAC, or leave out replay_buffer_class"
-        )
 
 
 def building_algorithm(policy: BasePolicy) -> BaseAlgorithm | None:
     """The algorithm that is building a policy; None if it is built otherwise, as by ``policy.load``.
 
-    Recurrent algorithms check their policy class themselves. SB3's own give a policy its spaces, a schedule and
-    ``policy_kwargs``; none of these leads back to the algorithm, and no hook runs between the choice of the class and
-    its constructor. So this looks at whoever called the constructor.
+    Recurrent algorithms check their policy class themselves.
     """
-    frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_locals.get("self") is policy:  # constructors of subclasses
-        frame = frame.f_back
-    caller = None if frame is None else frame.f_locals.get("self")
-    builds_its_own = isinstance(caller, BaseAlgorithm) and getattr(caller, "policy_class", None) is type(policy)
-    return caller if builds_its_own else None
+    algorithm = calling_algorithm(policy)
+    builds_its_own = getattr(algorithm, "policy_class", None) is type(policy)
+    return algorithm if builds_its_own else None

@@ -29,11 +29,6 @@ class SequenceFeatures:
     def extract_features(self, obs: Any, features_extractor: Any) -> torch.Tensor:
         """SB3's, for observations, a ``StepInput`` and a ``SequenceBatch``."""
         if isinstance(obs, StepInput | SequenceBatch):
-            if not features_extractor.previous_action_size:  # loaded, or set on the model, after its construction
-                raise ValueError(
-                    "this policy has no memory between steps, and its replay buffer samples windows to train one: use "
-                    "a recurrent algorithm, such as RecurrentSAC, or a replay buffer that this algorithm saved"
-                )
             prepared = obs.map(lambda raw: preprocess_obs(raw, self.observation_space, self.normalize_images))
             features: torch.Tensor = features_extractor(prepared)
             return features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -290,7 +291,7 @@ class SaveCheckpoints(VeloraCallback):
             callback=self.locals.get("callback"),
             buffer=bool(self.buffer),
             custom_objects=self.custom_objects,
-            metrics={} if self.monitor is None or score is None else {self.monitor: score},
+            metrics={} if self.monitor is None else {self.monitor: math.nan if score is None else score},
         )
         if problem is not None:
             self._warn_once(problem, f"checkpoints contain model.zip only and cannot be resumed: {problem}")
