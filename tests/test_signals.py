@@ -1,3 +1,4 @@
+import io
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ from velora_sb3._signals import (
     postponed_signals,
     raise_stopped,
     signal_of,
+    unmasked_signals,
 )
 
 
@@ -118,3 +120,41 @@ def test_the_order_in_which_handlers_are_uninstalled_does_not_matter():
     outer.uninstall()
     inner.uninstall()
     assert [signal.getsignal(signum) for signum in SIGNALS] == before
+
+
+class Interrupted(io.BytesIO):
+    """A file in whose second write Ctrl-C arrives."""
+
+    error = KeyboardInterrupt()
+
+    def write(self, data):
+        if self.tell() > 0:
+            raise self.error
+        return super().write(data)
+
+
+def test_an_interruption_that_became_an_error_is_raised():
+    with pytest.raises(RuntimeError, match="unexpected pos"):  # what torch makes of it
+        torch.save(torch.zeros(10), Interrupted())
+    with pytest.raises(KeyboardInterrupt), unmasked_signals():
+        torch.save(torch.zeros(10), Interrupted())
+
+
+@pytest.mark.parametrize(("error", "raised"), [(SystemExit(128 + 15), SystemExit), (SystemExit(2), ValueError)])
+def test_an_exit_that_no_signal_asked_for_may_become_an_error(error, raised):
+    def fail():
+        try:
+            raise error
+        except SystemExit as exit_:
+            raise ValueError("wrong arguments") from exit_
+
+    with pytest.raises(raised), unmasked_signals():
+        fail()
+
+
+def test_an_interruption_that_is_handled_already_is_not_raised_again():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        with pytest.raises(ZeroDivisionError), unmasked_signals():
+            1 / 0  # noqa: B018

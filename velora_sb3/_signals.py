@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -118,6 +119,32 @@ def postponed_signals() -> Iterator[None]:
     finally:
         for signum in dict.fromkeys(received):
             signal.raise_signal(signum)
+
+
+@contextmanager
+def unmasked_signals() -> Iterator[None]:
+    """Raise what a signal raised in the block instead of the error that it became.
+
+    Ctrl-C within ``torch.save`` arrives as the ``RuntimeError`` of a failed write, and code that continues after errors
+    would continue after it. Exceptions that were already handled before the block do not count.
+    """
+    handled = sys.exc_info()[1]
+    try:
+        yield
+    except Exception as error:
+        behind: BaseException | None = error
+        while behind is not None and behind is not handled:
+            if _is_from_a_signal(behind):
+                raise behind from None
+            behind = behind.__context__
+        raise
+
+
+def _is_from_a_signal(error: BaseException) -> bool:
+    """Whether it is a ``KeyboardInterrupt``, or a ``SystemExit`` with a shell's exit code for a signal."""
+    if isinstance(error, SystemExit):
+        return isinstance(error.code, int) and error.code > 128
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _before_fork() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sb3_contrib import ARS
 
 from velora_sb3._optional import require
+from velora_sb3._signals import unmasked_signals
 from velora_sb3.callbacks.action_statistics import ActionStatistics
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.tables import excluded
@@ -152,9 +153,10 @@ class ActionAnalysis(VeloraCallback):
 
         title = f"{shown.count:,} actions up to timestep {self.num_timesteps:,}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure = draw_shares(shown.histograms(), title, continuous=shown.continuous, choices=shown.choice_names)
-            save_figure(figure, path)
+            with unmasked_signals():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                figure = draw_shares(shown.histograms(), title, continuous=shown.continuous, choices=shown.choice_names)
+                save_figure(figure, path)
         except Exception as error:  # the trained model is worth more than its plot
             reason = f"{type(error).__name__}: {error}"
             warnings.warn(f"ActionAnalysis could not write {path} ({reason})", RuntimeWarning, stacklevel=2)

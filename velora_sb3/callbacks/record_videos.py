@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from velora_sb3._call_env import EnvOutOfReachError, call_env
 from velora_sb3._headless import prepare_rendering, render
 from velora_sb3._optional import require
+from velora_sb3._signals import unmasked_signals
 from velora_sb3._validation import check_choice, check_integer, check_timesteps
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.naming import env_name
@@ -255,7 +256,7 @@ class RecordVideos(VeloraCallback):
     def _guarded(self) -> Iterator[None]:
         """A renderer or an encoder may raise anything: none of it stops or changes training."""
         try:
-            with preserve_rng(self.model):
+            with unmasked_signals(), preserve_rng(self.model):
                 yield
         except BaseException as error:
             if self._video is not None:

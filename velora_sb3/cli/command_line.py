@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from velora_sb3 import __version__
-from velora_sb3._signals import on_signals, raise_stopped, signal_of
+from velora_sb3._signals import on_signals, raise_stopped, signal_of, unmasked_signals
 from velora_sb3.cli.commands import (
     algos,
     benchmark,
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
         if (here := str(Path.cwd())) not in sys.path:
             sys.path.append(here)  # for modules of the user's, which `python -m` finds and a console script does not
-        with on_signals(raise_stopped):
+        with on_signals(raise_stopped), unmasked_signals():
             code: int = args.run(args)
         sys.stdout.flush()
         return code

@@ -207,6 +207,20 @@ def test_ctrl_c_is_never_swallowed(error):
         run_callback(CallbackCollection([RaiseAt(2, error)], on_error="warn"), STEPS)
 
 
+def test_ctrl_c_is_not_lost_in_a_failed_write():
+    """It arrives while a callback saves, and torch makes an error of it."""
+
+    class Save(BaseCallback):
+        def _on_step(self):
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise RuntimeError("unexpected pos 30 vs 0")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_callback(CallbackCollection([Save()], on_error="warn"), STEPS)
+
+
 def test_none_is_an_error_and_no_stop():
     def forgets(locals_, globals_):
         pass

@@ -3,8 +3,10 @@ import os
 from pathlib import Path
 
 import pytest
+from stable_baselines3 import A2C
+from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
-from velora_sb3.cli.experiment.run_files import CsvFile, WholeFile
+from velora_sb3.cli.experiment.run_files import CsvFile, TolerateLogErrors, WholeFile
 
 COLUMNS = ("timesteps", "return")
 FULL = Path("/dev/full")
@@ -121,3 +123,18 @@ def test_a_whole_file_stays_as_it_is_until_the_next_one_fits(tmp_path, monkeypat
     assert file.problem is None
     assert (tmp_path / "model.zip").read_bytes() == b"second"
     assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+
+
+def test_a_failing_output_of_sb3_s_logger_ends_neither_training_nor_the_others(tmp_path):
+    class Full(CSVOutputFormat):
+        def write(self, *row):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    model = A2C("MlpPolicy", "CartPole-v1", n_steps=4, device="cpu")
+    full, other = Full(str(tmp_path / "full.csv")), CSVOutputFormat(str(tmp_path / "progress.csv"))
+    model.set_logger(Logger(str(tmp_path), [full, other]))
+    with pytest.warns(RuntimeWarning, match=r"SB3's Full cannot write \(No space left on device\)") as told:
+        model.learn(12, log_interval=1, callback=TolerateLogErrors())
+    full.close(), other.close()
+    assert len(told) == 1
+    assert len((tmp_path / "progress.csv").read_text().splitlines()) == 4  # a header, and three iterations

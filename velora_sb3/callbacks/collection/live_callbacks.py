@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
+from velora_sb3._signals import unmasked_signals
 from velora_sb3._validation import check_choice, check_integer
 from velora_sb3.callbacks.base.callback import VeloraCallback, without_run
 
@@ -132,7 +133,8 @@ class LiveCallbacks(CallbackList):
         self, callback: BaseCallback, hook: Callable[[BaseCallback], T], default: T, required: bool = False
     ) -> T:
         try:
-            return hook(callback)
+            with unmasked_signals():
+                return hook(callback)
         except Exception as error:  # not a KeyboardInterrupt
             if self.on_error == "raise":
                 raise

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from velora_sb3._optional import require
+from velora_sb3._signals import unmasked_signals
 from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.episodes import Episode
@@ -97,7 +98,8 @@ class EpisodePlots(VeloraCallback):
 
     def _try_to_draw(self, *, final: bool) -> None:
         try:
-            self._draw(final=final)
+            with unmasked_signals():
+                self._draw(final=final)
             self._failing = False
         except Exception as error:  # hours of training are worth more than a plot
             if not self._failing:

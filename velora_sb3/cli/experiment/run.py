@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from velora_sb3._atomic import atomic_write
-from velora_sb3._signals import signal_of
+from velora_sb3._signals import signal_of, unmasked_signals
 from velora_sb3.callbacks import ProgressBar, SaveCheckpoints, VeloraCallback
 from velora_sb3.cli.algorithms import find_algorithm
 from velora_sb3.cli.errors import reason
@@ -25,7 +25,7 @@ from velora_sb3.cli.experiment.environments import open_env, open_vec_env
 from velora_sb3.cli.experiment.episode_log import EpisodeLog
 from velora_sb3.cli.experiment.evaluation import evaluate_model, evaluation_callback
 from velora_sb3.cli.experiment.interrupt import StopOnInterrupt
-from velora_sb3.cli.experiment.run_files import RunFile, WholeFile, as_zip
+from velora_sb3.cli.experiment.run_files import RunFile, TolerateLogErrors, WholeFile, as_zip
 from velora_sb3.cli.saved_model import MODEL
 from velora_sb3.plotting.learning_curve import learning_curve
 from velora_sb3.video.record_episode import record_episode
@@ -129,7 +129,7 @@ def _learn(
 
     # ARS has no point within learn() between two updates.
     with ProgressBar() as bar, StopOnInterrupt(None if algorithm is ARS else checkpoints, save) as stop:
-        callbacks: list[BaseCallback] = [bar, log]
+        callbacks: list[BaseCallback] = [TolerateLogErrors(), bar, log]
         early_stopping, evaluations = make_early_stopping(config), None
         if config.eval_freq:
             env = algorithm._wrap_env(open_vec_env(config.env, 1, config.seed + EVALUATION_SEED), verbose=0)
@@ -189,7 +189,8 @@ def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: O
     try:
         env = open_env(config.env, render_mode="rgb_array")
         try:
-            record_episode(model, env, path, seed=config.final_seed)
+            with unmasked_signals():
+                record_episode(model, env, path, seed=config.final_seed)
         finally:
             env.close()
     except BaseException as error:  # a renderer or an encoder may raise anything, and the run is already saved

@@ -12,9 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import DISABLED, KVWriter, Logger
 
 from velora_sb3._atomic import atomic_write
 from velora_sb3._signals import postponed_signals
+from velora_sb3.checkpoints.state.callbacks import Transient
 
 
 class RunFile:
@@ -104,6 +106,45 @@ class CsvFile(RunFile):
                     file.truncate(size)  # half a row would break the file
                 raise
         self._pending.clear()
+
+
+class TolerateLogErrors(Transient):
+    """Replaces SB3's logger, which ends training where an output fails, as ``progress.csv`` does on a full disk."""
+
+    def _on_training_start(self) -> None:
+        self.model._logger = TolerantLogger(self.logger)  # set_logger() would also keep it for the next learn()
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class TolerantLogger(Logger):
+    """A logger whose outputs may fail: the first failure of each warns, and training continues.
+
+    Args:
+        logger: The logger that it stands for.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        vars(self).update(vars(logger))
+        self._failed: set[str] = set()
+
+    def dump(self, step: int = 0) -> None:
+        """As SB3's."""
+        if self.level == DISABLED:
+            return
+        for output in self.output_formats:
+            try:
+                if isinstance(output, KVWriter):
+                    output.write(self.name_to_value, self.name_to_excluded, step)
+            except OSError as error:
+                name = type(output).__name__
+                if name not in self._failed:
+                    self._failed.add(name)
+                    text = f"SB3's {name} cannot write ({error.strerror or error}); training continues"
+                    warnings.warn(text, RuntimeWarning, stacklevel=2)
+        for values in (self.name_to_value, self.name_to_count, self.name_to_excluded):
+            values.clear()
 
 
 @postponed_signals()

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from velora_sb3._signals import unmasked_signals
 from velora_sb3.cli.algorithms import check_masks
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.environments import open_env, renders_frames
@@ -66,7 +67,8 @@ def play(model: BaseAlgorithm, saved: SavedModel, config: RunConfig, n_episodes:
         return Played(traces, traces[0])
     every = -(-len(traces[0].rewards) // FRAMES)
     try:
-        shown = _with_frames(model, make(render_mode="rgb_array"), seed, every)
+        with unmasked_signals():
+            shown = _with_frames(model, make(render_mode="rgb_array"), seed, every)
     except Exception as error:  # a renderer may raise anything; the page shows the rest
         return Played(traces, traces[0], f"no frames above the hidden state: {first_line(error)}")
     return Played(traces, shown)

@@ -13,6 +13,7 @@ import pandas as pd
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from velora_sb3._optional import versions
+from velora_sb3._signals import unmasked_signals
 from velora_sb3.cells import LTCCell
 from velora_sb3.cells.wired_cells import WiredCell
 from velora_sb3.cli.errors import UserError, reason
@@ -97,7 +98,8 @@ def _attempt(build: Any, directory: Path | None = None) -> tuple[Any, str | None
     The line omits the path of the directory: readers of the page need not know it.
     """
     try:
-        return build(), None
+        with unmasked_signals():
+            return build(), None
     except Exception as error:
         name = "" if type(error).__name__ in ("UserError", "FileNotFoundError") else f"{type(error).__name__}: "
         message = " ".join(reason(error).split())
