@@ -11,6 +11,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch
+from PIL import Image
 
 from velora_sb3 import RecurrentSAC
 from velora_sb3.plotting import hidden_state_trace, trace_episode
@@ -44,7 +45,10 @@ def main() -> None:
         "RecurrentSAC on PendulumNoVel-v1: the actor's memory over an episode",
         "rad/s",
     )
-    figure.savefig(Path(__file__).parents[1] / "images" / "hidden_state.png")
+    path = Path(__file__).parents[1] / "images" / "hidden_state.png"
+    figure.savefig(path)
+    with Image.open(path) as picture:  # a palette: a third of the size
+        picture.convert("RGB").quantize(128).save(path, optimize=True)
 
 
 if __name__ == "__main__":
