@@ -190,7 +190,7 @@ class Stored(Steps):
 
 
 def env():
-    return Stored(spaces.Discrete(2), length=20)
+    return Stored(spaces.Discrete(2), reward=1.0, length=20)
 
 
 def evaluation():
