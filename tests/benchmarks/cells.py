@@ -15,7 +15,7 @@ from ncps.wirings import AutoNCP, FullyConnected
 from torch import nn
 
 from velora_sb3.benchmarks.timing import time_in_turns, verdict
-from velora_sb3.cells import LTC, CfC
+from velora_sb3.cells import LRC, LTC, CfC
 
 SHAPES = [(64, 32, 16, 64), (128, 8, 16, 64), (1, 1, 16, 64), (64, 32, 64, 256)]
 
@@ -36,6 +36,8 @@ def networks(inputs: int, units: int, with_ltc: bool) -> dict[str, nn.Module]:
         "CfC, mixed": CfC.from_ncps(mixed),
         "ncps CfC, NCP": wired,
         "CfC, NCP": CfC.from_ncps(wired),
+        "nn.GRU": nn.GRU(inputs, units),
+        "LRC": LRC(inputs, units, **layout),
     }
     if with_ltc:
         ltc = ncps.torch.LTC(inputs, ncp, **layout)
@@ -116,6 +118,7 @@ def main() -> None:
     print("\nAt T, B, I, H = 64, 32, 16, 64, forward and backward:")
     print(verdict("ncps CfC / CfC", both["ncps CfC"] / both["CfC"], 1.8, at_least=True))
     print(verdict("CfC / nn.LSTM", both["CfC"] / both["nn.LSTM"], 2.3, at_least=False))
+    print(f"LRC / nn.GRU: {both['LRC'] / both['nn.GRU']:.2f}")
     print(verdict("ncps CfC, mixed / CfC, mixed", both["ncps CfC, mixed"] / both["CfC, mixed"], 1.8, at_least=True))
     print(verdict("ncps CfC, NCP / CfC, NCP", both["ncps CfC, NCP"] / both["CfC, NCP"], 4, at_least=True))
     print(verdict("ncps LTC, NCP / LTC, NCP", both["ncps LTC, NCP"] / both["LTC, NCP"], 6, at_least=True))

@@ -2,7 +2,8 @@ r"""A whole LTC sequence in one autograd function, and the sensory synapses, whi
 
 Units come first and the batch last, so a row is one unit over the whole batch: ``U`` units, ``B`` sequences, ``M``
 ODE unfolds per step, synapses in the tables of :mod:`velora_sb3.cells.kernels.ltc_synapses`. The forward pass keeps
-three numbers per unit and unfold; the backward pass opens the synapses again, which are many more numbers.
+three numbers per unit and unfold; the backward pass opens the synapses again, which are many more numbers. On an
+NVIDIA GPU :mod:`velora_sb3.cells.kernels.gpu` replaces the loops over time.
 One unfold, with :math:`A` the pull and :math:`B` the conductance of all synapses and the leak:
 
 .. math::
@@ -21,17 +22,20 @@ from typing import Any
 
 import torch
 
+from velora_sb3.cells.kernels import gpu
 from velora_sb3.cells.kernels.cfc import reset_masks
 from velora_sb3.cells.kernels.ltc_synapses import SynapseBank, Synapses, SynapseTable
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 COLUMNS = 256  # width of the pieces in which sensory synapses are computed: they fit the processor's cache
+GPU_COLUMNS = 2**16  # the same on a GPU, which has to be kept busy
 
 Gradients = tuple[torch.Tensor | None, ...]
 
 
 def _pieces(*tensors: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
-    return [torch.split(tensor, COLUMNS, dim=-1) for tensor in tensors]
+    columns = COLUMNS if tensors[0].device.type == "cpu" else GPU_COLUMNS
+    return [torch.split(tensor, columns, dim=-1) for tensor in tensors]
 
 
 def _plain_currents(table: SynapseTable, potentials: torch.Tensor, *synapses: torch.Tensor) -> torch.Tensor:
@@ -104,6 +108,13 @@ class LTCSequence(torch.autograd.Function):
     ) -> torch.Tensor:
         """Every buffer is written in place; see the module's docstring for the equation."""
         steps, units, _, batch = drive.shape
+        ctx.table, ctx.unfolds, ctx.on_gpu = table, unfolds, gpu.supports_ltc(drive, unfolds)
+        if ctx.on_gpu:
+            from velora_sb3.cells.kernels.gpu import ltc
+
+            outputs, kept = ltc.forward(table, unfolds, drive, state, starts, dt, capacity, synapses)
+            ctx.save_for_backward(drive, state, starts, dt, capacity, *synapses, *kept)
+            return outputs
         initial, resets = state, reset_masks(starts, steps)
         states = state.new_empty(steps, unfolds + 1, units, batch)
         scales, rates = state.new_empty(2, steps, unfolds, units, batch).unbind(0)
@@ -123,20 +134,27 @@ class LTCSequence(torch.autograd.Function):
                 torch.addcmul(pull, conductance, potentials, value=-1, out=rate).div_(scale)
                 potentials = torch.addcmul(potentials, rate, step_dt, out=state)
         ctx.save_for_backward(drive, initial, starts, dt, capacity, *synapses, states, scales, rates)
-        ctx.table, ctx.resets = table, resets
+        ctx.resets = resets
         return states[:, -1].clone()
 
     @staticmethod
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> Gradients:
         """Unfold by unfold from the last."""
-        drive, initial, starts, dt, capacity, *synapses, states, scales, rates = ctx.saved_tensors
+        drive, initial, starts, dt, capacity, *rest = ctx.saved_tensors
+        synapses, kept = rest[:3], rest[3:]
         if torch.is_grad_enabled():  # create_graph
-            compute = partial(_plain_sequence, ctx.table, scales.shape[1])
+            compute = partial(_plain_sequence, ctx.table, ctx.unfolds)
             return (
                 None,
                 None,
                 *plain_gradients(compute, (drive, initial, starts, dt, capacity, *synapses), grad_outputs),
             )
+        if ctx.on_gpu:
+            from velora_sb3.cells.kernels.gpu import ltc
+
+            grads = ltc.backward(ctx.table, ctx.unfolds, grad_outputs, starts is not None, kept)
+            return None, None, *grads[:2], None, grads[2].sum_to_size(dt.shape), *grads[3:]
+        states, scales, rates = kept
         steps, unfolds, units, batch = scales.shape
         bank = SynapseBank(ctx.table, Synapses(*synapses), batch)
         bank.start_backward(unfolds)

@@ -2,7 +2,8 @@ r"""A whole sequence of a mixed memory cell around a dense CfC in one autograd f
 
 As :mod:`velora_sb3.cells.kernels.cfc`: the inputs' part of all products is made before the loop, a step is two
 ``addmm`` and a few pointwise operations, the backward pass has the derivatives of all steps at once before its own
-loop and the weights' gradients in one matrix product each after it.
+loop and the weights' gradients in one matrix product each after it. On an NVIDIA GPU
+:mod:`velora_sb3.cells.kernels.gpu` replaces both loops.
 
 Blocks of the LSTM's products, each ``H`` wide: ``a, i, f, o``; of the CfC's: ``f, g, s`` and, with timespans, ``a``.
 See :mod:`velora_sb3.cells.mixed_memory` and :mod:`velora_sb3.cells.kernels.cfc_gates` for the equations.
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from velora_sb3.cells.kernels import gpu
 from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives, reset_masks
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
@@ -57,6 +59,105 @@ def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -
     return torch.stack(states)
 
 
+def _loop(
+    products: torch.Tensor,  # (T, B, 4H): the LSTM's products of the inputs, overwritten with a, i, f, o
+    gates: torch.Tensor,  # (T, B, blocks*H): the CfC's, overwritten with the activations
+    lstm_hh: torch.Tensor,
+    weight_hh: torch.Tensor,
+    state: OptionalTensor,
+    resets: list[OptionalTensor],
+    timespans: OptionalTensor,
+    mode: str,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the LSTM wrote in every step ``(T, B, H)``, the states ``(T, B, 2H)`` and tanh of the memory."""
+    steps, batch, _ = gates.shape
+    size = weight_hh.shape[-1]
+    written, squashed = gates.new_empty(2, steps, batch, size).unbind(0)
+    states = gates.new_empty(steps, batch, 2 * size)
+    carried, memories = states.chunk(2, dim=-1)
+
+    products[..., 2 * size : 3 * size] += 1  # the forget gate's offset
+    lstm_recurrent, recurrent = lstm_hh.clone(), weight_hh.clone()
+    for heads in (products[..., :size], lstm_recurrent[:size], gates[..., : 2 * size], recurrent[: 2 * size]):
+        heads *= 2  # tanh x = 2 sigmoid(2 x) - 1
+    rest = 0.0  # what the zero state is in the loop's terms
+    hidden, memory = gates.new_zeros(2, batch, size).unbind(0) if state is None else state.chunk(2, dim=-1)
+    if mode == "default":  # the loop carries u = (h + 1) / 2
+        products -= lstm_recurrent.sum(dim=1)
+        lstm_recurrent *= 2
+        rest, hidden = 0.5, (hidden + 1) / 2
+    step = (blend if mode == "default" else add)(gates, carried, timespans)
+    fresh = gates.new_tensor(rest)
+    rows, columns, lstm_weights, weights = products.unbind(0), gates.unbind(0), lstm_recurrent.t(), recurrent.t()
+    candidate, input_gate, forget_gate, output_gate = (block.unbind(0) for block in products.chunk(4, dim=-1))
+    after, kept, bounded, start = (made.unbind(0) for made in (carried, memories, squashed, written))
+    for t, reset in enumerate(resets):
+        if reset is not None:
+            hidden, memory = torch.where(reset, fresh, hidden), torch.where(reset, 0, memory)
+        rows[t].addmm_(hidden, lstm_weights).sigmoid_()
+        memory = torch.mul(forget_gate[t], memory, out=kept[t])
+        memory.addcmul_(input_gate[t], candidate[t], value=2).sub_(input_gate[t])  # 2 sigmoid(2 a) - 1 = tanh a
+        torch.mul(output_gate[t], torch.tanh(memory, out=bounded[t]), out=start[t])
+        columns[t].addmm_(start[t], weights)
+        step(t)
+        hidden = after[t]
+    products[..., :size].mul_(2).sub_(1)
+    if mode == "default":
+        carried.mul_(2).sub_(1)
+    return written, states, squashed
+
+
+def _loop_backward(
+    grad_states: torch.Tensor,  # (T, B, 2H)
+    products: torch.Tensor,
+    grad_gates: torch.Tensor,  # (T, B, blocks, H): the derivatives, overwritten with the gradients
+    lstm_hh: torch.Tensor,
+    weight_hh: torch.Tensor,
+    squashed: torch.Tensor,
+    memory_before: torch.Tensor,
+    resets: list[OptionalTensor],
+    has_starts: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradients of the LSTM's products ``(T, B, 4H)`` and of the first state ``(B, 2H)``."""
+    steps, batch, size = squashed.shape
+    # Derivatives of all steps: of what was written by memory and output gate, of the memory by its three gates.
+    candidate, input_gate, forget_gate, output_gate = products.chunk(4, dim=-1)
+    by_memory = torch.addcmul(output_gate, output_gate * squashed, squashed, value=-1)
+    grad_products = products.new_empty(steps, batch, 4, size)
+    grad_products[:, :, 0] = torch.addcmul(input_gate, input_gate * candidate, candidate, value=-1)
+    grad_products[:, :, 1] = torch.addcmul(input_gate, input_gate, input_gate, value=-1).mul_(candidate)
+    grad_products[:, :, 2] = torch.addcmul(forget_gate, forget_gate, forget_gate, value=-1).mul_(memory_before)
+    grad_products[:, :, 3] = torch.addcmul(output_gate, output_gate, output_gate, value=-1).mul_(squashed)
+
+    grad_hidden, grad_memory = grad_states.clone(memory_format=torch.contiguous_format).chunk(2, dim=-1)
+    hidden, memory, of_written = grad_hidden.unbind(0), grad_memory.unbind(0), by_memory.unbind(0)
+    hidden_columns, memory_columns = grad_hidden.unsqueeze(2).unbind(0), grad_memory.unsqueeze(2).unbind(0)
+    blocks, rows = grad_gates.unbind(0), grad_gates.flatten(2).unbind(0)
+    of_memory, of_output = grad_products[:, :, :3].unbind(0), grad_products[:, :, 3].unbind(0)
+    lstm_rows, forget = grad_products.flatten(2).unbind(0), forget_gate.unbind(0)
+    through = squashed.new_empty(batch, size)
+    for t in range(steps - 1, -1, -1):
+        blocks[t].mul_(hidden_columns[t])
+        torch.mm(rows[t], weight_hh, out=through)
+        memory[t].addcmul_(through, of_written[t])
+        of_memory[t].mul_(memory_columns[t])
+        of_output[t].mul_(through)
+        if t == 0:
+            break
+        if not has_starts:
+            hidden[t - 1].addmm_(lstm_rows[t], lstm_hh)
+            memory[t - 1].addcmul_(memory[t], forget[t])
+            continue
+        earlier, reset = (torch.mm(lstm_rows[t], lstm_hh, out=through), memory[t] * forget[t]), resets[t]
+        if reset is not None:
+            earlier = torch.where(reset, 0, earlier[0]), torch.where(reset, 0, earlier[1])
+        hidden[t - 1].add_(earlier[0])
+        memory[t - 1].add_(earlier[1])
+    grad_state = torch.cat([lstm_rows[0] @ lstm_hh, memory[0] * forget[0]], dim=-1)
+    grad_state = grad_state if resets[0] is None else torch.where(resets[0], 0, grad_state)
+    return grad_products.flatten(2), grad_state
+
+
 class _MixedMemorySequence(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -74,47 +175,22 @@ class _MixedMemorySequence(torch.autograd.Function):
         mode: str,
     ) -> torch.Tensor:
         steps, batch, features = inputs.shape
-        size = weight_hh.shape[-1]
         flat = inputs.reshape(-1, features)
-        products = torch.addmm(lstm_bias, flat, lstm_ih.t()).view(steps, batch, 4 * size)
+        products = torch.addmm(lstm_bias, flat, lstm_ih.t()).view(steps, batch, len(lstm_bias))
         gates = torch.addmm(bias, flat, weight_ih.t()).view(steps, batch, len(bias))
-        written, squashed = inputs.new_empty(2, steps, batch, size).unbind(0)
-        states = inputs.new_empty(steps, batch, 2 * size)
-        carried, memories = states.chunk(2, dim=-1)
+        squashed = None
+        ctx.mode, ctx.on_gpu = mode, gpu.supports(inputs, weight_hh.shape[-1], len(lstm_bias))
+        if ctx.on_gpu:
+            from velora_sb3.cells.kernels.gpu import mixed_memory
 
-        products[..., 2 * size : 3 * size] += 1  # the forget gate's offset
-        lstm_recurrent, recurrent = lstm_hh.clone(), weight_hh.clone()
-        for heads in (products[..., :size], lstm_recurrent[:size], gates[..., : 2 * size], recurrent[: 2 * size]):
-            heads *= 2  # tanh x = 2 sigmoid(2 x) - 1
-        rest = 0.0  # what the zero state is in the loop's terms
-        hidden, memory = inputs.new_zeros(2, batch, size).unbind(0) if state is None else state.chunk(2, dim=-1)
-        if mode == "default":  # the loop carries u = (h + 1) / 2
-            products -= lstm_recurrent.sum(dim=1)
-            lstm_recurrent *= 2
-            rest, hidden = 0.5, (hidden + 1) / 2
-        step = (blend if mode == "default" else add)(gates, carried, timespans)
-        fresh, resets = inputs.new_tensor(rest), reset_masks(starts, steps)
-        rows, columns, lstm_weights, weights = products.unbind(0), gates.unbind(0), lstm_recurrent.t(), recurrent.t()
-        candidate, input_gate, forget_gate, output_gate = (block.unbind(0) for block in products.chunk(4, dim=-1))
-        after, kept, bounded, start = (made.unbind(0) for made in (carried, memories, squashed, written))
-        for t, reset in enumerate(resets):
-            if reset is not None:
-                hidden, memory = torch.where(reset, fresh, hidden), torch.where(reset, 0, memory)
-            rows[t].addmm_(hidden, lstm_weights).sigmoid_()
-            memory = torch.mul(forget_gate[t], memory, out=kept[t])
-            memory.addcmul_(input_gate[t], candidate[t], value=2).sub_(input_gate[t])  # 2 sigmoid(2 a) - 1 = tanh a
-            torch.mul(output_gate[t], torch.tanh(memory, out=bounded[t]), out=start[t])
-            columns[t].addmm_(start[t], weights)
-            step(t)
-            hidden = after[t]
-        products[..., :size].mul_(2).sub_(1)
-        if mode == "default":
-            carried.mul_(2).sub_(1)
+            written, states = mixed_memory.forward(products, gates, lstm_hh, weight_hh, state, starts, timespans, mode)
+        else:
+            ctx.resets = reset_masks(starts, steps)
+            written, states, squashed = _loop(products, gates, lstm_hh, weight_hh, state, ctx.resets, timespans, mode)
         ctx.save_for_backward(
             *(inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, starts, timespans),
             *(products, gates, written, squashed, states),
         )
-        ctx.mode, ctx.resets = mode, resets
         return states
 
     @staticmethod
@@ -124,61 +200,35 @@ class _MixedMemorySequence(torch.autograd.Function):
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_states), None)
         inputs, state, lstm_ih, lstm_hh, _, weight_ih, weight_hh, _, starts, timespans = arguments
         products, gates, written, squashed, states = made
-        steps, batch, size = written.shape
+        size = written.shape[-1]
         needs = ctx.needs_input_grad
         initial = torch.zeros_like(states[0]) if state is None else state
         before = torch.cat([initial.unsqueeze(0), states[:-1]])
-        hidden_before, memory_before = (before if starts is None else torch.where(starts, 0, before)).chunk(2, dim=-1)
-
-        # Derivatives of all steps: of what was written by memory and output gate, of the memory by its three gates.
-        grad_gates = gate_derivatives(ctx.mode, gates, timespans, None, None)  # in place, as each is used once
-        candidate, input_gate, forget_gate, output_gate = products.chunk(4, dim=-1)
-        by_memory = torch.addcmul(output_gate, output_gate * squashed, squashed, value=-1)
-        grad_products = products.new_empty(steps, batch, 4, size)
-        grad_products[:, :, 0] = torch.addcmul(input_gate, input_gate * candidate, candidate, value=-1)
-        grad_products[:, :, 1] = torch.addcmul(input_gate, input_gate, input_gate, value=-1).mul_(candidate)
-        grad_products[:, :, 2] = torch.addcmul(forget_gate, forget_gate, forget_gate, value=-1).mul_(memory_before)
-        grad_products[:, :, 3] = torch.addcmul(output_gate, output_gate, output_gate, value=-1).mul_(squashed)
-
-        grad_hidden, grad_memory = grad_states.clone(memory_format=torch.contiguous_format).chunk(2, dim=-1)
-        hidden, memory, of_written = grad_hidden.unbind(0), grad_memory.unbind(0), by_memory.unbind(0)
-        hidden_columns, memory_columns = grad_hidden.unsqueeze(2).unbind(0), grad_memory.unsqueeze(2).unbind(0)
-        blocks, rows = grad_gates.unbind(0), grad_gates.flatten(2).unbind(0)
-        of_memory, of_output = grad_products[:, :, :3].unbind(0), grad_products[:, :, 3].unbind(0)
-        lstm_rows, forget = grad_products.flatten(2).unbind(0), forget_gate.unbind(0)
-        through, resets = states.new_empty(batch, size), ctx.resets
-        for t in range(steps - 1, -1, -1):
-            blocks[t].mul_(hidden_columns[t])
-            torch.mm(rows[t], weight_hh, out=through)
-            memory[t].addcmul_(through, of_written[t])
-            of_memory[t].mul_(memory_columns[t])
-            of_output[t].mul_(through)
-            if t == 0:
-                break
-            if starts is None:
-                hidden[t - 1].addmm_(lstm_rows[t], lstm_hh)
-                memory[t - 1].addcmul_(memory[t], forget[t])
-                continue
-            earlier = torch.mm(lstm_rows[t], lstm_hh, out=through), memory[t] * forget[t]
-            if resets[t] is not None:
-                earlier = torch.where(resets[t], 0, earlier[0]), torch.where(resets[t], 0, earlier[1])
-            hidden[t - 1].add_(earlier[0])
-            memory[t - 1].add_(earlier[1])
-        grad_state = None
-        if needs[1]:
-            grad_state = torch.cat([lstm_rows[0] @ lstm_hh, memory[0] * forget[0]], dim=-1)
-            grad_state = grad_state if resets[0] is None else torch.where(resets[0], 0, grad_state)
-        by_lstm, by_cfc = (grad.flatten(2).flatten(0, 1) for grad in (grad_products, grad_gates))
-        seen = inputs.flatten(0, 1)
-        grad_inputs = (by_lstm @ lstm_ih + by_cfc @ weight_ih).view_as(inputs) if needs[0] else None
+        if starts is not None:
+            before.masked_fill_(starts, 0)
         grad_times = None
-        if needs[9]:
-            grad_times = (grad_gates[:, :, 2] * gates[..., 3 * size :]).sum(-1, keepdim=True)
+        if ctx.on_gpu:
+            from velora_sb3.cells.kernels.gpu import mixed_memory
+
+            grad_products, grad_gates, grad_state, grad_times = mixed_memory.backward(
+                *(grad_states, products, gates, lstm_hh, weight_hh, states, before, starts, timespans, ctx.mode)
+            )
+        else:
+            derivatives = gate_derivatives(ctx.mode, gates, timespans, None, None)
+            grad_products, grad_state = _loop_backward(
+                *(grad_states, products, derivatives, lstm_hh, weight_hh, squashed, before[..., size:]),
+                *(ctx.resets, starts is not None),
+            )
+            grad_gates = derivatives.flatten(2)
+            if needs[9]:
+                grad_times = (derivatives[:, :, 2] * gates[..., 3 * size :]).sum(-1, keepdim=True)
+        by_lstm, by_cfc, seen = grad_products.flatten(0, 1), grad_gates.flatten(0, 1), inputs.flatten(0, 1)
+        grad_inputs = (by_lstm @ lstm_ih + by_cfc @ weight_ih).view_as(inputs) if needs[0] else None
         return (
-            *(grad_inputs, grad_state),
-            *(by_lstm.t() @ seen, by_lstm.t() @ hidden_before.flatten(0, 1), by_lstm.sum(0)),
+            *(grad_inputs, grad_state if needs[1] else None),
+            *(by_lstm.t() @ seen, by_lstm.t() @ before[..., :size].flatten(0, 1), by_lstm.sum(0)),
             *(by_cfc.t() @ seen, by_cfc.t() @ written.flatten(0, 1), by_cfc.sum(0)),
-            *(None, grad_times, None),
+            *(None, grad_times if needs[9] else None, None),
         )
 
 

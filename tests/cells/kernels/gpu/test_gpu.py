@@ -8,11 +8,14 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from ncps.wirings import AutoNCP, FullyConnected
+from torch.func import functional_call
 
-from velora_sb3.cells.kernels import cfc, gpu, lrc
+from velora_sb3.cells import LTCCell
+from velora_sb3.cells.kernels import cfc, gpu, lrc, mixed_memory
 
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
-T, F = 4, 3
+T, F = 3, 3
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed (the extra gpu)")
 
@@ -122,6 +125,85 @@ def test_weights_that_do_not_fit_at_once(device, monkeypatch, mode, timed):
     blocks = 4 if timed and mode != "lrc" else 3
     assert not gpu.fits(device, blocks, 20)
     check(*kernel_and_plain(mode), gated(blocks, 3, 20, timed, resets=True, state=True), device)
+
+
+@pytest.mark.parametrize("mode", ["default", "no_gate"])
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize("resident", [False, True], ids=["weights loaded", "weights resident"])
+def test_mixed_memory(device, monkeypatch, mode, timed, resident):
+    if not resident:
+        monkeypatch.setattr(gpu, "shared_memory", lambda device: 16 * 1024)
+    batch, units = (19, 5) if timed else (3, 20)
+    inputs, _, *cfc_weights, starts, timespans = gated(4 if timed else 3, batch, units, timed, True, False)
+    _, _, *lstm, _, _ = gated(4, batch, units, False, False, False)
+    state = torch.randn(batch, 2 * units) if timed else None
+    arguments = [inputs, state, *lstm, *cfc_weights, starts, timespans]
+
+    def kernel(*given):
+        return mixed_memory.mixed_memory_sequence(*given, mode)
+
+    check(kernel, partial(mixed_memory._plain, mode), arguments, device)
+
+
+def test_mixed_memory_forgets_nan(device):
+    inputs, _, *weights, starts, _ = gated(3, 3, 5, False, True, False)
+    _, _, *lstm, _, _ = gated(4, 3, 5, False, False, False)
+    starts[0] = True
+    arguments = [inputs, torch.full((3, 10), torch.nan), *lstm, *weights, starts]
+    outputs = mixed_memory.mixed_memory_sequence(*(one.to(device) for one in arguments), None, "default")
+    assert torch.isfinite(outputs).all()
+
+
+WIRINGS = {"ncp": lambda: AutoNCP(8, 2), "dense": lambda: FullyConnected(5)}
+
+
+def ltc_and_loop(wiring, device):
+    """The sequence of an LTC as a function of tensors alone, in Triton and as a loop, and its parameters."""
+    cell = LTCCell(wiring, F, ode_unfolds=2).to(device)
+    names, parameters = zip(*cell.named_parameters(), strict=True)
+
+    def run(inputs, state, starts, timespans, *parameters):
+        given = dict(zip(names, parameters, strict=True))
+        return functional_call(
+            Sequence(cell), {f"cell.{name}": value for name, value in given.items()}, (inputs, state, starts, timespans)
+        )
+
+    def loop(*given):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gpu, "DEVICES", [])
+            return run(*given)
+
+    return run, loop, [parameter.detach() for parameter in parameters]
+
+
+class Sequence(torch.nn.Module):
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, *given):
+        return torch.cat(self.cell.sequence(*given), -1)
+
+
+@pytest.mark.parametrize("kind", WIRINGS)
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+def test_ltc(device, monkeypatch, kind, timed):
+    programs = 2 if timed else 1024  # of which one has two rows
+    from velora_sb3.cells.kernels.gpu import ltc
+
+    monkeypatch.setattr(ltc, "PROGRAMS", programs)
+    run, loop, parameters = ltc_and_loop(WIRINGS[kind](), device)
+    inputs, *_ = gated(3, 3, 5, False, False, False)
+    state = torch.randn(3, parameters[0].numel()) if timed else None
+    starts = torch.rand(T, 3, 1) < 0.3 if kind == "ncp" else None
+    check(run, loop, [inputs, state, starts, torch.rand(T, 3, 1) if timed else None, *parameters], device)
+
+
+def test_ltc_forgets_nan(device):
+    run, _, parameters = ltc_and_loop(AutoNCP(8, 2), device)
+    starts = torch.tensor([True, False, True]).view(T, 1, 1).expand(T, 3, 1).to(device)
+    state = torch.full((3, 8), torch.nan, device=device)
+    assert torch.isfinite(run(torch.randn(T, 3, F, device=device), state, starts, None, *parameters)).all()
 
 
 def test_what_is_supported(device):

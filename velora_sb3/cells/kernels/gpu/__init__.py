@@ -15,6 +15,7 @@ from importlib.util import find_spec
 import torch
 
 DEVICES = ["cuda"]  # tests add "cpu" for Triton's interpreter
+MOST_LTC_UNITS = 64  # registers hold an LTC's synapses and their gradients
 ROWS = 16  # of the batch in a program: the fewest that a tensor core multiplies
 
 
@@ -55,9 +56,15 @@ def supports(inputs: torch.Tensor, units: int, stored: int) -> bool:
         units: Units of the cell.
         stored: Numbers that the kernel stores for each step and row of the batch.
     """
-    return (
-        inputs.device.type in DEVICES
-        and inputs.dtype == torch.float32
-        and 0 < inputs.shape[0] * inputs.shape[1] * stored < 2**31  # offsets are 32 bits wide
-        and fits(inputs.device, 1, units)
-    )
+    return _is_possible(inputs, inputs.shape[0] * inputs.shape[1] * stored) and fits(inputs.device, 1, units)
+
+
+def supports_ltc(drive: torch.Tensor, unfolds: int) -> bool:
+    """As :func:`supports`, for an LTC and the currents of its sensory synapses ``(T, U, 2, B)``."""
+    stored = drive.numel() * max(2, unfolds) // 2
+    return drive.shape[1] <= MOST_LTC_UNITS and _is_possible(drive, stored) and shared_memory(drive.device) > 0
+
+
+def _is_possible(tensor: torch.Tensor, stored: int) -> bool:
+    """Whether the device and the type are right, and offsets into what is stored fit 32 bits."""
+    return tensor.device.type in DEVICES and tensor.dtype == torch.float32 and 0 < stored < 2**31
