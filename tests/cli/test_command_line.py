@@ -25,7 +25,7 @@ def test_help_of_every_command(command, capsys):
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["velora-sb3", "python -m velora_sb3"])
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "-h"], ["benchmark", "memory", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "-h"], ["benchmark", "suite", "--help"]])
 def test_help_comes_quickly_and_without_torch(words, script, tmp_path):
     program = ["-m", "velora_sb3"]
     if script:

@@ -45,7 +45,7 @@ def test_the_config_is_left_as_it_was():
         (config(policy="MlpPolcy"), "unknown policy of DDPG 'MlpPolcy': did you mean 'MlpPolicy'"),
         (config(policy_kwargs={"unts": 3}), "has no argument 'unts'; did you mean 'units'"),
         (config(policy_kwargs={"units": -1}), "units must be an integer of at least 1, got -1"),
-        (config(policy_kwargs={"cell": "gru"}), "cell"),
+        (config(policy_kwargs={"cell": "rnn"}), "cell"),
         (config(policy_kwargs={"activation_fn": "tahn"}), "unknown activation_fn 'tahn': did you mean 'Tanh'"),
         (config(policy_kwargs={"net_arch": 5}), "net_arch must be a list"),
         (config(policy="MlpPolicy", policy_kwargs={"net_arc": 3}), "did you mean 'net_arch'"),
