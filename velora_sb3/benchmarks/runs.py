@@ -102,7 +102,7 @@ def bars(rows: Sequence[dict[str, Any]], chosen: Mapping[str, Sequence[str]]) ->
                 last[row["candidate"]].append(row["returns"][max(row["returns"], key=int)])
         panels += [(task, [(name, last[name]) for name in candidates if name in last])] if last else []
     columns = min(2, max(1, len(panels)))
-    heights = [1 + max(len(panel[1]) for panel in panels[i : i + columns]) for i in range(0, len(panels), columns)]
+    heights = [2 + max(len(panel[1]) for panel in panels[i : i + columns]) for i in range(0, len(panels), columns)]
     figure = new_figure(6 * columns, 0.6 + 0.3 * sum(heights))
     grid = figure.add_gridspec(len(heights) or 1, columns, height_ratios=heights or None)
     for number, (task, results) in enumerate(panels):
@@ -115,6 +115,9 @@ def bars(rows: Sequence[dict[str, Any]], chosen: Mapping[str, Sequence[str]]) ->
         axes.set_yticks(range(len(results)), [name for name, _ in results], fontsize=8)
         axes.invert_yaxis()
         axes.set_title(task, fontsize=10, loc="left")
+        axes.set_xlabel("return: interquartile mean (line), its 95 % interval (bar), seeds (dots)", fontsize=7)
+        axes.use_sticky_edges = False  # the best seeds would be cut off
+        axes.margins(x=0.03, y=0.03)
         axes.tick_params(axis="x", labelsize=8)
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
