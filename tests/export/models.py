@@ -135,7 +135,6 @@ MODELS: dict[str, Make] = {
     "A2C, float64": lambda: build(A2C, "MlpPolicy", spaces.Box(-1.0, 1.0, (2, 2), np.float64)),
     "A2C, integers": lambda: build(A2C, "MlpPolicy", spaces.Box(0, 7, (3,), np.int64)),
     "A2C, matrix of actions": lambda: build(A2C, "MlpPolicy", actions=spaces.Box(-1.0, 1.0, (2, 2))),
-    "A2C, unbounded actions": lambda: build(A2C, "MlpPolicy", actions=spaces.Box(-np.inf, np.inf, (2,))),
     "A2C, Dict": lambda: build(A2C, "MultiInputPolicy", DICT),
     "TRPO": lambda: build(TRPO, "MlpPolicy"),
     "SAC": lambda: build(SAC, "MlpPolicy"),
