@@ -54,7 +54,7 @@ def test_a_buffer_smaller_than_a_window_is_refused_before_learning():
 
 
 def test_an_algorithm_without_memory_refuses_a_policy_that_remembers(tmp_path):
-    with pytest.raises(ValueError, match="SAC has no memory between steps.*: such as RecurrentSAC"):
+    with pytest.raises(ValueError, match="SAC has no memory between steps.*: use RecurrentSAC"):
         SAC("LiquidPolicy", "Pendulum-v1", policy_kwargs={"recurrent": True})
     make_model(RecurrentSAC).save(tmp_path / "model")
     with pytest.raises(ValueError, match="such as RecurrentSAC"):
