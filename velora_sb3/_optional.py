@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ray": ("ray", "optuna"),
     "gpu": ("triton",),
     "hub": ("huggingface_hub",),
+    "rllib": ("ray", "tree", "lz4"),
 }
 RUN_PACKAGES = ("velora-sb3", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 
