@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "export": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells"},
     "hub": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "cells", "export", "video"},
     "zoo": {"algorithms", "policies", "callbacks"},
+    "rllib": {"policies", "algorithms", "callbacks", "memory", "checkpoints"},
     "tune": {"policies", "algorithms", "callbacks", "memory", "checkpoints"},
     "finrl": {"policies", "algorithms", "callbacks", "memory", "checkpoints", "plotting"},
 }

@@ -1,8 +1,8 @@
 """How soon does RLlib's PPO learn CartPole without velocities with ``LiquidRLModule``?
 
-``python -m tests.benchmarks.rllib --seeds 0 1 2`` trains until the mean return of the last 100 training episodes reaches
-the target, or for 300,000 steps, and prints how far it came. Episodes end after 500 steps, as in CartPole-v1. It needs
-the extra ``rllib``.
+``python -m tests.benchmarks.rllib --seeds 0 1 2`` trains until the mean return of the last 100 training episodes
+reaches the target, or for 300,000 steps, and prints how far it came. Episodes end after 500 steps, as in CartPole-v1.
+It needs the extra ``rllib``.
 """
 
 from __future__ import annotations

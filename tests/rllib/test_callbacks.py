@@ -76,7 +76,9 @@ def test_lambdas_come_after_subclasses_and_in_order(capsys):
 
     functions = LambdaCallback(on_train_result=[lambda: print("first"), lambda result: print("second")])
     train_rllib(as_rllib(functions, Mine()), iterations=1)
-    ours = [line for line in capsys.readouterr().out.splitlines() if line.split(" ")[0] in ("subclass", "first", "second")]
+    ours = [
+        line for line in capsys.readouterr().out.splitlines() if line.split(" ")[0] in ("subclass", "first", "second")
+    ]
     assert ours == ["subclass 1", "first", "second"]
 
 

@@ -68,7 +68,8 @@ def _check_arguments(hook: str, function: Hook) -> None:
     lacking = {"algorithm"} if hook in ON_ENV_RUNNERS else {"evaluation"} if hook in EVALUATION_HOOKS else set()
     if wrong := [one.name for one in parameters if one.name in lacking and one.default is one.empty]:
         raise TypeError(
-            f"{hook} of {plain!r} requires {wrong[0]}, which RLlib does not pass to it: give it a default, or leave it out"
+            f"{hook} of {plain!r} requires {wrong[0]}, which RLlib does not pass to it: give it a default or "
+            "leave it out"
         )
 
 
@@ -98,7 +99,7 @@ class RLlibMetrics(MetricsLogger):
         clear_on_reduce: bool | None = None,
         **rllib: Any,
     ) -> None:
-        """As ours; images and figures of SB3 become arrays and figures.
+        """As ours; images and figures of SB3 become arrays and figures, and an item a list with one for each runner.
 
         Args:
             key: The key; its parts are nested in the results.
@@ -118,6 +119,8 @@ class RLlibMetrics(MetricsLogger):
             reduce = "ema"
         elif reduce == "sum" and clear_on_reduce is False:
             reduce = "lifetime_sum"
+        if reduce == "item":  # which RLlib refuses to merge where there are several environment runners
+            reduce, window = "item_series", 1
         self._logger.log_value(_path(key), value, reduce=reduce, window=window, ema_coeff=ema_coeff, **rllib)
 
     def peek(self, key: Key | None = None, *, default: Any = None) -> Any:

@@ -84,8 +84,8 @@ class LiquidDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI
             raise ValueError(f"max_seq_len must be at least 2 for DQN, got {settings['max_seq_len']}")
         if settings.get("num_atoms", 1) != 1:
             raise ValueError(
-                f"num_atoms must be 1, got {settings['num_atoms']}: RLlib's distributional loss takes no sequences; pass "
-                "num_atoms=1 to DQNConfig.training()"
+                f"num_atoms must be 1, got {settings['num_atoms']}: RLlib's distributional loss takes no sequences; "
+                "pass num_atoms=1 to DQNConfig.training()"
             )
         self._epsilon = Scheduler(fixed_value_or_schedule=settings.get("epsilon", 0.0), framework="torch")
         self._has_sequences = False
