@@ -1,5 +1,7 @@
 """A recurrent Q-network in RLlib's DQN."""
 
+import copy
+
 import gymnasium as gym
 import pytest
 import torch
@@ -35,7 +37,7 @@ def train(spec_config, config):
         .build_algo()
     )
     try:
-        before = algorithm.get_module().get_state()
+        before = copy.deepcopy(algorithm.get_module().get_state())
         result = algorithm.train()
         return before, algorithm.get_module().get_state(), result
     finally:
