@@ -5,6 +5,7 @@ import numpy as np
 import ormsgpack
 import pytest
 import stable_baselines3 as sb3
+from ray import cloudpickle
 from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
@@ -193,6 +194,7 @@ def test_it_is_a_callback_of_rllib_and_refuses_what_rllib_lacks():
     made = as_rllib(EpisodeReturn())
     assert issubclass(made, RLlibCallback)
     assert made.__name__ == "EpisodeReturn"
+    assert issubclass(cloudpickle.loads(cloudpickle.dumps(made)), RLlibCallback)  # as it reaches environment runners
     with pytest.raises(TypeError, match="on_episode_end .* requires algorithm, which RLlib does not pass"):
         as_rllib(LambdaCallback(on_episode_end=lambda episode, algorithm: None))
     with pytest.raises(TypeError, match="on_evaluate_end .* requires evaluation"):

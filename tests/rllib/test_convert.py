@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3 import RecurrentPPO
-from velora_sb3.rllib import LiquidRLModule, from_sb3, to_sb3
+from velora_sb3.callbacks import EpisodeCallback
+from velora_sb3.rllib import LiquidRLModule, as_rllib, from_sb3, to_sb3
 
 SETTINGS = [
     {"cell": "cfc", "units": 8},
@@ -57,7 +60,7 @@ def differences(module, model, steps: int, limit: int = 37) -> list[float]:
 
 @pytest.mark.parametrize(
     ("env_id", "settings"),
-    zip(["CartPole-v1", "Pendulum-v1"] * 3, SETTINGS, strict=True),
+    list(zip(["CartPole-v1", "Pendulum-v1"] * 3, SETTINGS, strict=True)),
     ids=[settings["cell"] for settings in SETTINGS],
 )
 def test_actions_over_a_thousand_steps_with_resets(env_id, settings):
@@ -109,3 +112,33 @@ def test_an_environment_with_rescaled_actions():
     module = make_module("Pendulum-v1", cell="cfc", units=4)
     env = gym.wrappers.RescaleAction(gym.make("Pendulum-v1"), np.float32(-1), np.float32(1))
     assert to_sb3(module, env, device="cpu").action_space.high == 1.0
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("ray_here")
+def test_an_algorithm_starts_from_a_model_of_sb3_and_saves_itself(tmp_path):
+    class Seen(EpisodeCallback):
+        def on_checkpoint_loaded(self, *, metrics_logger, **kwargs):
+            metrics_logger.log_value("loaded", 1.0)
+
+    model = RecurrentPPO("LiquidPolicy", "CartPole-v1", device="cpu", policy_kwargs={"units": 4})
+    module = from_sb3(model, max_seq_len=5)
+    config = (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(num_env_runners=0)
+        .rl_module(rl_module_spec=RLModuleSpec.from_module(module))
+        .callbacks(as_rllib(Seen()))
+        .debugging(log_level="ERROR")
+    )
+    module.save_to_path(tmp_path / "module")
+    algorithm = config.build_algo()
+    try:
+        algorithm.restore_from_path(tmp_path / "module", component="learner_group/learner/rl_module/default_policy")
+        algorithm.env_runner_group.sync_weights(from_worker_or_learner_group=algorithm.learner_group)
+        algorithm.save_to_path(tmp_path / "algorithm")
+        algorithm.restore_from_path(tmp_path / "algorithm")
+        for name, weights in model.policy.state_dict().items():
+            torch.testing.assert_close(algorithm.get_module().policy.state_dict()[name], weights, rtol=0, atol=0)
+    finally:
+        algorithm.stop()

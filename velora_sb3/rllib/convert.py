@@ -13,7 +13,8 @@ from velora_sb3.policies import LiquidRecurrentActorCriticPolicy
 from velora_sb3.rllib.actor_critic import POLICY_SETTINGS, LiquidRLModule
 from velora_sb3.rllib.settings import MAX_SEQ_LEN
 
-WITHOUT_EFFECT = {"optimizer_class", "optimizer_kwargs", "n_lstm_layers", "lstm_kwargs", "full_std", "use_expln"}
+OPTIMIZER = {"cell_lr_multiplier", "optimizer_class", "optimizer_kwargs"}  # RLlib has its own
+WITHOUT_EFFECT = {"full_std", "lstm_kwargs", "n_lstm_layers", "use_expln"}
 
 
 def to_sb3(module: LiquidRLModule, env: GymEnv | str, **settings: Any) -> RecurrentPPO:
@@ -78,7 +79,8 @@ def from_sb3(model: RecurrentPPO, max_seq_len: int = MAX_SEQ_LEN) -> LiquidRLMod
     units = given.pop("lstm_hidden_size", None)
     if units is not None:
         given.setdefault("units", units)
-    if wrong := [name for name, value in given.items() if value and name not in {*POLICY_SETTINGS, *WITHOUT_EFFECT}]:
+    known = {*POLICY_SETTINGS, *OPTIMIZER, *WITHOUT_EFFECT}
+    if wrong := [name for name, value in given.items() if value and name not in known]:
         raise ValueError(f"LiquidRLModule has no {' and no '.join(wrong)}: train the model without")
     if model.get_vec_normalize_env() is not None:
         warnings.warn(
