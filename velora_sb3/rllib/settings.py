@@ -49,7 +49,7 @@ def check_actions(space: Any, *kinds: type) -> None:
 def check_images(space: Any) -> None:
     """Raise ``ValueError`` for images with the channels last, which SB3's encoders cannot read."""
     for part in space.spaces.values() if isinstance(space, spaces.Dict) else [space]:
-        if is_image_space(part) and not is_image_space_channels_first(part):
+        if isinstance(part, spaces.Box) and is_image_space(part) and not is_image_space_channels_first(part):
             raise ValueError(
                 f"images must have the channels first, got shape {part.shape}: wrap the environment in "
                 "gymnasium.wrappers.TransformObservation with numpy.moveaxis(image, -1, 0)"
