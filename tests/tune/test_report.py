@@ -88,6 +88,7 @@ def test_a_trial_that_fails_goes_on_from_its_last_evaluation_to_the_last_bit(tmp
     assert results[0].metrics["eval/mean_reward"] == results[1].metrics["eval/mean_reward"]
 
 
+@pytest.mark.slow  # which of two trials is cloned last, and when, is up to Ray
 def test_a_population_perturbs_running_models(tmp_path):
     scheduler = PopulationBasedTraining(
         time_attr="timesteps",
