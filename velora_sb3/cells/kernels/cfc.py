@@ -188,7 +188,6 @@ def _loop_backward(
     grad_gates: torch.Tensor,  # (T, B, blocks, H): the derivatives, overwritten with the gradients
     weight_hh: torch.Tensor,
     resets: list[OptionalTensor],
-    has_starts: bool,
 ) -> torch.Tensor:
     """The gradients of the states after every step, later steps included ``(T, B, H)``."""
     grad_hidden = torch.empty_like(grad_outputs, memory_format=torch.contiguous_format)
@@ -199,13 +198,12 @@ def _loop_backward(
     through = torch.empty_like(hidden[0])
     for t in range(len(resets) - 1, 0, -1):
         blocks[t].mul_(columns[t])
-        if not has_starts:
+        reset = resets[t]
+        if reset is None:
             torch.addmm(incoming[t - 1], rows[t], weight_hh, out=hidden[t - 1])
-            continue
-        earlier, reset = torch.mm(rows[t], weight_hh, out=through), resets[t]
-        if reset is not None:
-            earlier = torch.where(reset, 0, earlier)
-        torch.add(incoming[t - 1], earlier, out=hidden[t - 1])
+        else:
+            earlier = torch.where(reset, 0, torch.mm(rows[t], weight_hh, out=through))
+            torch.add(incoming[t - 1], earlier, out=hidden[t - 1])
     blocks[0].mul_(columns[0])
     return grad_hidden
 
@@ -257,7 +255,7 @@ class _CfCSequence(torch.autograd.Function):
             )
         else:
             derivatives = gate_derivatives(ctx.mode, gates, timespans, w_tau, amplitude)
-            grad_hidden = _loop_backward(grad_outputs, derivatives, weight_hh, ctx.resets, starts is not None)
+            grad_hidden = _loop_backward(grad_outputs, derivatives, weight_hh, ctx.resets)
             grad_gates = derivatives.flatten(2)
             if needs[1]:
                 grad_state = grad_gates[0] @ weight_hh

@@ -116,7 +116,6 @@ def _loop_backward(
     squashed: torch.Tensor,
     memory_before: torch.Tensor,
     resets: list[OptionalTensor],
-    has_starts: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The gradients of the LSTM's products ``(T, B, 4H)`` and of the first state ``(B, 2H)``."""
     steps, batch, size = squashed.shape
@@ -144,15 +143,13 @@ def _loop_backward(
         of_output[t].mul_(through)
         if t == 0:
             break
-        if not has_starts:
+        reset = resets[t]
+        if reset is None:
             hidden[t - 1].addmm_(lstm_rows[t], lstm_hh)
             memory[t - 1].addcmul_(memory[t], forget[t])
-            continue
-        earlier, reset = (torch.mm(lstm_rows[t], lstm_hh, out=through), memory[t] * forget[t]), resets[t]
-        if reset is not None:
-            earlier = torch.where(reset, 0, earlier[0]), torch.where(reset, 0, earlier[1])
-        hidden[t - 1].add_(earlier[0])
-        memory[t - 1].add_(earlier[1])
+        else:
+            hidden[t - 1].add_(torch.where(reset, 0, torch.mm(lstm_rows[t], lstm_hh, out=through)))
+            memory[t - 1].add_(torch.where(reset, 0, memory[t] * forget[t]))
     grad_state = torch.cat([lstm_rows[0] @ lstm_hh, memory[0] * forget[0]], dim=-1)
     grad_state = grad_state if resets[0] is None else torch.where(resets[0], 0, grad_state)
     return grad_products.flatten(2), grad_state
@@ -216,8 +213,7 @@ class _MixedMemorySequence(torch.autograd.Function):
         else:
             derivatives = gate_derivatives(ctx.mode, gates, timespans, None, None)
             grad_products, grad_state = _loop_backward(
-                *(grad_states, products, derivatives, lstm_hh, weight_hh, squashed, before[..., size:]),
-                *(ctx.resets, starts is not None),
+                grad_states, products, derivatives, lstm_hh, weight_hh, squashed, before[..., size:], ctx.resets
             )
             grad_gates = derivatives.flatten(2)
             if needs[9]:
