@@ -1,8 +1,10 @@
-"""A trial that loses its node goes on elsewhere, to the last bit."""
+"""A trial that loses its node resumes elsewhere, to the last bit; many trials leave nothing behind."""
 
+import os
 import threading
 import time
 
+import psutil
 import pytest
 
 ray = pytest.importorskip("ray")
@@ -48,3 +50,31 @@ def test_every_trial_of_a_lost_node_finishes_to_the_last_bit(cluster, tmp_path):
             alone = trained_alone(sweep.config(trial.settings, seed), tmp_path)
             swept = PPO.load(directory / "trials" / trial.id / f"seed-{seed}" / "model.zip", device="cpu")
             assert_equal(swept.get_parameters(), alone.get_parameters())
+
+
+def test_many_trials_leak_no_actors_files_or_memory(cluster, tmp_path):
+    used = []
+    sweep, directory = sweep_of(steps=200, trials=200), tmp_path / "sweep"
+
+    def watch():
+        while not done.is_set():
+            finished = len(list(directory.glob("trials/*/*/result.json")))
+            me = psutil.Process()
+            workers = [one for one in me.children(recursive=True) if " ".join(one.cmdline()).startswith("ray::")]
+            used.append((finished, len(os.listdir("/proc/self/fd")), me.memory_info().rss, len(workers)))
+            done.wait(1)
+
+    done = threading.Event()
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    results = run(sweep, directory)
+    done.set()
+    thread.join()
+    assert [trial.status for trial in results.trials()] == ["finished"] * 200
+    early = next(one for one in used if one[0] >= 20)
+    late = used[-1]
+    print(f"finished, files, bytes, workers: {early} to {late}")
+    assert late[0] >= 199
+    assert late[1] <= early[1] + 20
+    assert late[2] <= early[2] + 50e6
+    assert late[3] <= early[3]  # actors are reused
