@@ -1,10 +1,9 @@
 """A trial that loses its node resumes elsewhere, to the last bit; many trials leave nothing behind."""
 
-import os
 import threading
 import time
+from pathlib import Path
 
-import psutil
 import pytest
 
 ray = pytest.importorskip("ray")
@@ -53,6 +52,7 @@ def test_every_trial_of_a_lost_node_finishes_to_the_last_bit(cluster, tmp_path):
 
 
 def test_many_trials_leak_no_actors_files_or_memory(cluster, tmp_path):
+    psutil = pytest.importorskip("psutil")
     used = []
     sweep, directory = sweep_of(steps=200, trials=200), tmp_path / "sweep"
 
@@ -61,7 +61,7 @@ def test_many_trials_leak_no_actors_files_or_memory(cluster, tmp_path):
             finished = len(list(directory.glob("trials/*/*/result.json")))
             me = psutil.Process()
             workers = [one for one in me.children(recursive=True) if " ".join(one.cmdline()).startswith("ray::")]
-            used.append((finished, len(os.listdir("/proc/self/fd")), me.memory_info().rss, len(workers)))
+            used.append((finished, len(list(Path("/proc/self/fd").iterdir())), me.memory_info().rss, len(workers)))
             done.wait(1)
 
     done = threading.Event()
