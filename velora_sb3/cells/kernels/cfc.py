@@ -22,8 +22,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from velora_sb3.cells.kernels import gpu
+from velora_sb3.cells.kernels import cpu, gpu
 from velora_sb3.cells.kernels.cfc_gates import next_state
+from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 OptionalTensor = torch.Tensor | None
@@ -114,6 +115,15 @@ def gate_derivatives(
     if timespans is not None:
         torch.mul(result[:, :, 2], timespans - 1, out=result[:, :, 3])
     return result
+
+
+def compiled(inputs: torch.Tensor, units: int, stored: int) -> Any:
+    """The module whose ``forward`` and ``backward`` replace the loops over time; None where there is none."""
+    if gpu.supports(inputs, units, stored):
+        from velora_sb3.cells.kernels.gpu import gated as on_gpu  # imports Triton
+
+        return on_gpu
+    return on_cpu if cpu.supports(inputs, units) else None
 
 
 def reset_masks(starts: OptionalTensor, steps: int) -> list[OptionalTensor]:
@@ -225,11 +235,10 @@ class _CfCSequence(torch.autograd.Function):
     ) -> torch.Tensor:
         steps, batch, features = inputs.shape
         gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, len(bias))
-        ctx.mode, ctx.on_gpu = mode, mode != "pure" and gpu.supports(inputs, weight_hh.shape[-1], len(bias))
-        if ctx.on_gpu:
-            from velora_sb3.cells.kernels.gpu import gated
-
-            outputs = gated.forward(gates, weight_hh, state, starts, timespans, mode)
+        ctx.mode = mode
+        ctx.compiled = None if mode == "pure" else compiled(inputs, weight_hh.shape[-1], len(bias))
+        if ctx.compiled is not None:
+            outputs: torch.Tensor = ctx.compiled.forward(gates, weight_hh, state, starts, timespans, mode)
         else:
             ctx.resets = reset_masks(starts, steps)
             outputs = _loop(gates, weight_hh, state, ctx.resets, timespans, w_tau, amplitude, mode)
@@ -247,10 +256,8 @@ class _CfCSequence(torch.autograd.Function):
         size = outputs.shape[-1]
         needs = ctx.needs_input_grad
         grad_state = grad_times = grad_tau = grad_amplitude = None
-        if ctx.on_gpu:
-            from velora_sb3.cells.kernels.gpu import gated
-
-            grad_gates, grad_state, grad_times = gated.backward(
+        if ctx.compiled is not None:
+            grad_gates, grad_state, grad_times = ctx.compiled.backward(
                 grad_outputs, gates, weight_hh, outputs, starts, timespans, ctx.mode
             )
         else:

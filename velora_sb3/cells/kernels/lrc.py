@@ -19,8 +19,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from velora_sb3.cells.kernels import gpu
-from velora_sb3.cells.kernels.cfc import OptionalTensor, reset_masks
+from velora_sb3.cells.kernels.cfc import OptionalTensor, compiled, reset_masks
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 
@@ -142,11 +141,9 @@ class _LRCSequence(torch.autograd.Function):
         steps, batch, features = inputs.shape
         gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, len(bias))
         decays = None
-        ctx.on_gpu = gpu.supports(inputs, weight_hh.shape[-1], len(bias))
-        if ctx.on_gpu:
-            from velora_sb3.cells.kernels.gpu import gated
-
-            states = gated.forward(gates, weight_hh, state, starts, timespans, "lrc")
+        ctx.compiled = compiled(inputs, weight_hh.shape[-1], len(bias))
+        if ctx.compiled is not None:
+            states: torch.Tensor = ctx.compiled.forward(gates, weight_hh, state, starts, timespans, "lrc")
         else:
             ctx.resets = reset_masks(starts, steps)
             decays, states = _loop(gates, weight_hh, state, ctx.resets, timespans)
@@ -163,10 +160,8 @@ class _LRCSequence(torch.autograd.Function):
         before = torch.cat([torch.zeros_like(states[:1]) if state is None else state.unsqueeze(0), states[:-1]])
         if starts is not None:
             before.masked_fill_(starts, 0)
-        if ctx.on_gpu:
-            from velora_sb3.cells.kernels.gpu import gated
-
-            grad_gates, grad_state, grad_times = gated.backward(
+        if ctx.compiled is not None:
+            grad_gates, grad_state, grad_times = ctx.compiled.backward(
                 grad_states, gates, weight_hh, before, starts, timespans, "lrc"
             )
         else:

@@ -1,0 +1,162 @@
+"""The C kernels of CfC and LRC against the plain forms."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from velora_sb3.cells.kernels import cfc, cpu, lrc
+
+T, F = 4, 3
+
+pytestmark = pytest.mark.skipif(cpu.library() is None, reason="no C compiler")
+
+
+def arguments(mode, batch, units, timed=False, resets=False, state=False, steps=T):
+    """What the kernels take, random."""
+    blocks = 4 if timed and mode != "lrc" else 3
+    shapes = [(steps, batch, F), (batch, units), (blocks * units, F), (blocks * units, units), (blocks * units,)]
+    tensors = [torch.randn(shape) * 0.5 for shape in shapes]
+    starts = torch.rand(steps, batch, 1) < 0.3 if resets else None
+    timespans = 2 * torch.rand(steps, batch, 1) if timed else None
+    return [tensors[0], tensors[1] if state else None, *tensors[2:], starts, timespans]
+
+
+def kernel_and_plain(mode):
+    if mode == "lrc":
+        return lrc.lrc_sequence, lrc._plain
+    return (lambda *given: cfc.cfc_sequence(*given, mode)), (lambda *given: cfc._plain(mode, *given, None, None))
+
+
+def values_and_gradients(function, arguments):
+    """The outputs, and the gradients of everything that can have one."""
+    given = [
+        argument.clone().requires_grad_() if argument is not None and argument.is_floating_point() else argument
+        for argument in arguments
+    ]
+    outputs = function(*given)
+    weights = torch.linspace(-1, 2, outputs.numel(), dtype=outputs.dtype).view_as(outputs)
+    wanted = [argument for argument in given if argument is not None and argument.requires_grad]
+    return [outputs.detach(), *torch.autograd.grad((outputs * weights).sum(), wanted, materialize_grads=True)]
+
+
+def check(kernel, plain, arguments):
+    """The kernel gives what the plain form gives in float64."""
+    exact = [
+        argument.double() if argument is not None and argument.is_floating_point() else argument
+        for argument in arguments
+    ]
+    found, expected = values_and_gradients(kernel, arguments), values_and_gradients(plain, exact)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, atol=1e-5 * max(1, float(other.abs().max())), rtol=0)
+
+
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch):
+    """The kernels run, and not the loops that they replace."""
+    for module in (cfc, lrc):
+        monkeypatch.setattr(module, "_loop", None)
+        monkeypatch.setattr(module, "_loop_backward", None)
+
+
+@pytest.mark.parametrize("mode", ["default", "no_gate", "lrc"])
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize("resets", [False, True], ids=["one episode", "resets"])
+@pytest.mark.parametrize("state", [False, True], ids=["zero state", "given state"])
+def test_values_and_gradients(mode, timed, resets, state):
+    check(*kernel_and_plain(mode), arguments(mode, 9, 20, timed, resets, state))
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize(
+    ("steps", "batch", "units"), [(1, 1, 1), (1, 4, 5), (5, 1, 17), (3, 15, 65), (3, 2, 64), (2, 33, 100)]
+)
+def test_shapes(mode, timed, steps, batch, units):
+    check(*kernel_and_plain(mode), arguments(mode, batch, units, timed, True, True, steps))
+
+
+@pytest.mark.parametrize("mode", ["default", "no_gate", "lrc"])
+def test_nan_stays_in_its_row_and_its_episode(mode):
+    kernel, _ = kernel_and_plain(mode)
+    inputs, *rest = arguments(mode, 9, 20, resets=True, steps=6)
+    starts = rest[4]
+    starts[:] = False
+    starts[3, 4] = True
+    inputs[1, 4] = torch.nan
+    inputs.requires_grad_()
+    outputs = kernel(inputs, *rest)
+    bad = torch.zeros(6, 9, dtype=torch.bool)
+    bad[1:3, 4] = True
+    assert torch.equal(outputs.isnan().all(-1), bad)
+    assert torch.equal(outputs.isnan().any(-1), bad)
+    outputs.sum().backward()
+    bad[0, 4] = True  # before it in the same episode
+    assert torch.equal(inputs.grad.isnan().any(-1), bad)
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+@pytest.mark.parametrize("size", [10.0, 1e30])
+def test_large_products(mode, size):
+    kernel, plain = kernel_and_plain(mode)
+    inputs, state, *rest = arguments(mode, 3, 20, timed=True, state=True)
+    check(kernel, plain, [inputs * size, state, *rest])
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+def test_infinite_inputs_saturate(mode):
+    kernel, plain = kernel_and_plain(mode)
+    given = arguments(mode, 3, 20)
+    given[0] = torch.full_like(given[0][..., :1], torch.inf)
+    given[2] = given[2][:, :1]
+    outputs = kernel(*given)
+    assert torch.isfinite(outputs).all()
+    torch.testing.assert_close(outputs, plain(*given), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+def test_other_layouts(mode):
+    kernel, plain = kernel_and_plain(mode)
+    inputs, state, weight_ih, weight_hh, *rest = arguments(mode, 5, 7, timed=True, resets=True, state=True)
+
+    def swapped(function):
+        def run(inputs, state, weight_ih, weight_hh, bias, starts, timespans):
+            given = [inputs.transpose(0, 1), state.t(), weight_ih.t(), weight_hh.t(), bias]
+            marks = [starts.transpose(0, 1), timespans.transpose(0, 1)]
+            return function(*given, *marks).transpose(0, 1)
+
+        return run
+
+    given = [inputs.transpose(0, 1), state.t(), weight_ih.t(), weight_hh.t(), rest[0]]
+    given += [mark.transpose(0, 1).contiguous() for mark in rest[1:]]
+    check(swapped(kernel), swapped(plain), [tensor.contiguous() for tensor in given])
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+def test_rows_do_not_depend_on_their_neighbours(mode):
+    kernel, _ = kernel_and_plain(mode)
+    inputs, state, *rest = arguments(mode, 15, 20, state=True)
+    together = kernel(inputs, state, *rest)
+    for row in range(15):
+        assert torch.equal(kernel(inputs[:, row : row + 1], state[row : row + 1], *rest), together[:, row : row + 1])
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+def test_second_derivatives_take_the_plain_form(mode):
+    kernel, plain = kernel_and_plain(mode)
+    given = arguments(mode, 3, 5)
+
+    def squared_gradient(function, inputs, *rest):
+        (gradient,) = torch.autograd.grad(function(inputs, *rest).square().sum(), inputs, create_graph=True)
+        return gradient
+
+    check(partial(squared_gradient, kernel), partial(squared_gradient, plain), given)
+
+
+@pytest.mark.parametrize("mode", ["default", "lrc"])
+def test_a_graph_that_is_kept_gives_the_same_twice(mode):
+    kernel, _ = kernel_and_plain(mode)
+    inputs, *rest = arguments(mode, 3, 5)
+    outputs = kernel(inputs.requires_grad_(), *rest).sum()
+    first, second = (torch.autograd.grad(outputs, inputs, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)

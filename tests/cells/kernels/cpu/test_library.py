@@ -1,0 +1,98 @@
+"""Compiling and loading: once for each user and CPU, in the cache directory or beside it, or not at all."""
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from velora_sb3.cells.kernels import cpu
+
+library = cpu.library.__wrapped__  # without its cache
+
+pytestmark = pytest.mark.skipif(cpu.library() is None, reason="no C compiler")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "velora-sb3"
+
+
+def files(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_compiled_once(cache, monkeypatch):
+    assert library() is not None
+    assert files(cache) == ["kernels.so"]
+    monkeypatch.setattr(cpu, "_compile", None)
+    assert library() is not None
+
+
+def test_another_source_or_compiler_is_another_library(cache, monkeypatch, tmp_path):
+    monkeypatch.setattr(cpu, "SOURCES", tmp_path)
+    for text in ("int one;", "int two;"):
+        (tmp_path / "source.c").write_text(text)
+        assert library() is not None
+    monkeypatch.setenv("CC", "cc -DOTHER")
+    assert library() is not None
+    assert files(cache) == ["kernels.so"] * 3
+
+
+def test_a_cache_directory_that_cannot_be_written(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(cpu.tempfile, "tempdir", str(tmp_path))
+    assert library() is not None
+    assert files(tmp_path) == ["file"]
+
+
+def test_a_cached_file_that_cannot_be_loaded(cache):
+    assert library() is not None
+    (kept,) = cache.rglob("kernels.so")
+    kept.with_name("other").write_bytes(b"")
+    kept.with_name("other").replace(kept)
+    assert library() is not None
+
+
+def test_two_processes_at_once(cache):
+    program = "from velora_sb3.cells.kernels import cpu; assert cpu.library() is not None"
+    running = [subprocess.Popen([sys.executable, "-c", program], env=dict(os.environ)) for _ in range(2)]
+    assert [process.wait(100) for process in running] == [0, 0]
+    assert files(cache) == ["kernels.so"]
+
+
+def test_no_compiler(cache, monkeypatch, caplog):
+    monkeypatch.setenv("CC", "/nowhere/cc")
+    with caplog.at_level(logging.DEBUG):
+        assert library() is None
+    assert "/nowhere/cc" in caplog.text
+    assert not cache.exists()
+
+
+def test_a_source_that_does_not_compile(cache, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(cpu, "SOURCES", tmp_path)
+    (tmp_path / "source.c").write_text("int broken(")
+    with caplog.at_level(logging.DEBUG):
+        assert library() is None
+    assert "source.c" in caplog.text
+    assert files(cache) == []
+
+
+def test_switched_off(cache, monkeypatch):
+    monkeypatch.setenv("VELORA_SB3_CPU_KERNELS", "0")
+    assert library() is None
+    assert not cache.exists()
+
+
+def test_what_is_supported(monkeypatch):
+    inputs = torch.zeros(2, 3, 4)
+    assert cpu.supports(inputs, 5)
+    assert not cpu.supports(inputs.double(), 5)
+    assert not cpu.supports(inputs[:, :0], 5)
+    assert not cpu.supports(inputs.to("meta"), 5)
+    monkeypatch.setattr(cpu, "library", lambda: None)
+    assert not cpu.supports(inputs, 5)

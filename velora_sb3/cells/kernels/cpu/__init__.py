@@ -1,0 +1,102 @@
+"""Whole sequences in C: kernels that take the place of the loops over time on a CPU.
+
+The sources in this folder are compiled at their first use with the system's C compiler, ``cc`` or ``$CC``, for the
+CPU at hand. The library is kept in the user's cache directory. Without a compiler, or with ``VELORA_SB3_CPU_KERNELS=0``
+in the environment, :func:`library` returns None, and the loops run in PyTorch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from velora_sb3 import _atomic
+
+SWITCH = "VELORA_SB3_CPU_KERNELS"
+SOURCES = Path(__file__).parent
+# No -ffast-math: it loses NaN, and flushes subnormal numbers in the whole process.
+FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
+FOR_THIS_CPU = (("-march=native",), ("-mcpu=native",), ())
+PATIENCE = 120  # seconds
+
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels; None where they cannot be compiled or loaded, or are switched off."""
+    if os.environ.get(SWITCH) == "0" or sys.platform == "win32":
+        return None
+    try:
+        return _load()
+    except (OSError, subprocess.SubprocessError) as error:
+        details = getattr(error, "stderr", None) or ""
+        _log.debug("no compiled kernels, the loops over time run in PyTorch: %s %s", error, details)
+        return None
+
+
+def supports(inputs: torch.Tensor, units: int) -> bool:
+    """Whether a sequence ``(T, B, F)`` runs in a C kernel."""
+    return (
+        inputs.device.type == "cpu" and inputs.dtype == torch.float32 and inputs.numel() > 0 and library() is not None
+    )
+
+
+def _load() -> ctypes.CDLL:
+    command, target = _command()
+    texts = [path.read_bytes() for path in sorted(SOURCES.glob("*.[ch]"))]
+    key = hashlib.sha256(b"\0".join([*texts, repr(command).encode(), target])).hexdigest()[:32]
+    kept = _cache_directory() / key / "kernels.so"
+    try:
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            _compile(command, kept)
+        return ctypes.CDLL(str(kept))
+    except OSError as error:  # a directory that cannot be written, or from which nothing may be executed
+        _log.debug("compiling into a temporary directory, %s cannot be used: %s", kept, error)
+    with tempfile.TemporaryDirectory() as private:  # a loaded library stays loaded without its file
+        path = Path(private) / "kernels.so"
+        _compile(command, path)
+        return ctypes.CDLL(str(path))
+
+
+def _cache_directory() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path("~/.cache").expanduser()) / "velora-sb3"
+
+
+def _command() -> tuple[list[str], bytes]:
+    """The compiler with its flags, and what it predefines for this CPU: its version, and the instructions in use."""
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    failure: subprocess.CalledProcessError | None = None
+    for flags in FOR_THIS_CPU:
+        command = [*compiler, *FLAGS, *flags]
+        try:
+            return command, _run([*command, "-dM", "-E", "-x", "c", os.devnull])
+        except subprocess.CalledProcessError as error:
+            failure = error
+    assert failure is not None
+    raise failure
+
+
+def _compile(command: Sequence[str], target: Path) -> None:
+    """Compile into a directory of its own, then rename: other processes may be compiling the same."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as private:
+        path = Path(private) / target.name
+        _run([*command, *(str(source) for source in sorted(SOURCES.glob("*.c"))), "-o", str(path), "-lm"])
+        _atomic.replace(path, target)
+
+
+def _run(command: Sequence[str]) -> bytes:
+    return subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE).stdout
