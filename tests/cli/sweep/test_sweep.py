@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -31,6 +32,16 @@ eval_freq: 100
 search:
   learning_rate: {loguniform: [1e-4, 1e-2]}
   gamma: {choice: [0.95, 0.99]}
+"""
+BROKEN = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Broken(CartPoleEnv):
+    def step(self, action):
+        raise OSError("the motor is off")
+
+gymnasium.register("Broken-v0", Broken)
 """
 
 
@@ -122,4 +133,34 @@ def test_mistakes_are_one_line_before_anything_starts(sweep, run, tmp_path):
     assert code == 2 and err == "velora-sb3: error: no such sweep file: nowhere.yaml\n"
     code, _, err = run("sweep", "s.yaml", "--address", "auto", "--cpus", 2)
     assert code == 2 and "omit one of them" in err
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        (tmp_path / "s.yaml").write_text(FILE + "trials: 2\n")
+        code, _, err = run("sweep", "s.yaml", "--address", address)
+    assert code == 2 and f"--address {address}: no Ray cluster there" in err and err.count("\n") == 1
     assert not (tmp_path / "sweeps").exists()
+
+
+def test_a_running_cluster(sweep, run, tmp_path, monkeypatch):
+    """``--address auto`` joins it and leaves it running; a time limit ends a sweep; exit code 1 if all trials fail."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    try:
+        (tmp_path / "s.yaml").write_text(FILE.replace("steps: 600", "steps: 1000000") + "trials: 2\ntime_limit: 5s\n")
+        code, out, err = run("sweep", "s.yaml", "--address", "auto")
+        assert (code, err) == (0, "") and "time limit reached: " in out and "0 finished" in out
+        broken = FILE.replace("CartPole-v1", "Broken-v0") + "trials: 1\ngym_packages: [broken_env]\n"
+        (tmp_path / "broken.yaml").write_text(broken)
+        (tmp_path / "broken_env.py").write_text(BROKEN)
+        code, out, err = run("sweep", "broken.yaml", "--address", "auto")
+        assert (code, err) == (1, "") and "failed: 1 trials, 0 finished, 1 failed" in out and "the motor is off" in out
+        ray.init(address=cluster.address, log_to_driver=False)
+        assert ray.cluster_resources()["CPU"] == 1
+    finally:
+        ray.shutdown()
+        cluster.shutdown()

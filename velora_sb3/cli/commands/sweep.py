@@ -80,34 +80,36 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.sweep.trial import trial_function
     from velora_sb3.cli.tables import print_line, warnings_as_lines
     from velora_sb3.tune.engine import run_sweep
-    from velora_sb3.tune.results import Results
+    from velora_sb3.tune.results import FAILED, Results
 
     if args.address is not None and args.cpus is not None:
         raise UserError("--cpus is for this machine, not for the cluster of --address: omit one of them")
     sweep = read_sweep(Path(args.file))
     shown = Path(args.sweep_dir) if args.sweep_dir else Path("sweeps") / Path(args.file).stem
     directory, console = shown.absolute(), Console()
-    _claim(directory, shown, sweep)
-    results = Results(directory / DATABASE)
-    with lock_run(directory), warnings_as_lines(console):
-        file = sweep.file
-        seeds = "1 seed" if file.seeds == 1 else f"{file.seeds} seeds"
-        kinds = f"{file.trials} trials of {seeds}, {sweep.run.steps:,} steps each"
-        print_line(console, f"{file.algo} on {file.env}: {kinds} -> {shown}")
-        with _ray(args.address, args.cpus, sweep):
+    _check_settings(directory, shown, sweep)
+    with _ray(args.address, args.cpus, sweep):
+        _create(directory, shown, sweep)
+        results = Results(directory / DATABASE)
+        with lock_run(directory), warnings_as_lines(console):
+            file = sweep.file
+            seeds = "1 seed" if file.seeds == 1 else f"{file.seeds} seeds"
+            kinds = f"{file.trials} trials of {seeds}, {sweep.run.steps:,} steps each"
+            print_line(console, f"{file.algo} on {file.env}: {kinds} -> {shown}")
             stopped_by = run_sweep(sweep.plan(), trial_function(sweep, directory / "trials"), directory, results)
-        write_outcome(sweep, results, directory)
+            write_outcome(sweep, results, directory)
     print_results(console, sweep, results, shown, stopped_by is not None, f"velora-sb3 sweep {args.file}")
-    return 0 if stopped_by is None else 128 + stopped_by
+    if stopped_by is not None:
+        return 128 + stopped_by
+    return int(all(trial.status == FAILED for trial in results.trials()))
 
 
-def _claim(directory: Path, shown: Path, sweep: Sweep) -> None:
-    """Create the directory, or check that it belongs to this sweep."""
-    from velora_sb3._atomic import write_text
+def _check_settings(directory: Path, shown: Path, sweep: Sweep) -> None:
+    """Raise ``UserError`` if the directory belongs to another sweep or holds something else."""
     from velora_sb3.cli.errors import UserError
     from velora_sb3.cli.sweep.outcome import SWEEP_FILE
 
-    settings, path = json.loads(json.dumps(asdict(sweep.file))), directory / SWEEP_FILE
+    settings, path = _settings(sweep), directory / SWEEP_FILE
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
         differing = [key for key in settings if settings[key] != stored.get(key)]
@@ -116,14 +118,27 @@ def _claim(directory: Path, shown: Path, sweep: Sweep) -> None:
             raise UserError(
                 f"the sweep in {shown} has other settings: {changes}. Undo that, or use another --sweep-dir"
             )
-        return
+    elif directory.is_dir() and any(not entry.name.startswith(".") for entry in directory.iterdir()):
+        raise UserError(f"{shown} contains files but no {SWEEP_FILE}: use another --sweep-dir")
+
+
+def _create(directory: Path, shown: Path, sweep: Sweep) -> None:
+    """Create the directory with the sweep's settings."""
+    from velora_sb3._atomic import write_text
+    from velora_sb3.cli.errors import UserError
+    from velora_sb3.cli.sweep.outcome import SWEEP_FILE
+
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if any(not entry.name.startswith(".") for entry in directory.iterdir()):
-            raise UserError(f"{shown} contains files but no {SWEEP_FILE}: use another --sweep-dir")
-        write_text(path, json.dumps(settings, indent=2) + "\n")
+        write_text(directory / SWEEP_FILE, json.dumps(_settings(sweep), indent=2) + "\n")
     except OSError as error:
         raise UserError(f"cannot write to the sweep directory {shown}: {error.strerror or error}") from error
+
+
+def _settings(sweep: Sweep) -> dict[str, Any]:
+    """The keys of the file, as JSON gives them back."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(sweep.file)))
+    return settings
 
 
 def _ray(address: str | None, cpus: int | None, sweep: Sweep) -> AbstractContextManager[None]:
@@ -142,8 +157,9 @@ def _ray(address: str | None, cpus: int | None, sweep: Sweep) -> AbstractContext
                 local = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": cpus}
                 ray.init(address="local", **local, **quiet)
             else:
+                _check_reachable(address)
                 ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             where = "Ray does not start" if address is None else f"--address {address}: no Ray cluster there"
             raise UserError(f"{where}: {reason(error)}") from error
         try:
@@ -156,3 +172,12 @@ def _ray(address: str | None, cpus: int | None, sweep: Sweep) -> AbstractContext
             ray.shutdown()
 
     return connected()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise ``OSError`` if nothing listens at host:port, for which Ray would wait for minutes."""
+    import socket
+
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=5).close()

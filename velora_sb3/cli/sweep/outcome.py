@@ -74,10 +74,15 @@ def print_results(
     counts = {status: sum(trial.status == status for trial in trials) for status in (FINISHED, STOPPED, FAILED)}
     counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == FINISHED)
     console.print()
-    console.print(
-        ("[bold yellow]interrupted[/]: " if interrupted else "[bold green]done[/]: ")
-        + f"{len(trials)} trials, {counted}"
-    )
+    if interrupted:
+        heading = "[bold yellow]interrupted[/]"
+    elif trials and counts[FAILED] == len(trials):
+        heading = "[bold red]failed[/]"
+    elif sum(counts.values()) < len(trials) or len(trials) < sweep.file.trials:
+        heading = "[bold yellow]time limit reached[/]"
+    else:
+        heading = "[bold green]done[/]"
+    console.print(f"{heading}: {len(trials)} trials, {counted}")
     table = plain_table(*COLUMNS)
     for row in trial_rows(trials)[:SHOWN]:
         table.add_row(*row)
