@@ -20,7 +20,7 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from velora_sb3._signals import on_signals, raise_stopped
 from velora_sb3.tune.learning import CHANGEABLE
-from velora_sb3.tune.results import FAILED, FINISHED, STOPPED, Inheritance, Results
+from velora_sb3.tune.results import FAILED, FINISHED, OUT_OF_TIME, RUNNING, STOPPED, Inheritance, Results
 from velora_sb3.tune.space import Range
 
 SCORE, PROGRESS = "score", "progress"
@@ -102,7 +102,12 @@ def run_sweep(plan: Plan, trial: Callable[[dict[str, Any]], None], directory: Pa
                 ),
             )
         tuner.fit()
-    return received[0] if received else None
+    if received:
+        return received[0]
+    for one in results.trials():
+        if one.status == RUNNING:  # at the time limit
+            results.end(one.id, OUT_OF_TIME)
+    return None
 
 
 def make_scheduler(plan: Plan) -> TrialScheduler:

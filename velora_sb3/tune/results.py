@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS lineage (
 );
 """
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped early", "failed"
+OUT_OF_TIME = "out of time"
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Trial:
     Attributes:
         number: Its number, from 1, in the order in which trials started.
         id: Ray's name for it, and the name of its directory.
-        status: ``running``, ``finished``, ``stopped early`` or ``failed``.
+        status: ``running``, ``finished``, ``stopped early``, ``failed`` or ``out of time``.
         settings: The values that were drawn; in population-based training the latest.
         score: The interquartile mean over its seeds of the latest mean returns; None before the first evaluation.
         low: Lower end of the bootstrap interval of the score.

@@ -15,7 +15,7 @@ from velora_sb3._atomic import atomic_write, write_text
 from velora_sb3._statistics import interquartile_mean
 from velora_sb3.cli.tables import plain_table, print_line
 from velora_sb3.plotting.learning_curve import curves_unavailable_reason
-from velora_sb3.tune.results import FAILED, FINISHED, STOPPED, Results, Trial
+from velora_sb3.tune.results import FAILED, FINISHED, OUT_OF_TIME, STOPPED, Results, Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,14 +71,16 @@ def print_results(
 ) -> None:
     """Print the table, and what to do next."""
     trials = results.trials()
-    counts = {status: sum(trial.status == status for trial in trials) for status in (FINISHED, STOPPED, FAILED)}
+    counts = {
+        status: sum(trial.status == status for trial in trials) for status in (FINISHED, STOPPED, OUT_OF_TIME, FAILED)
+    }
     counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == FINISHED)
     console.print()
     if interrupted:
         heading = "[bold yellow]interrupted[/]"
     elif trials and counts[FAILED] == len(trials):
         heading = "[bold red]failed[/]"
-    elif sum(counts.values()) < len(trials) or len(trials) < sweep.file.trials:
+    elif counts[OUT_OF_TIME] or len(trials) < sweep.file.trials:
         heading = "[bold yellow]time limit reached[/]"
     else:
         heading = "[bold green]done[/]"

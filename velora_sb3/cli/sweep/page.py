@@ -17,7 +17,7 @@ from velora_sb3.cli.sweep.outcome import (
     in_words,
     trial_rows,
 )
-from velora_sb3.tune.results import FAILED, FINISHED, STOPPED, Results
+from velora_sb3.tune.results import FAILED, FINISHED, OUT_OF_TIME, STOPPED, Results
 
 
 def is_sweep(directory: Path) -> bool:
@@ -31,7 +31,9 @@ def sweep_page(directory: Path) -> Page:
     results = Results(directory / DATABASE)
     trials = results.trials()
     page = Page(f"Sweep of {settings['algo']} on {settings['env']}", f"Sweep directory {directory.name}")
-    counts = {status: sum(trial.status == status for trial in trials) for status in (FINISHED, STOPPED, FAILED)}
+    counts = {
+        status: sum(trial.status == status for trial in trials) for status in (FINISHED, STOPPED, OUT_OF_TIME, FAILED)
+    }
     page.facts = [("trials", str(len(trials)), f"of {settings['trials']}, {settings['seeds']} seeds each")]
     page.facts += [(status, str(count), "trials") for status, count in counts.items()]
     page.section("Trials")
