@@ -140,6 +140,24 @@ def reset_masks(starts: OptionalTensor, steps: int) -> list[OptionalTensor]:
     return [mask if has else None for mask, has in zip(masks, has_start, strict=True)]
 
 
+def seen_by_steps(
+    outputs: torch.Tensor,  # (T, B, H)
+    state: OptionalTensor,  # (B, H)
+    starts: OptionalTensor,  # (T, B, 1)
+    inputs: torch.Tensor,  # (T, B, F)
+) -> torch.Tensor:
+    """What the weights of each step are multiplied by: the state before it, after its reset, and its inputs."""
+    size, features = outputs.shape[-1], inputs.shape[-1]
+    seen = outputs.new_empty(*outputs.shape[:2], size + features)
+    before, rest = seen.split([size, features], dim=-1)
+    before[0] = 0 if state is None else state
+    before[1:] = outputs[:-1]
+    if starts is not None:
+        before.masked_fill_(starts, 0)
+    rest.copy_(inputs)
+    return seen
+
+
 def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -> torch.Tensor:
     """The whole sequence step by step, in operations that can be differentiated any number of times."""
     weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude = rest
@@ -233,14 +251,15 @@ class _CfCSequence(torch.autograd.Function):
         amplitude: OptionalTensor,  # (H,), pure mode
         mode: str,
     ) -> torch.Tensor:
-        steps, batch, features = inputs.shape
-        gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, len(bias))
         ctx.mode = mode
         ctx.compiled = None if mode == "pure" else compiled(inputs, weight_hh.shape[-1], len(bias))
+        outputs: torch.Tensor
         if ctx.compiled is not None:
-            outputs: torch.Tensor = ctx.compiled.forward(gates, weight_hh, state, starts, timespans, mode)
+            given = (inputs, weight_ih, weight_hh, bias, state, starts, timespans)
+            gates, outputs = ctx.compiled.forward(*given, mode)
         else:
-            ctx.resets = reset_masks(starts, steps)
+            ctx.resets = reset_masks(starts, len(inputs))
+            gates = functional.linear(inputs, weight_ih, bias)
             outputs = _loop(gates, weight_hh, state, ctx.resets, timespans, w_tau, amplitude, mode)
         ctx.save_for_backward(
             inputs, state, weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude, gates, outputs
@@ -279,22 +298,10 @@ class _CfCSequence(torch.autograd.Function):
 
         flat = grad_gates.flatten(0, 1)
         grad_inputs = (flat @ weight_ih).view_as(inputs) if needs[0] else None
-        grad_weight_ih = flat.t() @ inputs.flatten(0, 1) if needs[2] else None
-        grad_weight_hh = None
-        if needs[3]:
-            initial = torch.zeros_like(outputs[0]) if state is None else state
-            before = torch.cat([initial.unsqueeze(0), outputs[:-1]])
-            if starts is not None:
-                before.masked_fill_(starts, 0)
-            grad_weight_hh = flat.t() @ before.flatten(0, 1)
+        seen = seen_by_steps(outputs, state, starts, inputs)
+        grad_weight_hh, grad_weight_ih = (flat.t() @ seen.flatten(0, 1)).split([size, inputs.shape[-1]], dim=1)
         return (
-            *(
-                grad_inputs,
-                grad_state if needs[1] else None,
-                grad_weight_ih,
-                grad_weight_hh,
-                flat.sum(0) if needs[4] else None,
-            ),
+            *(grad_inputs, grad_state if needs[1] else None, grad_weight_ih, grad_weight_hh, flat.sum(0)),
             *(None, grad_times if needs[6] else None, grad_tau, grad_amplitude, None),
         )
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from velora_sb3.cells.kernels.cfc import OptionalTensor, compiled, reset_masks
+from velora_sb3.cells.kernels.cfc import OptionalTensor, compiled, reset_masks, seen_by_steps
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 
@@ -105,7 +105,7 @@ def _loop_backward(
     torch.mul(by_rate, 1 - elastance, out=derivatives[..., size : 2 * size])
     torch.mul(1 - decays, 1 - target * target, out=derivatives[..., 2 * size :])
     grad_gates = derivatives.view(steps, batch, 3, size)  # in place: each step's derivatives are used once
-    grad_hidden = torch.empty_like(before)  # of each step's state, later steps included
+    grad_hidden = torch.empty_like(decays)  # of each step's state, later steps included
     grad_hidden[-1] = grad_states[-1]
 
     incoming, hidden, blocks = grad_states.unbind(0), grad_hidden.unbind(0), grad_gates.unbind(0)
@@ -138,14 +138,15 @@ class _LRCSequence(torch.autograd.Function):
         starts: OptionalTensor,  # (T, B, 1), bool
         timespans: OptionalTensor,  # (T, B, 1)
     ) -> torch.Tensor:
-        steps, batch, features = inputs.shape
-        gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, len(bias))
         decays = None
         ctx.compiled = compiled(inputs, weight_hh.shape[-1], len(bias))
+        states: torch.Tensor
         if ctx.compiled is not None:
-            states: torch.Tensor = ctx.compiled.forward(gates, weight_hh, state, starts, timespans, "lrc")
+            given = (inputs, weight_ih, weight_hh, bias, state, starts, timespans)
+            gates, states = ctx.compiled.forward(*given, "lrc")
         else:
-            ctx.resets = reset_masks(starts, steps)
+            ctx.resets = reset_masks(starts, len(inputs))
+            gates = functional.linear(inputs, weight_ih, bias)
             decays, states = _loop(gates, weight_hh, state, ctx.resets, timespans)
         ctx.save_for_backward(inputs, state, weight_ih, weight_hh, bias, starts, timespans, gates, decays, states)
         return states
@@ -157,9 +158,9 @@ class _LRCSequence(torch.autograd.Function):
             return tuple(plain_gradients(_plain, arguments, grad_states))
         inputs, state, weight_ih, weight_hh, _, starts, timespans = arguments
         needs = ctx.needs_input_grad
-        before = torch.cat([torch.zeros_like(states[:1]) if state is None else state.unsqueeze(0), states[:-1]])
-        if starts is not None:
-            before.masked_fill_(starts, 0)
+        size, features = states.shape[-1], inputs.shape[-1]
+        seen = seen_by_steps(states, state, starts, inputs)
+        before = seen[..., :size]
         if ctx.compiled is not None:
             grad_gates, grad_state, grad_times = ctx.compiled.backward(
                 grad_states, gates, weight_hh, before, starts, timespans, "lrc"
@@ -169,12 +170,13 @@ class _LRCSequence(torch.autograd.Function):
                 grad_states, gates, decays, weight_hh, before, ctx.resets, timespans
             )
         flat = grad_gates.flatten(0, 1)
+        grad_weight_hh, grad_weight_ih = (flat.t() @ seen.flatten(0, 1)).split([size, features], dim=1)
         return (
             (flat @ weight_ih).view_as(inputs) if needs[0] else None,
             grad_state if needs[1] else None,
-            flat.t() @ inputs.flatten(0, 1) if needs[2] else None,
-            flat.t() @ before.flatten(0, 1) if needs[3] else None,
-            flat.sum(0) if needs[4] else None,
+            grad_weight_ih,
+            grad_weight_hh,
+            flat.sum(0),
             None,
             grad_times if needs[6] else None,
         )

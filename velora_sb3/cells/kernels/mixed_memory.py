@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from velora_sb3.cells.kernels import gpu
+from velora_sb3.cells.kernels import cpu, gpu
 from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives, reset_masks
 from velora_sb3.cells.kernels.cfc_gates import next_state
+from velora_sb3.cells.kernels.cpu import mixed_memory as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 OptionalTensor = torch.Tensor | None
@@ -39,6 +40,15 @@ def write(products: torch.Tensor, memory: OptionalTensor) -> tuple[torch.Tensor,
     written = torch.sigmoid(input_gate) * torch.tanh(candidate)
     memory = written if memory is None else torch.sigmoid(forget_gate + 1) * memory + written
     return torch.sigmoid(output_gate) * torch.tanh(memory), memory
+
+
+def _compiled(inputs: torch.Tensor, units: int, stored: int) -> Any:
+    """As :func:`velora_sb3.cells.kernels.cfc.compiled`."""
+    if gpu.supports(inputs, units, stored):
+        from velora_sb3.cells.kernels.gpu import mixed_memory as on_gpu  # imports Triton
+
+        return on_gpu
+    return on_cpu if cpu.supports(inputs, units) else None
 
 
 def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -> torch.Tensor:
@@ -171,18 +181,18 @@ class _MixedMemorySequence(torch.autograd.Function):
         timespans: OptionalTensor,  # (T, B, 1)
         mode: str,
     ) -> torch.Tensor:
-        steps, batch, features = inputs.shape
-        flat = inputs.reshape(-1, features)
-        products = torch.addmm(lstm_bias, flat, lstm_ih.t()).view(steps, batch, len(lstm_bias))
-        gates = torch.addmm(bias, flat, weight_ih.t()).view(steps, batch, len(bias))
         squashed = None
-        ctx.mode, ctx.on_gpu = mode, gpu.supports(inputs, weight_hh.shape[-1], len(lstm_bias))
-        if ctx.on_gpu:
-            from velora_sb3.cells.kernels.gpu import mixed_memory
-
-            written, states = mixed_memory.forward(products, gates, lstm_hh, weight_hh, state, starts, timespans, mode)
+        ctx.mode = mode
+        ctx.compiled = _compiled(inputs, weight_hh.shape[-1], len(lstm_bias))
+        states: torch.Tensor
+        if ctx.compiled is not None:
+            weights = (lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias)
+            made = ctx.compiled.forward(inputs, *weights, state, starts, timespans, mode)
+            products, gates, written, states = made
         else:
-            ctx.resets = reset_masks(starts, steps)
+            ctx.resets = reset_masks(starts, len(inputs))
+            products = functional.linear(inputs, lstm_ih, lstm_bias)
+            gates = functional.linear(inputs, weight_ih, bias)
             written, states, squashed = _loop(products, gates, lstm_hh, weight_hh, state, ctx.resets, timespans, mode)
         ctx.save_for_backward(
             *(inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, starts, timespans),
@@ -204,10 +214,8 @@ class _MixedMemorySequence(torch.autograd.Function):
         if starts is not None:
             before.masked_fill_(starts, 0)
         grad_times = None
-        if ctx.on_gpu:
-            from velora_sb3.cells.kernels.gpu import mixed_memory
-
-            grad_products, grad_gates, grad_state, grad_times = mixed_memory.backward(
+        if ctx.compiled is not None:
+            grad_products, grad_gates, grad_state, grad_times = ctx.compiled.backward(
                 *(grad_states, products, gates, lstm_hh, weight_hh, states, before, starts, timespans, ctx.mode)
             )
         else:
@@ -218,12 +226,14 @@ class _MixedMemorySequence(torch.autograd.Function):
             grad_gates = derivatives.flatten(2)
             if needs[9]:
                 grad_times = (derivatives[:, :, 2] * gates[..., 3 * size :]).sum(-1, keepdim=True)
-        by_lstm, by_cfc, seen = grad_products.flatten(0, 1), grad_gates.flatten(0, 1), inputs.flatten(0, 1)
+        by_lstm, by_cfc = grad_products.flatten(0, 1), grad_gates.flatten(0, 1)
         grad_inputs = (by_lstm @ lstm_ih + by_cfc @ weight_ih).view_as(inputs) if needs[0] else None
+        seen = torch.cat([before[..., :size], inputs, written], dim=-1).flatten(0, 1)  # by both halves of each step
+        grad_lstm_hh, grad_lstm_ih = (by_lstm.t() @ seen[:, :-size]).split([size, inputs.shape[-1]], dim=1)
+        grad_weight_ih, grad_weight_hh = (by_cfc.t() @ seen[:, size:]).split([inputs.shape[-1], size], dim=1)
         return (
             *(grad_inputs, grad_state if needs[1] else None),
-            *(by_lstm.t() @ seen, by_lstm.t() @ before[..., :size].flatten(0, 1), by_lstm.sum(0)),
-            *(by_cfc.t() @ seen, by_cfc.t() @ written.flatten(0, 1), by_cfc.sum(0)),
+            *(grad_lstm_ih, grad_lstm_hh, by_lstm.sum(0), grad_weight_ih, grad_weight_hh, by_cfc.sum(0)),
             *(None, grad_times if needs[9] else None, None),
         )
 

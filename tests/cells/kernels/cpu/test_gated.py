@@ -1,11 +1,11 @@
-"""The C kernels of CfC and LRC against the plain forms."""
+"""The C kernels of CfC, LRC and mixed memory against the plain forms."""
 
 from functools import partial
 
 import pytest
 import torch
 
-from velora_sb3.cells.kernels import cfc, cpu, lrc
+from velora_sb3.cells.kernels import cfc, cpu, lrc, mixed_memory
 
 T, F = 4, 3
 
@@ -16,7 +16,8 @@ def arguments(mode, batch, units, timed=False, resets=False, state=False, steps=
     """What the kernels take, random."""
     blocks = 4 if timed and mode != "lrc" else 3
     shapes = [(steps, batch, F), (batch, units), (blocks * units, F), (blocks * units, units), (blocks * units,)]
-    tensors = [torch.randn(shape) * 0.5 for shape in shapes]
+    tensors = [torch.randn(shape) for shape in shapes]
+    tensors[3] /= units**0.5
     starts = torch.rand(steps, batch, 1) < 0.3 if resets else None
     timespans = 2 * torch.rand(steps, batch, 1) if timed else None
     return [tensors[0], tensors[1] if state else None, *tensors[2:], starts, timespans]
@@ -54,7 +55,7 @@ def check(kernel, plain, arguments):
 @pytest.fixture(autouse=True)
 def compiled(monkeypatch):
     """The kernels run, and not the loops that they replace."""
-    for module in (cfc, lrc):
+    for module in (cfc, lrc, mixed_memory):
         monkeypatch.setattr(module, "_loop", None)
         monkeypatch.setattr(module, "_loop_backward", None)
 
@@ -160,3 +161,41 @@ def test_a_graph_that_is_kept_gives_the_same_twice(mode):
     outputs = kernel(inputs.requires_grad_(), *rest).sum()
     first, second = (torch.autograd.grad(outputs, inputs, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
+
+
+def mixed_arguments(mode, batch, units, timed=False, resets=False, state=False, steps=T):
+    inputs, _, *weights, starts, timespans = arguments(mode, batch, units, timed, resets, steps=steps)
+    _, _, *lstm, _, _ = arguments("default", batch, 4 * units)
+    lstm = [lstm[0][: 4 * units], 2 * lstm[1][: 4 * units, :units], lstm[2][: 4 * units]]
+    return [inputs, torch.randn(batch, 2 * units) if state else None, *lstm, *weights, starts, timespans]
+
+
+def mixed(mode):
+    def run(*given):
+        return mixed_memory.mixed_memory_sequence(*given, mode)
+
+    return run
+
+
+@pytest.mark.parametrize("mode", ["default", "no_gate"])
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize("resets", [False, True], ids=["one episode", "resets"])
+@pytest.mark.parametrize(("batch", "units"), [(9, 20), (1, 1), (6, 64)])
+def test_mixed_memory(mode, timed, resets, batch, units):
+    given = mixed_arguments(mode, batch, units, timed, resets, state=timed == resets)
+    check(mixed(mode), partial(mixed_memory._plain, mode), given)
+
+
+def test_nan_stays_in_its_row_and_its_episode_with_mixed_memory():
+    inputs, state, *rest = mixed_arguments("default", 9, 20, resets=True, state=True)
+    starts = rest[-2]
+    starts[:] = False
+    starts[2, 4] = True
+    state[4] = torch.nan
+    inputs.requires_grad_()
+    outputs = mixed("default")(inputs, state, *rest)
+    bad = torch.zeros(T, 9, dtype=torch.bool)
+    bad[:2, 4] = True
+    assert torch.equal(outputs.isnan().any(-1), bad)
+    outputs.sum().backward()
+    assert torch.equal(inputs.grad.isnan().any(-1), bad)

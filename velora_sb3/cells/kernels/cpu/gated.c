@@ -1,16 +1,17 @@
-/* Whole sequences of a CfC (default, no_gate) and of an LRC in closed form; cfc_gates.py and lrc.py have the equations.
+/* Whole sequences of a CfC (default, no_gate), of an LRC in closed form, and of mixed memory, an LSTM cell before a CfC.
+ * The equations are those of cfc_gates.py, lrc.py and mixed_memory.py.
  *
- * Arrays are contiguous, time first: gates and their gradients (T, B, blocks * H), states and their gradients (T, B, H),
- * starts and timespans (T, B), the recurrent weights (blocks * H, H). A step multiplies some rows of the batch by the
- * weights of WIDTH units, all blocks at once, while the totals stay in registers. Rows do not depend on one another,
- * and a start selects the zero state, so that a NaN stays in its row and its episode.
+ * Arrays are contiguous and time first: inputs (T, B, F), gates and their gradients (T, B, blocks * H), states and their
+ * gradients (T, B, H), starts and timespans (T, B); weights are (blocks * H, F) and (blocks * H, H). A step multiplies
+ * some rows of the batch by the weights of WIDTH units, all blocks at once, while the totals stay in registers. Rows do
+ * not depend on one another, and a start selects the zero state: a NaN stays in its row and its episode.
  */
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "vectors.h"
 
-enum { DEFAULT, NO_GATE, LRC };
+enum { DEFAULT, NO_GATE, LRC, LSTM }; /* LSTM: the first half of mixed memory */
 enum { MOST_COLUMNS = 4, MOST_ROWS = 8 };
 
 #if defined(__AVX512F__)
@@ -21,14 +22,14 @@ enum { MOST_COLUMNS = 4, MOST_ROWS = 8 };
 
 typedef vector totals[MOST_ROWS][MOST_COLUMNS];
 
-/* out[r][c] = sum over k of rows[r][k] * panel[k][c], in vectors. */
+/* sums[r][c] += sum over k of rows[r][k] * panel[k][c], in vectors. */
 INLINE void multiply(const int count, const int columns, const float *const *rows, long length, const float *panel,
-                     totals out) {
+                     totals sums) {
     totals total;
 #pragma GCC unroll 8
     for (int r = 0; r < count; r++)
 #pragma GCC unroll 4
-        for (int c = 0; c < columns; c++) total[r][c] = (vector){0};
+        for (int c = 0; c < columns; c++) total[r][c] = sums[r][c];
     for (long k = 0; k < length; k++, panel += columns * WIDTH) {
         vector weights[MOST_COLUMNS];
 #pragma GCC unroll 4
@@ -43,42 +44,57 @@ INLINE void multiply(const int count, const int columns, const float *const *row
 #pragma GCC unroll 8
     for (int r = 0; r < count; r++)
 #pragma GCC unroll 4
-        for (int c = 0; c < columns; c++) out[r][c] = total[r][c];
+        for (int c = 0; c < columns; c++) sums[r][c] = total[r][c];
 }
 
-/* Multiplies as many of the remaining rows as fit into registers, and returns how many. */
-static int multiply_some(int remaining, int columns, const float *const *rows, long length, const float *panel,
-                         totals out) {
+/* As many of the remaining rows as fit into registers. */
+INLINE int rows_at_once(int remaining, int columns) {
     int count = ROWS(columns);
     while (count > remaining) count /= 2;
-#define CASE(R, C) \
-    case 8 * C + R: multiply(R, C, rows, length, panel, out); break;
-#define CASES(C) CASE(1, C) CASE(2, C) CASE(4, C)
-    switch (8 * columns + count) {
-        CASES(1) CASES(2) CASES(3) CASES(4)
-        case 8 * 1 + 8: multiply(8, 1, rows, length, panel, out); break;
-        case 8 * 2 + 8: multiply(8, 2, rows, length, panel, out); break;
-        case 8 * 3 + 8: multiply(8, 3, rows, length, panel, out); break;
-    }
     return count;
+}
+
+static void multiply_rows(int count, int columns, const float *const *rows, long length, const float *panel,
+                          totals sums) {
+#define CASE(R, C) \
+    case 8 * C + R - 1: multiply(R, C, rows, length, panel, sums); break;
+#define CASES(R) CASE(R, 1) CASE(R, 2) CASE(R, 3) CASE(R, 4)
+    switch (8 * columns + count - 1) {
+        CASES(1) CASES(2) CASES(4) CASE(8, 1) CASE(8, 2) CASE(8, 3)
+    }
 }
 
 static float *allocate(size_t count) { return aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64); }
 
-/* One panel for WIDTH units: panel[k][block][unit] = weight[block * size + unit][k]. Rows beyond the units are zero. */
-static float *pack_units(const float *weight, int size, int blocks) {
-    int panels = (size + WIDTH - 1) / WIDTH;
-    float *packed = allocate((size_t)panels * size * blocks * WIDTH);
-    if (!packed) return NULL;
-    for (int p = 0; p < panels; p++)
-        for (int b = 0; b < blocks; b++)
-            for (int i = 0; i < WIDTH; i++) {
-                int unit = p * WIDTH + i;
-                float *to = packed + (size_t)p * size * blocks * WIDTH + b * WIDTH + i;
-                const float *from = weight + ((size_t)b * size + unit) * size;
-                for (int k = 0; k < size; k++) to[(size_t)k * blocks * WIDTH] = unit < size ? from[k] : 0.0f;
-            }
-    return packed;
+static int least(int one, int other) { return one < other ? one : other; }
+
+typedef struct {
+    int features, size, blocks, mode;
+    float *panels; /* for WIDTH units each: [bias, state, inputs][block][unit], zero beyond the last unit */
+} layer;
+
+static size_t panel_size(const layer *l) { return (size_t)(1 + l->size + l->features) * l->blocks * WIDTH; }
+
+static void pack_rows(const float *weight, int length, const layer *l, int first, float *to) {
+    for (int b = 0; b < l->blocks; b++)
+        for (int i = 0; i < WIDTH; i++) {
+            const float *from = weight + ((size_t)b * l->size + first + i) * length;
+            for (int k = 0; k < length; k++)
+                to[((size_t)k * l->blocks + b) * WIDTH + i] = first + i < l->size ? from[k] : 0.0f;
+        }
+}
+
+static int pack(layer *l, const float *weight_ih, const float *weight_hh, const float *bias) {
+    int panels = (l->size + WIDTH - 1) / WIDTH;
+    l->panels = allocate(panels * panel_size(l));
+    if (!l->panels) return 1;
+    for (int p = 0; p < panels; p++) {
+        float *to = l->panels + p * panel_size(l);
+        pack_rows(bias, 1, l, p * WIDTH, to);
+        pack_rows(weight_hh, l->size, l, p * WIDTH, to + (size_t)l->blocks * WIDTH);
+        pack_rows(weight_ih, l->features, l, p * WIDTH, to + (size_t)(1 + l->size) * l->blocks * WIDTH);
+    }
+    return 0;
 }
 
 /* Panels for the way back, of up to MOST_COLUMNS vectors: panel[k][column] = weight[k][column]. */
@@ -87,7 +103,7 @@ static float *pack_columns(const float *weight, int length, int size) {
     float *packed = allocate((size_t)vectors * length * WIDTH), *to = packed;
     if (!packed) return NULL;
     for (int first = 0; first < vectors; first += MOST_COLUMNS) {
-        int end = first + MOST_COLUMNS < vectors ? first + MOST_COLUMNS : vectors;
+        int end = least(first + MOST_COLUMNS, vectors);
         for (int k = 0; k < length; k++)
             for (int column = first * WIDTH; column < end * WIDTH; column++)
                 *to++ = column < size ? weight[(size_t)k * size + column] : 0.0f;
@@ -95,73 +111,100 @@ static float *pack_columns(const float *weight, int length, int size) {
     return packed;
 }
 
-/* The pointwise part of a step for `count` units of a row, and what the way back needs in place of the products. */
-INLINE void advance(int mode, int timed, const vector *products, float *gates, const float *hidden, float time,
-                    float *state, int size, int count) {
-    vector first = products[0] + load_some(gates, count);
-    vector second = products[1] + load_some(gates + size, count);
-    vector third = products[2] + load_some(gates + 2 * size, count);
-    vector next;
-    if (mode == LRC) {
+/* What a step reads and writes of one row. */
+typedef struct {
+    const float *before; /* the state before it; of an LSTM its memory */
+    float *gates;        /* what the way back needs; NULL if there is none */
+    float *state, *memory;
+    float time;
+} place;
+
+/* The pointwise part of a step for `count` units from `unit`. */
+INLINE void advance(const layer *l, int timed, const vector *products, const place *p, int unit, int count) {
+    vector first = products[0], second = products[1], third = products[2], fourth = {0}, next;
+    if (l->mode == LSTM) {
+        first = tangent(first);
+        second = sigmoid(second);
+        third = sigmoid(third + 1.0f);
+        fourth = sigmoid(products[3]);
+        vector memory = third * load_some(p->before + unit, count) + second * first;
+        store_some(p->memory + unit, memory, count);
+        next = fourth * tangent(memory);
+    } else if (l->mode == LRC) {
         first = sigmoid(first);
         second = sigmoid(second);
         third = tangent(third);
-        vector decay = exponential(-2.0f * time * first * second);
-        next = third + decay * (load_some(hidden, count) - third);
+        vector decay = exponential(-2.0f * p->time * first * second);
+        next = third + decay * (load_some(p->before + unit, count) - third);
     } else {
         if (timed) {
-            vector slope = products[3] + load_some(gates + 3 * size, count);
-            store_some(gates + 3 * size, slope, count);
-            third += slope * (time - 1.0f);
+            fourth = products[3];
+            third += fourth * (p->time - 1.0f);
         }
         first = tangent(first);
         second = tangent(second);
         third = sigmoid(third);
-        next = mode == DEFAULT ? first + third * (second - first) : first + third * second;
+        next = l->mode == DEFAULT ? first + third * (second - first) : first + third * second;
     }
+    store_some(p->state + unit, next, count);
+    if (!p->gates) return;
+    float *gates = p->gates + unit;
     store_some(gates, first, count);
-    store_some(gates + size, second, count);
-    store_some(gates + 2 * size, third, count);
-    store_some(state, next, count);
+    store_some(gates + l->size, second, count);
+    store_some(gates + 2 * l->size, third, count);
+    if (l->blocks == 4) store_some(gates + 3 * l->size, fourth, count);
 }
 
-int gated_forward(float *gates, const float *weight, const float *state, const uint8_t *starts, const float *timespans,
-                  float *states, int steps, int batch, int size, int blocks, int mode) {
-    float *packed = pack_units(weight, size, blocks);
-    float *zeros = calloc(size, sizeof(float));
-    const float **hidden = malloc(batch * sizeof(float *));
-    int failed = !packed || !zeros || !hidden;
-    for (int t = 0; t < steps && !failed; t++) {
-        const float *before = t ? states + (size_t)(t - 1) * batch * size : state;
-        for (int row = 0; row < batch; row++) {
-            int fresh = !before || (starts && starts[(size_t)t * batch + row]);
-            hidden[row] = fresh ? zeros : before + (size_t)row * size;
-        }
-        for (int unit = 0; unit < size; unit += WIDTH) {
-            int count = size - unit < WIDTH ? size - unit : WIDTH;
-            for (int row = 0; row < batch;) {
-                totals products;
-                int rows = multiply_some(batch - row, blocks, hidden + row, size, packed + (size_t)unit * size * blocks,
-                                         products);
-                for (int r = 0; r < rows; r++, row++) {
-                    size_t place = (size_t)t * batch + row;
-                    advance(mode, blocks == 4, products[r], gates + place * blocks * size + unit, hidden[row] + unit,
-                            timespans ? timespans[place] : 1.0f, states + place * size + unit, size, count);
-                }
-            }
+/* A step of every row: `hidden` and `inputs` are what the weights are multiplied by. */
+static void step(const layer *l, int batch, const float *const *hidden, const float *const *inputs,
+                 const place *places) {
+    const float *panel = l->panels;
+    for (int unit = 0; unit < l->size; unit += WIDTH, panel += panel_size(l)) {
+        int count = least(l->size - unit, WIDTH);
+        for (int row = 0; row < batch;) {
+            totals products;
+            int rows = rows_at_once(batch - row, l->blocks);
+            for (int r = 0; r < rows; r++)
+                for (int b = 0; b < l->blocks; b++) products[r][b] = load(panel + b * WIDTH);
+            const float *weights = panel + l->blocks * WIDTH;
+            multiply_rows(rows, l->blocks, hidden + row, l->size, weights, products);
+            multiply_rows(rows, l->blocks, inputs + row, l->features, weights + (size_t)l->size * l->blocks * WIDTH,
+                          products);
+            for (int r = 0; r < rows; r++, row++) advance(l, l->blocks == 4, products[r], places + row, unit, count);
         }
     }
-    free(packed);
+}
+
+int gated_forward(const float *inputs, const float *weight_ih, const float *weight_hh, const float *bias,
+                  const float *state, const uint8_t *starts, const float *timespans, float *gates, float *states,
+                  int steps, int batch, int features, int size, int blocks, int mode) {
+    layer l = {features, size, blocks, mode, NULL};
+    float *zeros = calloc(size, sizeof(float));
+    const float **rows = malloc(2 * batch * sizeof(float *)), **hidden = rows, **seen = rows + batch;
+    place *places = malloc(batch * sizeof(place));
+    int failed = pack(&l, weight_ih, weight_hh, bias) || !zeros || !rows || !places;
+    for (int t = 0; t < steps && !failed; t++) {
+        for (int row = 0; row < batch; row++) {
+            size_t at = (size_t)t * batch + row;
+            const float *before = t ? states + (at - batch) * size : state ? state + (size_t)row * size : zeros;
+            hidden[row] = starts && starts[at] ? zeros : before;
+            seen[row] = inputs + at * features;
+            places[row] = (place){hidden[row], gates ? gates + at * blocks * size : NULL, states + at * size, NULL,
+                                  timespans ? timespans[at] : 1.0f};
+        }
+        step(&l, batch, hidden, seen, places);
+    }
+    free(l.panels);
     free(zeros);
-    free(hidden);
+    free(rows);
+    free(places);
     return failed;
 }
 
 /* The gradients of a step's products from that of its state, for `count` units of a row; returns that of the time.
  * `carried` turns into what flows to the state before the step, besides through the products. */
-INLINE vector retreat(int mode, int timed, const float *grad_state, const float *gates, const float *before, float time,
+INLINE vector retreat(int mode, int timed, vector grad, const float *gates, const float *before, float time,
                       float *grad_gates, float *carried, int size, int count) {
-    vector grad = load_some(grad_state, count) + load_some(carried, count);
     vector first = load_some(gates, count);
     vector second = load_some(gates + size, count);
     vector third = load_some(gates + 2 * size, count);
@@ -192,50 +235,156 @@ INLINE vector retreat(int mode, int timed, const float *grad_state, const float 
     return by_time;
 }
 
-/* `grad_state` carries the gradient from step to step. */
-int gated_backward(const float *grad_states, const float *gates, const float *weight, const float *before,
+/* Adds the products of the rows by the weights to what is carried, and forgets it where an episode starts. */
+static void flow(const float *const *rows, int batch, int length, int size, const float *panel, const uint8_t *starts,
+                 float *carried, int stride) {
+    for (int first = 0; first < size; first += MOST_COLUMNS * WIDTH) {
+        int columns = least((size - first + WIDTH - 1) / WIDTH, MOST_COLUMNS);
+        for (int row = 0; row < batch;) {
+            totals sums = {0};
+            int count = rows_at_once(batch - row, columns);
+            multiply_rows(count, columns, rows + row, length, panel, sums);
+            for (int r = 0; r < count; r++, row++)
+                for (int c = 0; c < columns; c++) {
+                    int unit = first + c * WIDTH, some = least(size - unit, WIDTH);
+                    float *to = carried + (size_t)row * stride + unit;
+                    vector total = load_some(to, some) + sums[r][c];
+                    store_some(to, starts && starts[row] ? (vector){0} : total, some);
+                }
+        }
+        panel += (size_t)length * columns * WIDTH;
+    }
+}
+
+/* `grad_state` carries the gradient from step to step; rows of `before` are `stride` apart. */
+int gated_backward(const float *grad_states, const float *gates, const float *weight_hh, const float *before,
                    const uint8_t *starts, const float *timespans, float *grad_gates, float *grad_state,
-                   float *grad_times, int steps, int batch, int size, int blocks, int mode) {
+                   float *grad_times, int steps, int batch, int size, int blocks, int mode, int stride) {
     int length = blocks * size;
-    float *packed = pack_columns(weight, length, size);
+    float *packed = pack_columns(weight_hh, length, size);
     const float **rows = malloc(batch * sizeof(float *));
     int failed = !packed || !rows;
     memset(grad_state, 0, (size_t)batch * size * sizeof(float));
     for (int t = steps - 1; t >= 0 && !failed; t--) {
         for (int row = 0; row < batch; row++) {
-            size_t place = (size_t)t * batch + row;
-            rows[row] = grad_gates + place * length;
-            float time = timespans ? timespans[place] : 1.0f, by_time = 0.0f;
+            size_t at = (size_t)t * batch + row;
+            float *to = grad_gates + at * length, *carried = grad_state + (size_t)row * size, by_time = 0.0f;
+            float time = timespans ? timespans[at] : 1.0f;
+            rows[row] = to;
             for (int unit = 0; unit < size; unit += WIDTH) {
-                int count = size - unit < WIDTH ? size - unit : WIDTH;
-                vector part = retreat(mode, blocks == 4, grad_states + place * size + unit, gates + place * length + unit,
-                                      before + place * size + unit, time, grad_gates + place * length + unit,
-                                      grad_state + (size_t)row * size + unit, size, count);
+                int count = least(size - unit, WIDTH);
+                vector grad = load_some(grad_states + at * size + unit, count) + load_some(carried + unit, count);
+                vector part = retreat(mode, blocks == 4, grad, gates + at * length + unit, before + at * stride + unit,
+                                      time, to + unit, carried + unit, size, count);
                 if (grad_times)
                     for (int i = 0; i < count; i++) by_time += part[i];
             }
-            if (grad_times) grad_times[place] = by_time;
+            if (grad_times) grad_times[at] = by_time;
         }
-        const float *panel = packed;
-        for (int first = 0; first < size; first += MOST_COLUMNS * WIDTH) {
-            int columns = (size - first + WIDTH - 1) / WIDTH;
-            columns = columns < MOST_COLUMNS ? columns : MOST_COLUMNS;
-            for (int row = 0; row < batch;) {
-                totals sums;
-                int done = multiply_some(batch - row, columns, rows + row, length, panel, sums);
-                for (int r = 0; r < done; r++, row++) {
-                    int fresh = starts && starts[(size_t)t * batch + row];
-                    for (int c = 0; c < columns; c++) {
-                        int unit = first + c * WIDTH, count = size - unit < WIDTH ? size - unit : WIDTH;
-                        float *to = grad_state + (size_t)row * size + unit;
-                        store_some(to, fresh ? (vector){0} : load_some(to, count) + sums[r][c], count);
-                    }
-                }
-            }
-            panel += (size_t)length * columns * WIDTH;
-        }
+        flow(rows, batch, length, size, packed, starts ? starts + (size_t)t * batch : NULL, grad_state, size);
     }
     free(packed);
+    free(rows);
+    return failed;
+}
+
+/* States are (T, B, 2H), the CfC's and then the LSTM's memory; `written` is what the CfC starts from (T, B, H). */
+int mixed_memory_forward(const float *inputs, const float *lstm_ih, const float *lstm_hh, const float *lstm_bias,
+                         const float *weight_ih, const float *weight_hh, const float *bias, const float *state,
+                         const uint8_t *starts, const float *timespans, float *products, float *gates, float *written,
+                         float *states, int steps, int batch, int features, int size, int blocks, int mode) {
+    layer lstm = {features, size, 4, LSTM, NULL}, cfc = {features, size, blocks, mode, NULL};
+    float *zeros = calloc(2 * size, sizeof(float));
+    const float **rows = malloc(3 * batch * sizeof(float *)), **hidden = rows, **seen = rows + batch;
+    const float **start = rows + 2 * batch;
+    place *places = malloc(2 * batch * sizeof(place)), *cfc_places = places + batch;
+    int failed = pack(&lstm, lstm_ih, lstm_hh, lstm_bias) | pack(&cfc, weight_ih, weight_hh, bias);
+    failed = failed || !zeros || !rows || !places;
+    for (int t = 0; t < steps && !failed; t++) {
+        for (int row = 0; row < batch; row++) {
+            size_t at = (size_t)t * batch + row;
+            const float *before = t ? states + (at - batch) * 2 * size : state ? state + (size_t)row * 2 * size : zeros;
+            float *after = states + at * 2 * size, *between = written + at * size;
+            hidden[row] = starts && starts[at] ? zeros : before;
+            seen[row] = inputs + at * features;
+            start[row] = between;
+            places[row] = (place){hidden[row] + size, products + at * 4 * size, between, after + size, 1.0f};
+            cfc_places[row] = (place){NULL, gates + at * blocks * size, after, NULL, timespans ? timespans[at] : 1.0f};
+        }
+        step(&lstm, batch, hidden, seen, places);
+        step(&cfc, batch, start, seen, cfc_places);
+    }
+    free(lstm.panels);
+    free(cfc.panels);
+    free(zeros);
+    free(rows);
+    free(places);
+    return failed;
+}
+
+/* The gradients of the LSTM's products from those of what it wrote and of its memory after the step, which turns into
+ * that of its memory before the step. */
+INLINE void retreat_lstm(vector by_written, float *by_memory, const float *products, const float *before,
+                         const float *after, float *grad_products, int size, int count) {
+    vector candidate = load_some(products, count), input = load_some(products + size, count);
+    vector forget = load_some(products + 2 * size, count), output = load_some(products + 3 * size, count);
+    vector bounded = tangent(load_some(after, count));
+    vector grad = load_some(by_memory, count) + by_written * output * (1.0f - bounded * bounded);
+    store_some(grad_products, grad * input * (1.0f - candidate * candidate), count);
+    store_some(grad_products + size, grad * candidate * input * (1.0f - input), count);
+    store_some(grad_products + 2 * size, grad * load_some(before, count) * forget * (1.0f - forget), count);
+    store_some(grad_products + 3 * size, by_written * bounded * output * (1.0f - output), count);
+    store_some(by_memory, grad * forget, count);
+}
+
+int mixed_memory_backward(const float *grad_states, const float *products, const float *gates, const float *lstm_hh,
+                          const float *weight_hh, const float *states, const float *before, const uint8_t *starts,
+                          const float *timespans, float *grad_products, float *grad_gates, float *grad_state,
+                          float *grad_times, int steps, int batch, int size, int blocks, int mode) {
+    int length = blocks * size;
+    float *packed = pack_columns(weight_hh, length, size), *lstm_packed = pack_columns(lstm_hh, 4 * size, size);
+    float *through = allocate((size_t)batch * size); /* to what the LSTM wrote */
+    const float **rows = malloc(2 * batch * sizeof(float *)), **lstm_rows = rows + batch;
+    int failed = !packed || !lstm_packed || !through || !rows;
+    memset(grad_state, 0, 2 * (size_t)batch * size * sizeof(float));
+    for (int t = steps - 1; t >= 0 && !failed; t--) {
+        size_t first = (size_t)t * batch;
+        for (int row = 0; row < batch; row++) {
+            size_t at = first + row;
+            float *carried = grad_state + 2 * (size_t)row * size, by_time = 0.0f;
+            rows[row] = grad_gates + at * length;
+            lstm_rows[row] = grad_products + at * 4 * size;
+            for (int unit = 0; unit < size; unit += WIDTH) {
+                int count = least(size - unit, WIDTH);
+                vector grad = load_some(grad_states + at * 2 * size + unit, count) + load_some(carried + unit, count);
+                vector part = retreat(mode, blocks == 4, grad, gates + at * length + unit, NULL,
+                                      timespans ? timespans[at] : 1.0f, grad_gates + at * length + unit,
+                                      carried + unit, size, count);
+                store_some(through + (size_t)row * size + unit, (vector){0}, count);
+                float *by_memory = carried + size + unit;
+                vector later = load_some(by_memory, count);
+                store_some(by_memory, later + load_some(grad_states + (at * 2 + 1) * size + unit, count), count);
+                if (grad_times)
+                    for (int i = 0; i < count; i++) by_time += part[i];
+            }
+            if (grad_times) grad_times[at] = by_time;
+        }
+        flow(rows, batch, length, size, packed, NULL, through, size);
+        for (int row = 0; row < batch; row++)
+            for (int unit = 0; unit < size; unit += WIDTH) {
+                int count = least(size - unit, WIDTH), fresh = starts && starts[first + row];
+                size_t at = (first + row) * 2 * size + size + unit;
+                float *by_memory = grad_state + (2 * (size_t)row + 1) * size + unit;
+                retreat_lstm(load_some(through + (size_t)row * size + unit, count), by_memory,
+                             products + (first + row) * 4 * size + unit, before + at, states + at,
+                             grad_products + (first + row) * 4 * size + unit, size, count);
+                if (fresh) store_some(by_memory, (vector){0}, count);
+            }
+        flow(lstm_rows, batch, 4 * size, size, lstm_packed, starts ? starts + first : NULL, grad_state, 2 * size);
+    }
+    free(packed);
+    free(lstm_packed);
+    free(through);
     free(rows);
     return failed;
 }

@@ -241,21 +241,24 @@ def launch(
 
 
 def forward(
-    gates: torch.Tensor,  # (T, B, blocks * H)
-    weights: torch.Tensor,  # (blocks * H, H)
+    inputs: torch.Tensor,  # (T, B, F)
+    weight_ih: torch.Tensor,  # (blocks * H, F)
+    weight_hh: torch.Tensor,  # (blocks * H, H)
+    bias: torch.Tensor,  # (blocks * H,)
     state: torch.Tensor | None,  # (B, H)
     starts: torch.Tensor | None,  # (T, B, 1)
     timespans: torch.Tensor | None,  # (T, B, 1)
     mode: str,
-) -> torch.Tensor:
-    """The states after every step ``(T, B, H)``; ``gates`` turn from the inputs' products into the activations."""
-    steps, batch, _ = gates.shape
-    units = weights.shape[-1]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The activations ``(T, B, blocks * H)`` and the states after every step ``(T, B, H)``."""
+    steps, batch, features = inputs.shape
+    units = weight_hh.shape[-1]
+    gates = torch.addmm(bias, inputs.reshape(-1, features), weight_ih.t()).view(steps, batch, len(bias))
     states = gates.new_empty(steps, batch, units)
-    arguments = [gates, *(dense(given, gates) for given in (weights, state, starts, timespans)), states]
+    arguments = [gates, *(dense(given, gates) for given in (weight_hh, state, starts, timespans)), states]
     flags = {"HAS_STATE": state is not None, "HAS_STARTS": starts is not None, "TIMED": timespans is not None}
-    launch(_forward, arguments, steps, batch, len(weights) // units, units, MODE=mode, **flags)
-    return states
+    launch(_forward, arguments, steps, batch, len(bias) // units, units, MODE=mode, **flags)
+    return gates, states
 
 
 def backward(
@@ -269,9 +272,9 @@ def backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """The gradients of the products ``(T, B, blocks * H)``, the first state and the timespans."""
     steps, batch, units = before.shape
-    grad_gates, grad_state = torch.empty_like(gates), torch.empty_like(before[0])
+    grad_gates, grad_state = torch.empty_like(gates), before.new_empty(before.shape[1:])
     grad_times = None if timespans is None else timespans.new_empty(timespans.shape)
-    arguments = [grad_states.contiguous(), gates, weights.contiguous(), before]
+    arguments = [grad_states.contiguous(), gates, weights.contiguous(), before.contiguous()]
     arguments += [*(dense(given, gates) for given in (starts, timespans)), grad_gates, grad_state]
     arguments.append(dense(grad_times, gates))
     flags = {"HAS_STARTS": starts is not None, "TIMED": timespans is not None}

@@ -187,24 +187,30 @@ def _backward(
 
 
 def forward(
-    products: torch.Tensor,  # (T, B, 4H)
-    gates: torch.Tensor,  # (T, B, blocks * H)
-    lstm: torch.Tensor,  # (4H, H)
-    weights: torch.Tensor,  # (blocks * H, H)
+    inputs: torch.Tensor,  # (T, B, F)
+    lstm_ih: torch.Tensor,  # (4H, F)
+    lstm_hh: torch.Tensor,  # (4H, H)
+    lstm_bias: torch.Tensor,  # (4H,)
+    weight_ih: torch.Tensor,  # (blocks * H, F)
+    weight_hh: torch.Tensor,  # (blocks * H, H)
+    bias: torch.Tensor,  # (blocks * H,)
     state: torch.Tensor | None,  # (B, 2H)
     starts: torch.Tensor | None,  # (T, B, 1)
     timespans: torch.Tensor | None,  # (T, B, 1)
     mode: str,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the LSTM wrote ``(T, B, H)`` and the states ``(T, B, 2H)``; products turn into activations."""
-    steps, batch, _ = gates.shape
-    units = weights.shape[-1]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The activations of LSTM and CfC, what the LSTM wrote ``(T, B, H)`` and the states ``(T, B, 2H)``."""
+    steps, batch, features = inputs.shape
+    units = weight_hh.shape[-1]
+    flat = inputs.reshape(-1, features)
+    products = torch.addmm(lstm_bias, flat, lstm_ih.t()).view(steps, batch, len(lstm_bias))
+    gates = torch.addmm(bias, flat, weight_ih.t()).view(steps, batch, len(bias))
     written, states = gates.new_empty(steps, batch, units), gates.new_empty(steps, batch, 2 * units)
-    given = (dense(tensor, gates) for tensor in (lstm, weights, state, starts, timespans))
+    given = (dense(tensor, gates) for tensor in (lstm_hh, weight_hh, state, starts, timespans))
     flags = {"HAS_STATE": state is not None, "HAS_STARTS": starts is not None, "TIMED": timespans is not None}
-    blocks = 4 + len(weights) // units
+    blocks = 4 + len(bias) // units
     launch(_forward, [products, gates, *given, written, states], steps, batch, blocks, units, MODE=mode, **flags)
-    return written, states
+    return products, gates, written, states
 
 
 def backward(
