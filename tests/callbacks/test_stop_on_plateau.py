@@ -134,6 +134,8 @@ def test_a_new_run_begins_anew(tmp_path):
     assert stop.stopped_early
     judge(stop, [1, 2])
     assert (stop.stopped_early, stop.reason, stop.best) == (False, None, 2.0)
+    with pytest.warns(UserWarning, match="never saw its metric"):  # the values of earlier runs are none of this one
+        judge(stop, [None, None])
 
 
 def test_ars_goes_on():

@@ -91,7 +91,7 @@ class StopOnPlateau(VeloraCallback):
 
     def _on_start(self) -> None:
         if self.is_new_run:
-            self.best, self._has_come = None, False
+            self.best, self._has_come, self._log = None, False, _Rows()
         if self.is_new_run or self.reason is not None:  # learn() after a stop continues on purpose
             self.failures, self.stopped_early, self.reason = 0, False, None
         self._missed, self._group_has_come = 0, False

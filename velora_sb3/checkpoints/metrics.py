@@ -49,6 +49,12 @@ def new_metrics(
     return {name: float(value) for name, value in {**found, **(metrics or {})}.items() if math.isfinite(value)}
 
 
+def metrics_are_old(model: BaseAlgorithm, callback: BaseCallback, directory: Path) -> None:
+    """Note that the current values, as of an ``EvalCallback`` that evaluated another model, belong to no checkpoint."""
+    sources, _ = _current(model, callback)
+    _note(model, directory, sources, sources)
+
+
 def metrics_are_saved(model: BaseAlgorithm, callback: BaseCallback, directory: Path) -> None:
     """Note that the current values belong to a checkpoint that was written to ``directory``."""
     _note(model, directory, _current(model, callback)[0], _known(model, directory))

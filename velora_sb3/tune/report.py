@@ -82,7 +82,7 @@ class TuneReport(VeloraCallback):
     def _on_start(self) -> None:
         self._check_trial()
         if self.is_new_run:
-            self._reports, self._unreported = 0, False
+            self._reports, self._unreported, self._logged = 0, False, LoggedValues()
         self._logged.follow(self.logger)
         self._seen = self._logged.count(EVALUATED)
 

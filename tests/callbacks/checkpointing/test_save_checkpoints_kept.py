@@ -119,6 +119,24 @@ def test_names_with_the_time(tmp_path):
     assert [re.sub(r"\d{8}T\d{6}Z$", "TIME", name) for name in names(save)] == ["Steps_1_TIME", "Steps_final_TIME"]
 
 
+def test_values_and_checkpoints_of_another_model_do_not_count(tmp_path):
+    """The same callbacks in the ``learn()`` of a second model: what the first reached is none of its own."""
+    (tmp_path / "evaluation").mkdir()
+    env = make_env(tmp_path / "evaluation", DDPG, reward=5.0, length=2)
+    evaluation = EvalCallback(env, eval_freq=20, n_eval_episodes=1, verbose=0, warn=False)
+    save = saver(tmp_path, frequency=1, monitor="episode return", keep_last=2, force=True)
+    make_model(DDPG, make_env(tmp_path, DDPG, length=4, reward=9.0)).learn(24, callback=[evaluation, save])
+    assert evaluation.last_mean_reward == 10.0
+    assert names(save) == ["Steps_6", "Steps_final"]
+
+    make_model(DDPG, make_env(tmp_path, DDPG, length=4, reward=-1.0)).learn(8, callback=[evaluation, save])
+    assert [path.name for path in save.saved] == ["Steps_2", "Steps_final"]
+    assert names(save) == ["Steps_2", "Steps_6", "Steps_final"]  # the first run's stay
+    for path in save.saved:  # no evaluation of the second model so far
+        assert "eval/mean_reward" not in read(path / "manifest.json")["metrics"]
+        assert read(path / "metadata.json")["monitored"] == {"episode return": -4.0}
+
+
 def test_a_state_goes_on_keeping(tmp_path):
     save = train(tmp_path, keep_last=2)
     again = saver(tmp_path, frequency=1, keep_last=2, force=True)
@@ -178,7 +196,7 @@ def test_a_value_that_has_no_checkpoint_yet_goes_on_with_the_state(tmp_path):
     save = train(tmp_path, monitor="episode return")
     save._record.returns.add(1.0)
     for unscored in (True, False):
-        again = saver(tmp_path, frequency=1, monitor="episode return", force=True)
+        again = saver(tmp_path, frequency=1, monitor="episode return", keep_last=2, force=True)
         again.load_state_dict(json.loads(json.dumps(save.state_dict())))
         assert (again._score() is not None) == unscored
         save._scored = save._values_so_far()

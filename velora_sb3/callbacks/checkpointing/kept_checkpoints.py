@@ -50,10 +50,14 @@ class KeptCheckpoints:
             scores[path.name] = score
         return [[name, value] for name, value in scores.items()]
 
-    def load(self, state: list[list[Any]], directory: Path) -> None:
-        """Restore a state."""
+    def clear(self) -> None:
+        """Forget those of another run; they stay on disk."""
         self.paths.clear()
         self._scores.clear()
+
+    def load(self, state: list[list[Any]], directory: Path) -> None:
+        """Restore a state."""
+        self.clear()
         for name, score in state:
             if (directory / name).is_dir():
                 self.add(directory / name, score)

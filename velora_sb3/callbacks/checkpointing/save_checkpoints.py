@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sb3_contrib import ARS
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import CallbackList, EvalCallback
 
 from velora_sb3._atomic import write_json
 from velora_sb3._optional import versions
@@ -26,6 +26,7 @@ from velora_sb3.callbacks.checkpointing.checkpoint_files import write_sb3_files,
 from velora_sb3.callbacks.checkpointing.kept_checkpoints import KeptCheckpoints
 from velora_sb3.callbacks.checkpointing.run_record import RunRecord
 from velora_sb3.checkpoints import atomic_directory
+from velora_sb3.checkpoints.metrics import metrics_are_old
 from velora_sb3.checkpoints.moment import Moment
 
 CONFIG_FILE = "model_config.json"
@@ -201,6 +202,8 @@ class SaveCheckpoints(VeloraCallback):
             for path in (self.saves, self.directory / CONFIG_FILE, self.directory / COMPLETED_FILE):
                 self._refuse_to_overwrite(path)
             self._due, self._record, self._scored = None, RunRecord(), 0
+            self._kept.clear()
+            metrics_are_old(self.model, CallbackList(self.siblings()), self.saves)
         self._failing, self._requested, self._saved_at = False, False, None
         self._warned_about.clear()
         if self._period is not None:
