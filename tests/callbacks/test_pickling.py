@@ -8,7 +8,7 @@ import cloudpickle
 import gymnasium as gym
 import pytest
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from velora_sb3 import callbacks
 
@@ -64,8 +64,9 @@ def make(name):
     return getattr(callbacks, name)(**CALLBACKS[name])
 
 
-def model():
-    return PPO("MlpPolicy", "CartPole-v1", n_steps=32, batch_size=32, n_epochs=1, seed=0, device="cpu")
+def model(verbose=0):
+    settings = {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "seed": 0, "device": "cpu", "verbose": verbose}
+    return PPO("MlpPolicy", "CartPole-v1", **settings)
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +105,29 @@ def test_after_training(name):
         assert not hasattr(copied, "model")
         if isinstance(given, callbacks.VeloraCallback):
             assert without_clock(copied.state_dict()) == without_clock(given.state_dict())
+
+
+class CopyAtStep40(BaseCallback):
+    """Copies another callback in mid-run."""
+
+    def __init__(self, given):
+        super().__init__()
+        self.given, self.copied = given, []
+
+    def _on_step(self):
+        if self.num_timesteps == 40:
+            self.copied = [how(self.given) for how in COPIES.values()]
+        return True
+
+
+@pytest.mark.parametrize("name", sorted(CALLBACKS.keys() - {"EvalCallback", "MaskableEvalCallback"}))
+@pytest.mark.filterwarnings("ignore:LiveMonitor")
+def test_during_training(name):
+    """SB3's logger is open, and so are videos and their environments."""
+    given = make(name)
+    copy_it = CopyAtStep40(given)
+    model(verbose=1).learn(64, callback=[given, copy_it])
+    assert [type(copied) for copied in copy_it.copied] == [type(given)] * len(COPIES)
 
 
 @pytest.mark.parametrize("how", COPIES)

@@ -105,6 +105,10 @@ class RecordVideos(VeloraCallback):
         self._video_env: VecEnv | None = None
         self._warned = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is being recorded, and the environment to record."""
+        return {**super().__getstate__(), "_video": None, "_video_env": None}
+
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings."""
         settings = {"method": self.method, "frequency": self.frequency, "force": self.force, "root": str(self.root)}

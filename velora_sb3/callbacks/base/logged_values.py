@@ -30,6 +30,10 @@ class LoggedValues(KVWriter):
         self._waiting: dict[str, Any] = {}  # counted before they are dumped
         self._logger: Logger | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the logger, whose outputs are open files."""
+        return {**vars(self), "_logger": None}
+
     def follow(self, logger: Logger) -> None:
         """Receive every row from now on. Earlier values are kept.
 
