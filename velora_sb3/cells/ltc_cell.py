@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from velora_sb3._validation import check_choice, check_integer, check_number
 from velora_sb3.cells.cell import LiquidCell
-from velora_sb3.cells.kernels.ltc import ltc_sequence
+from velora_sb3.cells.kernels.cpu.ltc import Network
+from velora_sb3.cells.kernels.ltc import compiled_sequence, is_compiled, ltc_sequence
 from velora_sb3.cells.kernels.ltc_synapses import Synapses, SynapseTable
 from velora_sb3.cells.wiring import built_copy
 
@@ -20,12 +21,12 @@ _POSITIVE = ("w", "gleak", "cm")
 
 
 class LTCWeights(NamedTuple):
-    """An LTC cell's weights, positive where they must be, synapses in tables."""
+    """An LTC cell's weights, positive where they must be."""
 
     capacity: torch.Tensor  # (U, 1)
     leak: torch.Tensor  # (U, 2, 1): conductance times resting potential, conductance plus epsilon
-    recurrent: Synapses
-    sensory: Synapses
+    synapses: torch.Tensor  # (4, E): conductance times reversal potential, conductance, sigma, mu
+    tables: tuple[Synapses, Synapses] | None  # the recurrent and the sensory synapses; None where steps run in C
 
 
 class LTCCell(LiquidCell):
@@ -109,26 +110,35 @@ class LTCCell(LiquidCell):
             self.register_parameter(f"{side}_b", nn.Parameter(torch.zeros(size)) if mapping == "affine" else None)
 
     def prepare(self, timed: bool) -> LTCWeights:
-        """Positive weights, synapses in tables."""
-        conductance = functional.softplus(self.w)
+        """Positive weights, and the synapses as steps need them."""
+        return self._weights(laid_out=not is_compiled(self.w))
+
+    def _weights(self, laid_out: bool) -> LTCWeights:
+        conductance, leak = functional.softplus(self.w), functional.softplus(self.gleak)
         synapses = torch.stack([conductance * self.erev, conductance, self.sigma, self.mu])
         recurrent, sensory = torch.split(synapses, [self.recurrent.count, self.sensory.count], dim=1)
-        leak = functional.softplus(self.gleak)
         return LTCWeights(
             functional.softplus(self.cm).unsqueeze(-1),
             torch.stack([leak * self.vleak, leak + self.epsilon], dim=1).unsqueeze(-1),
-            self.recurrent.lay_out(recurrent),
-            self.sensory.lay_out(sensory),
+            synapses,
+            (self.recurrent.lay_out(recurrent), self.sensory.lay_out(sensory)) if laid_out else None,
         )
 
     def step(
         self, prepared: LTCWeights, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One step: the sensory synapses once, then the unfolds."""
-        capacity, leak, recurrent, sensory = prepared
+        capacity, leak, synapses, tables = prepared
+        inputs = self._map("input", inputs)
+        if tables is None:
+            times = None if timespans is None else timespans.unsqueeze(0)
+            network = Network(self.recurrent, self.sensory, self.ode_unfolds)
+            state = compiled_sequence(network, inputs.unsqueeze(0), state, None, times, capacity, leak, synapses)[0]
+            return self._map("output", state[:, : self.output_size]), state
+        recurrent, sensory = tables
         capacity, leak = capacity.squeeze(-1), leak.permute(1, 2, 0)  # (U,), (2, 1, U)
         dt = 1 / self.ode_unfolds if timespans is None else timespans / self.ode_unfolds
-        base = leak + self.sensory.currents(sensory, self._map("input", inputs))  # (2, B, U)
+        base = leak + self.sensory.currents(sensory, inputs)  # (2, B, U)
         if state is None:
             state = inputs.new_zeros(inputs.shape[0], self.state_size)
         for _ in range(self.ode_unfolds):
@@ -143,15 +153,21 @@ class LTCCell(LiquidCell):
         starts: torch.Tensor | None,
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All steps by :func:`velora_sb3.cells.kernels.ltc.ltc_sequence`."""
+        """All steps by :mod:`velora_sb3.cells.kernels.ltc`."""
         steps, batch, _ = inputs.shape
-        capacity, leak, recurrent, sensory = self.prepare(timespans is not None)
+        capacity, leak, synapses, tables = self.prepare(timespans is not None)
+        inputs = self._map("input", inputs)
+        if tables is None:
+            network = Network(self.recurrent, self.sensory, self.ode_unfolds)
+            states = compiled_sequence(network, inputs, state, starts, timespans, capacity, leak, synapses)
+            return self._map("output", states[..., : self.output_size]), states
+        recurrent, sensory = tables
         if timespans is None:
             dt = inputs.new_full((1, 1, 1), 1 / self.ode_unfolds).expand(steps, 1, 1)
         else:
             dt = timespans.transpose(1, 2) / self.ode_unfolds
         states = ltc_sequence(
-            self._map("input", inputs),
+            inputs,
             inputs.new_zeros(self.state_size, batch) if state is None else state.t(),
             None if starts is None else starts.transpose(1, 2),
             dt,
@@ -173,7 +189,9 @@ class LTCCell(LiquidCell):
         Returns:
             ``(B, U)``, in the environment's time unit.
         """
-        capacity, leak, recurrent, sensory = self.prepare(False)
+        capacity, leak, _, tables = self._weights(laid_out=True)
+        assert tables is not None
+        recurrent, sensory = tables
         state = inputs.new_zeros(len(inputs), self.state_size) if state is None else state
         opened = self.sensory.currents(sensory, self._map("input", inputs)) + self.recurrent.currents(recurrent, state)
         return capacity.squeeze(-1) / (leak[:, 1, 0] + opened[1])

@@ -3,7 +3,9 @@ r"""A whole LTC sequence in one autograd function, and the sensory synapses, whi
 Units come first and the batch last, so a row is one unit over the whole batch: ``U`` units, ``B`` sequences, ``M``
 ODE unfolds per step, synapses in the tables of :mod:`velora_sb3.cells.kernels.ltc_synapses`. The forward pass keeps
 three numbers per unit and unfold; the backward pass opens the synapses again, which are many more numbers. On an
-NVIDIA GPU :mod:`velora_sb3.cells.kernels.gpu` replaces the loops over time.
+NVIDIA GPU :mod:`velora_sb3.cells.kernels.gpu` replaces the loops over time; on a CPU, in float32 and with a C compiler,
+:mod:`velora_sb3.cells.kernels.cpu` replaces all of it.
+
 One unfold, with :math:`A` the pull and :math:`B` the conductance of all synapses and the leak:
 
 .. math::
@@ -22,8 +24,10 @@ from typing import Any
 
 import torch
 
-from velora_sb3.cells.kernels import gpu
+from velora_sb3.cells.kernels import cpu, gpu
 from velora_sb3.cells.kernels.cfc import reset_masks
+from velora_sb3.cells.kernels.cpu import ltc as on_cpu
+from velora_sb3.cells.kernels.cpu.gated import dense
 from velora_sb3.cells.kernels.ltc_synapses import SynapseBank, Synapses, SynapseTable
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
@@ -225,3 +229,65 @@ def ltc_sequence(
     sequence: Any = _plain_sequence if plain else LTCSequence.apply
     outputs: torch.Tensor = sequence(recurrent[0], unfolds, drive, state, starts, dt, capacity, *recurrent[1])
     return outputs
+
+
+def is_compiled(synapses: torch.Tensor) -> bool:
+    """Whether an LTC with these synapses runs in C: :func:`compiled_sequence` then takes the place of the others."""
+    return not needs_plain_form() and cpu.supports(synapses, 0)
+
+
+def _by_tables(network: on_cpu.Network, *tensors: Any) -> torch.Tensor:
+    """What :class:`_CompiledSequence` computes, which can be differentiated any number of times."""
+    inputs, state, starts, dt, capacity, leak, synapses = tensors
+    recurrent, sensory, unfolds = network
+    between, incoming = synapses.split([recurrent.count, sensory.count], dim=1)
+    return ltc_sequence(
+        inputs,
+        state.t(),
+        None if starts is None else starts.transpose(1, 2),
+        dt.transpose(1, 2),
+        capacity,
+        leak,
+        (recurrent, recurrent.lay_out(between)),
+        (sensory, sensory.lay_out(incoming)),
+        unfolds,
+    ).transpose(1, 2)
+
+
+class _CompiledSequence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, network: on_cpu.Network, *tensors: torch.Tensor | None) -> torch.Tensor:
+        states, kept = on_cpu.forward(network, True, tensors)
+        ctx.save_for_backward(kept, *tensors)
+        ctx.network = network
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, grad_states: torch.Tensor) -> Gradients:
+        kept, *tensors = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            return None, *plain_gradients(partial(_by_tables, ctx.network), tensors, grad_states)
+        return None, *on_cpu.backward(ctx.network, grad_states.contiguous(), kept, tensors)
+
+
+def compiled_sequence(
+    network: on_cpu.Network,
+    inputs: torch.Tensor,  # (T, B, F)
+    state: torch.Tensor | None,  # (B, U)
+    starts: torch.Tensor | None,  # (T, B, 1), bool
+    timespans: torch.Tensor | None,  # (T, B, 1)
+    capacity: torch.Tensor,  # (U, 1)
+    leak: torch.Tensor,  # (U, 2, 1)
+    synapses: torch.Tensor,  # (4, E)
+) -> torch.Tensor:
+    """What :func:`ltc_sequence` computes, in C and batch first: the potentials after each step ``(T, B, U)``."""
+    steps, batch, _ = inputs.shape
+    if state is None:
+        state = inputs.new_zeros(batch, network.recurrent.units)
+    dt = inputs.new_full((steps, batch, 1), 1 / network.unfolds) if timespans is None else timespans / network.unfolds
+    given = dense(inputs, state, starts, dt, capacity, leak, synapses)
+    if not (torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)):
+        return on_cpu.forward(network, False, given)[0]
+    sequence: Any = _CompiledSequence.apply
+    states: torch.Tensor = sequence(network, *given)
+    return states

@@ -36,6 +36,7 @@ class SynapseTable(nn.Module):
     sources: torch.Tensor  # (D * K,): the source that an entry reads
     by_source: torch.Tensor  # (S * F,): the entry that stands at a place of the source's table
     places: torch.Tensor  # (D * K,): the place of an entry in the source's table
+    by_unit: torch.Tensor  # (U + 1 + 2 * E,), int32: where each unit's synapses begin, their sources, their numbers
 
     def __init__(self, adjacency: Array) -> None:
         super().__init__()
@@ -62,6 +63,10 @@ class SynapseTable(nn.Module):
             table = torch.zeros(size, dtype=torch.int64)
             table[torch.as_tensor(index)] = torch.as_tensor(values)
             self.register_buffer(name, table, persistent=False)
+        order = np.argsort(unit, kind="stable")
+        first = np.searchsorted(unit[order], np.arange(self.units + 1))
+        by_unit = torch.as_tensor(np.concatenate([first, source[order], order]), dtype=torch.int32)
+        self.register_buffer("by_unit", by_unit, persistent=False)
 
     def lay_out(self, flat: torch.Tensor) -> Synapses:
         """Put synapses into the table.

@@ -77,3 +77,25 @@ INLINE vector exponential(vector x) {
 INLINE vector sigmoid(vector x) { return 1.0f / (1.0f + exponential(-x)); }
 
 INLINE vector tangent(vector x) { return 1.0f - 2.0f / (1.0f + exponential(2.0f * x)); } /* hyperbolic */
+
+/* 1 / (1 + 2^x) to 1e-7: 2^x is 2^n times a polynomial in r, x = n + r, 0 <= r <= 1. NaN stays NaN. */
+INLINE vector falling_sigmoid(vector x) {
+#if defined(__AVX512DQ__)
+    vector r = (vector)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#else
+    x = choose(x > 126.0f, all(126.0f), x);
+    x = choose(x < -126.0f, all(-126.0f), x);
+    vector shifted = x - 0.5f + 12582912.0f;
+    vector r = x - (shifted - 12582912.0f);
+#endif
+    vector p = r * 1.8775766752e-3f + 8.9893400905e-3f;
+    p = p * r + 5.5826318053e-2f;
+    p = p * r + 2.4015361704e-1f;
+    p = p * r + 6.9315307320e-1f;
+    p = p * r + 9.9999992506e-1f;
+#if defined(__AVX512DQ__)
+    return 1.0f / (1.0f + (vector)_mm512_scalef_ps((__m512)p, (__m512)x));
+#else
+    return 1.0f / (1.0f + p * (vector)(((integers)shifted + 127) << 23));
+#endif
+}
