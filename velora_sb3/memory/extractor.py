@@ -130,21 +130,26 @@ class LiquidExtractor(BaseFeaturesExtractor):
             return self._next_features(observations) if observations.is_next else self._window_features(observations)
         if isinstance(observations, StepInput):  # a recurrent algorithm acts
             inputs, timespans = self._inputs(observations.observations, observations.previous_actions)
-            outputs, observations.next_state = self.cell(inputs, observations.state, timespans)
+            outputs, observations.next_state = self._step(inputs, observations.state, timespans)
             return self._read(inputs, outputs)
         inputs, timespans = self._inputs(observations, None)
         if self.frames.steps is None:  # reactive
-            timed = None if timespans is None else timespans.unsqueeze(-1)
-            if autocasts(inputs):
-                outputs, _ = self.cell(inputs, None, timespans)
-                return self._read(inputs, outputs)
-            if timed is not None:
-                check_timespans(timespans, (inputs.shape[0],))
-            outputs, _ = self.cell.step(self.cell.prepare(timed is not None), inputs, None, timed)
+            outputs, _ = self._step(inputs, None, timespans)
             return self._read(inputs, outputs)
         history = inputs.view(self.frames.steps, -1, inputs.shape[-1])  # (T, N, F)
         every_output, _ = unroll(self.cell, history, timespans=timespans)
         return self._read(history[-1], every_output[-1])
+
+    def _step(
+        self, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The cell's step, without the checks of what cannot be wrong here."""
+        if autocasts(inputs):
+            outputs: tuple[torch.Tensor, torch.Tensor] = self.cell(inputs, state, timespans)
+            return outputs
+        check_timespans(timespans, (inputs.shape[0],))
+        timed = None if timespans is None else timespans.unsqueeze(-1)
+        return self.cell.step(self.cell.prepare(timed is not None), inputs, state, timed)
 
     def _inputs(
         self, observations: Observation, previous_actions: torch.Tensor | None

@@ -337,6 +337,8 @@ def cfc_sequence(
     """
     if needs_plain_form():
         return _plain(mode, inputs, state, weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude)
+    if not torch.is_grad_enabled() and mode != "pure" and cpu.supports(inputs, weight_hh.shape[-1]):
+        return on_cpu.forward(inputs, weight_ih, weight_hh, bias, state, starts, timespans, mode, keep=False)[1]
     outputs: torch.Tensor = _CfCSequence.apply(  # type: ignore[no-untyped-call]
         inputs, state, weight_ih, weight_hh, bias, starts, timespans, w_tau, amplitude, mode
     )

@@ -19,7 +19,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc import OptionalTensor, compiled, reset_masks, seen_by_steps
+from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 
 
@@ -207,6 +209,8 @@ def lrc_sequence(
     """
     if needs_plain_form():
         return _plain(inputs, state, weight_ih, weight_hh, bias, starts, timespans)
+    if not torch.is_grad_enabled() and cpu.supports(inputs, weight_hh.shape[-1]):
+        return on_cpu.forward(inputs, weight_ih, weight_hh, bias, state, starts, timespans, "lrc", keep=False)[1]
     states: torch.Tensor = _LRCSequence.apply(  # type: ignore[no-untyped-call]
         inputs, state, weight_ih, weight_hh, bias, starts, timespans
     )

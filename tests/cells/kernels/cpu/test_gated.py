@@ -4,7 +4,9 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
+from velora_sb3.cells import CfCCell, LRCCell, unroll
 from velora_sb3.cells.kernels import cfc, cpu, lrc, mixed_memory
 
 T, F = 4, 3
@@ -199,3 +201,23 @@ def test_nan_stays_in_its_row_and_its_episode_with_mixed_memory():
     assert torch.equal(outputs.isnan().any(-1), bad)
     outputs.sum().backward()
     assert torch.equal(inputs.grad.isnan().any(-1), bad)
+
+
+@pytest.mark.parametrize(
+    "cell", [partial(CfCCell, backbone_layers=0), partial(CfCCell, mode="no_gate", backbone_layers=0), LRCCell]
+)
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("units", [5, 64])
+def test_without_gradients(monkeypatch, cell, timed, batch, units):
+    """A step, and a sequence that keeps nothing for the way back."""
+    made = cell(F, units)
+    inputs, state = torch.randn(3, batch, F), torch.randn(batch, units)
+    timespans = torch.rand(3, batch) if timed else None
+    expected, _ = unroll(made, inputs, state, timespans=timespans)
+    with torch.no_grad():
+        outputs, _ = unroll(made, inputs, state, timespans=timespans)
+        monkeypatch.setattr(nn.functional, "linear", None)  # what a step in PyTorch calls
+        first, _ = made(inputs[0], state, None if timespans is None else timespans[0])
+    torch.testing.assert_close(outputs, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(first, expected[0], atol=1e-6, rtol=0)

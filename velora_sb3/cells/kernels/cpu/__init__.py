@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from velora_sb3 import _atomic
+from velora_sb3.cells.kernels.plain_form import needs_plain_form
 
 SWITCH = "VELORA_SB3_CPU_KERNELS"
 SOURCES = Path(__file__).parent
@@ -29,6 +30,7 @@ SOURCES = Path(__file__).parent
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 FOR_THIS_CPU = (("-march=native",), ("-mcpu=native",), ())
 PATIENCE = 120  # seconds
+MOST_WORK = 2**21  # multiplications of a step and a block of gates
 
 _log = logging.getLogger(__name__)
 
@@ -47,10 +49,22 @@ def library() -> ctypes.CDLL | None:
 
 
 def supports(inputs: torch.Tensor, units: int) -> bool:
-    """Whether a sequence ``(T, B, F)`` runs in a C kernel."""
+    """Whether a sequence ``(T, B, F)``, or a step ``(B, F)``, runs in a C kernel.
+
+    Kernels have one thread. Steps so large that PyTorch's matrix products gain by several threads are left to them.
+    """
     return (
-        inputs.device.type == "cpu" and inputs.dtype == torch.float32 and inputs.numel() > 0 and library() is not None
+        inputs.device.type == "cpu"
+        and inputs.dtype == torch.float32
+        and inputs.numel() > 0
+        and (inputs.shape[-2] * units * units <= MOST_WORK or torch.get_num_threads() == 1)
+        and library() is not None
     )
+
+
+def supports_step(inputs: torch.Tensor, units: int) -> bool:
+    """Whether a step ``(B, F)`` without gradients runs in a C kernel, which saves PyTorch's time between operations."""
+    return not torch.is_grad_enabled() and supports(inputs, units) and not needs_plain_form()
 
 
 def _load() -> ctypes.CDLL:

@@ -53,9 +53,11 @@ INLINE vector choose(integers where, vector yes, vector no) {
 }
 
 INLINE float sum(vector value) {
-    float total = 0;
-    for (int i = 0; i < WIDTH; i++) total += value[i];
-    return total;
+    float parts[WIDTH];
+    store(parts, value);
+    for (int half = WIDTH / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) parts[i] += parts[i + half];
+    return parts[0];
 }
 
 /* e^x to 2e-7 relative, by x = n ln 2 + r and a polynomial in r. NaN stays NaN: comparisons with it are false. */
