@@ -15,7 +15,6 @@ from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc import cfc_sequence
 from velora_sb3.cells.kernels.cfc_first_step import cfc_first_step
 from velora_sb3.cells.kernels.cfc_gates import MODES, gate_count, next_state
-from velora_sb3.cells.kernels.cpu import gated as on_cpu
 
 
 class LeCunTanh(nn.Module):
@@ -181,8 +180,9 @@ class CfCCell(LiquidCell):
         """One step; from the zero state (None) without the recurrent product."""
         if state is None and timespans is None and self.mode == "default" and self.backbone is None:
             hidden = cfc_first_step(inputs, prepared.inputs, prepared.bias)
-        elif self.has_slope and cpu.supports_step(inputs, self.hidden_size):
-            hidden = on_cpu.step(inputs, *prepared, state, timespans, self.mode)
+        elif self.has_slope and state is not None and cpu.supports_step(inputs, self.hidden_size):
+            timed = None if timespans is None else timespans.unsqueeze(0)
+            hidden = cfc_sequence(inputs.unsqueeze(0), state, *prepared, None, timed, self.mode).squeeze(0)
         else:
             products = functional.linear(inputs, prepared.inputs, prepared.bias)
             hidden = self._finish(products, prepared, state, timespans)

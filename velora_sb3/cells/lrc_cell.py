@@ -12,7 +12,6 @@ from velora_sb3._validation import check_choice, check_integer
 from velora_sb3.cells.cell import LiquidCell
 from velora_sb3.cells.initialization import check_mask, initialize
 from velora_sb3.cells.kernels import cpu
-from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.lrc import lrc_sequence, next_potential
 
 SOLVERS = ("closed_form", "euler")
@@ -109,7 +108,8 @@ class LRCCell(LiquidCell):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One step; from the zero state (None) without the recurrent product."""
         if self.reversal is None and state is not None and cpu.supports_step(inputs, self.hidden_size):
-            potential = on_cpu.step(inputs, *prepared, state, timespans, "lrc")
+            timed = None if timespans is None else timespans.unsqueeze(0)
+            potential = lrc_sequence(inputs.unsqueeze(0), state, *prepared, None, timed).squeeze(0)
             return potential, potential
         products = self._products(prepared, inputs, state)
         if self.reversal is None:

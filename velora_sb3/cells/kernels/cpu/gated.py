@@ -55,20 +55,6 @@ def forward(
     return gates, states
 
 
-def step(
-    inputs: torch.Tensor,  # (B, F)
-    weight_ih: torch.Tensor,
-    weight_hh: torch.Tensor,
-    bias: torch.Tensor,
-    state: torch.Tensor | None,  # (B, H)
-    timespans: torch.Tensor | None,  # (B, 1)
-    mode: str,
-) -> torch.Tensor:
-    """The next state ``(B, H)``; without gradients."""
-    _, states = forward(inputs.unsqueeze(0), weight_ih, weight_hh, bias, state, None, timespans, mode, keep=False)
-    return states.squeeze(0)
-
-
 def backward(
     grad_states: torch.Tensor,  # (T, B, H)
     gates: torch.Tensor,  # (T, B, blocks * H)
