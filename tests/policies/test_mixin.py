@@ -1,13 +1,18 @@
+import copy
+import pickle
+
+import cloudpickle
 import gymnasium as gym
 import pytest
 import torch
 from gymnasium import spaces
 from sb3_contrib import QRDQN, TQC, CrossQ
-from stable_baselines3 import DQN, PPO, SAC, TD3
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 
 from tests.compat.algorithms import RandomEnv
 from velora_sb3 import RecurrentPPO, RecurrentQRDQN, RecurrentSAC, RecurrentTD3, RecurrentTQC
+from velora_sb3.cells import LiquidCell
 from velora_sb3.memory import LiquidExtractor
 from velora_sb3.policies import LiquidDQNPolicy
 
@@ -157,6 +162,29 @@ def test_updates_of_the_cells_are_multiplied(algorithm):
     assert len(names) > len(cells)
     for name in names:
         torch.testing.assert_close(second[name], (3 if name in cells else 1) * first[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda policy: pickle.loads(cloudpickle.dumps(policy))])
+@pytest.mark.parametrize("algorithm", [PPO, SAC])
+def test_a_copy_multiplies_updates_too(algorithm, copied):
+    policy = algorithm("LiquidPolicy", "Pendulum-v1", policy_kwargs={"cell_lr_multiplier": 3.0}, device="cpu").policy
+    moved = []
+    for one in (policy, copied(policy)):
+        actor = one if algorithm is PPO else one.actor
+        (cell,) = [module for module in actor.modules() if isinstance(module, LiquidCell)]
+        before = [weight.clone() for weight in cell.parameters()]
+        for weight in actor.parameters():
+            weight.grad = torch.ones_like(weight)
+        actor.optimizer.step()
+        moved.append(torch.cat([(new - old).flatten() for new, old in zip(cell.parameters(), before, strict=True)]))
+    rate = actor.optimizer.param_groups[0]["lr"]
+    torch.testing.assert_close(moved[0], torch.full_like(moved[0], -3 * rate), rtol=1e-2, atol=0)
+    torch.testing.assert_close(moved[1], moved[0])
+
+
+def test_the_default_multiplier():
+    for algorithm, expected in ((PPO, 3.0), (A2C, 3.0), (SAC, 1.0), (RecurrentPPO, 1.0)):
+        assert algorithm("LiquidPolicy", "Pendulum-v1").policy._multiplier == expected
 
 
 def test_a_multiplier_must_be_positive():

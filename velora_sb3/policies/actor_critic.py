@@ -2,7 +2,7 @@
 
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from velora_sb3.policies.mixin import LiquidPolicyMixin
+from velora_sb3.policies.mixin import MULTIPLIER, ON_POLICY_MULTIPLIER, LiquidPolicyMixin
 
 
 class LiquidActorCriticPolicy(LiquidPolicyMixin, ActorCriticPolicy):
@@ -10,3 +10,5 @@ class LiquidActorCriticPolicy(LiquidPolicyMixin, ActorCriticPolicy):
 
     Takes every argument of ``ActorCriticPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
+
+    defaults = {**LiquidPolicyMixin.defaults, MULTIPLIER: ON_POLICY_MULTIPLIER}

@@ -2,7 +2,7 @@
 
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 
-from velora_sb3.policies.mixin import LiquidPolicyMixin
+from velora_sb3.policies.mixin import MULTIPLIER, ON_POLICY_MULTIPLIER, LiquidPolicyMixin
 
 
 class LiquidMaskableActorCriticPolicy(LiquidPolicyMixin, MaskableActorCriticPolicy):
@@ -10,3 +10,5 @@ class LiquidMaskableActorCriticPolicy(LiquidPolicyMixin, MaskableActorCriticPoli
 
     Takes every argument of ``MaskableActorCriticPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
+
+    defaults = {**LiquidPolicyMixin.defaults, MULTIPLIER: ON_POLICY_MULTIPLIER}

@@ -22,6 +22,7 @@ LIQUID_ARGUMENTS = tuple(field.name for field in fields(ExtractorConfig))
 
 # The setting that scales updates of the cells' weights: it belongs to the policy, which has the optimizers.
 MULTIPLIER = "cell_lr_multiplier"
+ON_POLICY_MULTIPLIER = 3.0  # chosen on seeds from 100 upwards; docs/decisions.md
 
 # SB3's own arguments that count networks or outputs.
 COUNTS = {"n_critics", "n_quantiles"}
@@ -66,6 +67,11 @@ class LiquidPolicyMixin:
     def _finish_optimizers(self) -> None:
         """What changes optimizers that SB3 has built."""
         use_fused_adam(self)  # type: ignore[arg-type]
+        scale_cell_updates(self, self._multiplier)  # type: ignore[arg-type]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy or an unpickled policy: PyTorch copies an optimizer without its hooks."""
+        super().__setstate__(state)  # type: ignore[misc]
         scale_cell_updates(self, self._multiplier)  # type: ignore[arg-type]
 
     @classmethod
