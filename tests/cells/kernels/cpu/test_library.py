@@ -1,9 +1,8 @@
 """Compiling and loading: once for each user and CPU, in the cache directory or beside it, or not at all."""
 
 import logging
-import os
-import subprocess
-import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -16,9 +15,19 @@ pytestmark = pytest.mark.skipif(cpu.library() is None, reason="no C compiler")
 
 
 @pytest.fixture(autouse=True)
+def source(tmp_path, monkeypatch):
+    """One that compiles in no time."""
+    (tmp_path / "sources").mkdir()
+    monkeypatch.setattr(cpu, "SOURCES", tmp_path / "sources")
+    source = tmp_path / "sources" / "source.c"
+    source.write_text("int one;")
+    return source
+
+
+@pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "velora-sb3"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "velora-sb3"
 
 
 def files(folder):
@@ -32,11 +41,10 @@ def test_compiled_once(cache, monkeypatch):
     assert library() is not None
 
 
-def test_another_source_or_compiler_is_another_library(cache, monkeypatch, tmp_path):
-    monkeypatch.setattr(cpu, "SOURCES", tmp_path)
-    for text in ("int one;", "int two;"):
-        (tmp_path / "source.c").write_text(text)
-        assert library() is not None
+def test_another_source_or_compiler_is_another_library(cache, monkeypatch, source):
+    assert library() is not None
+    source.write_text("int two;")
+    assert library() is not None
     monkeypatch.setenv("CC", "cc -DOTHER")
     assert library() is not None
     assert files(cache) == ["kernels.so"] * 3
@@ -45,9 +53,10 @@ def test_another_source_or_compiler_is_another_library(cache, monkeypatch, tmp_p
 def test_a_cache_directory_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(cpu.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(cpu.tempfile, "tempdir", str(tmp_path / "temporary"))
     assert library() is not None
-    assert files(tmp_path) == ["file"]
+    assert files(tmp_path / "temporary") == []
 
 
 def test_a_cached_file_that_cannot_be_loaded(cache):
@@ -58,10 +67,18 @@ def test_a_cached_file_that_cannot_be_loaded(cache):
     assert library() is not None
 
 
-def test_two_processes_at_once(cache):
-    program = "from velora_sb3.cells.kernels import cpu; assert cpu.library() is not None"
-    running = [subprocess.Popen([sys.executable, "-c", program], env=dict(os.environ)) for _ in range(2)]
-    assert [process.wait(100) for process in running] == [0, 0]
+def test_two_at_once(cache, monkeypatch):
+    """As in two processes: both find nothing, both compile, and the second one replaces the first one's file."""
+    both, compile_ = threading.Barrier(2), cpu._compile
+
+    def compile_together(*arguments):
+        both.wait(60)
+        compile_(*arguments)
+
+    monkeypatch.setattr(cpu, "_compile", compile_together)
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(library) for _ in range(2)]
+    assert None not in [future.result() for future in made]
     assert files(cache) == ["kernels.so"]
 
 
@@ -73,9 +90,8 @@ def test_no_compiler(cache, monkeypatch, caplog):
     assert not cache.exists()
 
 
-def test_a_source_that_does_not_compile(cache, monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(cpu, "SOURCES", tmp_path)
-    (tmp_path / "source.c").write_text("int broken(")
+def test_a_source_that_does_not_compile(cache, source, caplog):
+    source.write_text("int broken(")
     with caplog.at_level(logging.DEBUG):
         assert library() is None
     assert "source.c" in caplog.text
