@@ -12,7 +12,7 @@ from torch import nn
 
 from velora_sb3._validation import check_bool, check_integer
 from velora_sb3.cells import unroll, unroll_states
-from velora_sb3.cells._checks import check_timespans
+from velora_sb3.cells._checks import check_inputs, check_timespans
 from velora_sb3.cells.kernels.plain_form import autocasts
 from velora_sb3.memory.cell_config import WHOSE, CellConfig
 from velora_sb3.memory.encoder import make_encoder
@@ -143,10 +143,11 @@ class LiquidExtractor(BaseFeaturesExtractor):
     def _step(
         self, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The cell's step, without the checks of what cannot be wrong here."""
+        """The cell's step, without the call of a module."""
         if autocasts(inputs):
             outputs: tuple[torch.Tensor, torch.Tensor] = self.cell(inputs, state, timespans)
             return outputs
+        check_inputs(inputs, 2, self.cell.input_size)
         check_timespans(timespans, (inputs.shape[0],))
         timed = None if timespans is None else timespans.unsqueeze(-1)
         return self.cell.step(self.cell.prepare(timed is not None), inputs, state, timed)

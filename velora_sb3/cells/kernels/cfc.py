@@ -2,8 +2,8 @@ r"""A whole CfC sequence in one autograd function.
 
 Forward: the inputs' part of every gate is one matrix product before the loop; a step is one ``addmm`` and two or three
 pointwise operations. Backward: the derivatives of all steps at once, then one product and one ``addmm`` per step, and
-the weights' gradients as one matrix product each at the end. Resets and timespans enter as tensors. On an NVIDIA GPU
-:mod:`velora_sb3.cells.kernels.gpu` replaces both loops.
+the weights' gradients as one matrix product at the end. Resets and timespans enter as tensors.
+:mod:`velora_sb3.cells.kernels.cpu` and, on an NVIDIA GPU, :mod:`velora_sb3.cells.kernels.gpu` replace both loops.
 
 On CPU torch's ``tanh`` takes several times as long as its ``sigmoid``, so :math:`\tanh x` is computed as
 :math:`2 \sigma(2 x) - 1`, which differs by float rounding. In ``default`` mode the loop carries

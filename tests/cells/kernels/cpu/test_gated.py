@@ -221,3 +221,20 @@ def test_without_gradients(monkeypatch, cell, timed, batch, units):
         first, _ = made(inputs[0], state, None if timespans is None else timespans[0])
     torch.testing.assert_close(outputs, expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(first, expected[0], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "error"),
+    [
+        (0, torch.randn(T, 3, F + 1), "features"),
+        (1, torch.randn(2, 5), "state of 5"),
+        (1, torch.randn(3, 5, dtype=torch.float64), "float64"),
+        (3, torch.randn(15, 5, dtype=torch.float64), "float64"),
+        (5, torch.ones(T, 2, 1, dtype=torch.bool), "starts"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(place, wrong, error):
+    given = arguments("default", 3, 5)
+    given[place] = wrong
+    with pytest.raises((TypeError, ValueError), match=error):
+        cfc.cfc_sequence(*given, "default")

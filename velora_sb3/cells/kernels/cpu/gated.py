@@ -11,6 +11,7 @@ import torch
 from velora_sb3.cells.kernels import cpu
 
 MODES = ("default", "no_gate", "lrc")  # the numbers that they have in C
+DTYPES = (torch.float32, torch.bool, torch.int32, torch.int64)
 
 
 @functools.cache
@@ -23,6 +24,12 @@ def _function(name: str, pointers: int, integers: int) -> Callable[..., int]:
 
 def call(name: str, tensors: Sequence[torch.Tensor | None], *integers: int) -> None:
     """Call a kernel with contiguous tensors, which are NULL in C where they are None."""
+    for tensor in tensors:
+        if tensor is not None and not (tensor.is_cpu and tensor.dtype in DTYPES):
+            raise TypeError(
+                f"expected float32 tensors on the CPU, got {tensor.dtype} on {tensor.device}: move the "
+                "cell, its inputs and its state to one device and type"
+            )
     pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
     if _function(name, len(pointers), len(integers))(*pointers, *integers):
         raise MemoryError(f"no memory for the weights in {name}")
@@ -31,6 +38,24 @@ def call(name: str, tensors: Sequence[torch.Tensor | None], *integers: int) -> N
 def dense(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
     """The tensors as kernels read them."""
     return [None if tensor is None else tensor.contiguous() for tensor in tensors]
+
+
+def check_shapes(
+    inputs: torch.Tensor,
+    weight_ih: torch.Tensor,
+    state: torch.Tensor | None,
+    size: int,
+    *marks: torch.Tensor | None,
+) -> None:
+    """Raise ``ValueError`` where a kernel would read beyond a tensor; ``size`` is that of a state."""
+    steps, batch, features = inputs.shape
+    fits = features == weight_ih.shape[1] and (state is None or state.shape == (batch, size))
+    if not (fits and all(mark is None or mark.shape == (steps, batch, 1) for mark in marks)):
+        shapes = [None if tensor is None else tuple(tensor.shape) for tensor in (inputs, state, *marks)]
+        raise ValueError(
+            f"expected {weight_ih.shape[1]} features and a state of {size}, got inputs, state, starts and timespans of "
+            f"shapes {shapes}"
+        )
 
 
 def forward(
@@ -47,6 +72,7 @@ def forward(
     """The activations ``(T, B, blocks * H)``, if they are to be kept, and the states after every step ``(T, B, H)``."""
     steps, batch, features = inputs.shape
     units = weight_hh.shape[-1]
+    check_shapes(inputs, weight_ih, state, units, starts, timespans)
     gates = inputs.new_empty(steps, batch, len(bias)) if keep else None
     states = inputs.new_empty(steps, batch, units)
     given = dense(inputs, weight_ih, weight_hh, bias, state, starts, timespans)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from velora_sb3.cells.kernels.cpu.gated import MODES, call, dense
+from velora_sb3.cells.kernels.cpu.gated import MODES, call, check_shapes, dense
 
 
 def forward(
@@ -23,6 +23,7 @@ def forward(
     """The activations of LSTM and CfC, what the LSTM wrote ``(T, B, H)`` and the states ``(T, B, 2H)``."""
     steps, batch, features = inputs.shape
     units = weight_hh.shape[-1]
+    check_shapes(inputs, weight_ih, state, 2 * units, starts, timespans)
     widths = 4 * units, len(bias), units, 2 * units
     products, gates, written, states = (inputs.new_empty(steps, batch, width) for width in widths)
     given = dense(inputs, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, state, starts, timespans)
