@@ -114,5 +114,6 @@ def test_what_is_supported(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert not cpu.supports(inputs, 1_000)
     assert cpu.supports_step(inputs[0], 5)
+    assert cpu.supports(inputs[0, 0], 0)
     monkeypatch.setattr(cpu, "library", lambda: None)
     assert not cpu.supports(inputs, 5)

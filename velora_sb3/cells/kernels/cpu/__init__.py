@@ -52,12 +52,14 @@ def supports(inputs: torch.Tensor, units: int) -> bool:
     """Whether a sequence ``(T, B, F)``, or a step ``(B, F)``, runs in a C kernel.
 
     Kernels have one thread. Steps so large that PyTorch's matrix products gain by several threads are left to them.
+    An LTC has no such products: ``units`` is 0.
     """
+    work = inputs.shape[-2] * units * units if units else 0
     return (
         inputs.device.type == "cpu"
         and inputs.dtype == torch.float32
         and inputs.numel() > 0
-        and (inputs.shape[-2] * units * units <= MOST_WORK or torch.get_num_threads() == 1)
+        and (work <= MOST_WORK or torch.get_num_threads() == 1)
         and library() is not None
     )
 
