@@ -88,7 +88,10 @@ def test_what_cannot_be_exported(trained, run, model, tmp_path, monkeypatch):
         (("text", "--to", "onnx", "--algo", "ppo"), "is not a zip file"),
         ((tmp_path, "--to", "onnx"), "contains no model.zip"),
         ((trained, "--to", "onnx", "--normalization", "text"), "text holds no observation statistics"),
-        ((trained, "--to", "onnx", "--normalization", "gone"), "No such file or directory"),
+        ((trained, "--to", "onnx", "--normalization", "gone"), "gone: No such file or directory"),
+        ((trained, "--to", "onnx", "--normalization", "."), ".: Is a directory"),
+        ((trained, "--to", "onnx", "--out", "text/below"), "text is not a directory: choose another path"),
+        ((trained, "--to", "onnx", "--gym-packages", "gone"), "--gym-packages gone: No module named 'gone'"),
     ):
         code, out, err = run("export", *argv)
         assert (code, out) == (2, "")

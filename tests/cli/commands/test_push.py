@@ -40,6 +40,7 @@ def test_a_checkpoint_brings_its_statistics(hub, run, tmp_path):  # noqa: F811
 
 
 def test_errors_in_one_line(trained, run, offline, tmp_path, monkeypatch):  # noqa: F811
+    (tmp_path / "text").write_text("text")
     for argv, message in (
         (("push", trained, "pendulum"), "repo_id must be 'user/name'"),
         (("push", "nowhere", "user/x"), "no such file or directory"),
@@ -48,6 +49,8 @@ def test_errors_in_one_line(trained, run, offline, tmp_path, monkeypatch):  # no
             "no token of the Hub: pass token=, set HF_TOKEN, or log in with `hf auth login`; the folder to upload is "
             "here",
         ),
+        (("push", trained, "user/x", "--dir", "text/below"), "text is not a directory: choose another path"),
+        (("pull", "user/x", "--dir", "text/below"), "text is not a directory: choose another path"),
         (("pull", "x"), "repo_id must be 'user/name'"),
         (("pull", "user/x"), "cannot load user/x: http://127.0.0.1:9 cannot be reached"),
     ):

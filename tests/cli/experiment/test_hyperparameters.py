@@ -4,6 +4,7 @@ from stable_baselines3 import DDPG, DQN, PPO, SAC
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 
 from velora_sb3.cli.algorithms import algorithms
+from velora_sb3.cli.algorithms import find_algorithm
 from velora_sb3.cli.errors import UserError
 from velora_sb3.cli.experiment.hyperparameters import constructor_arguments
 
@@ -82,6 +83,13 @@ def test_numbers_that_are_none(value):
 @pytest.mark.parametrize("value", ["auto", "auto_0.1", "0.1", 0.1])
 def test_an_automatic_coefficient(value):
     assert constructor_arguments(SAC, {"ent_coef": value}, (1,)) == {"ent_coef": value}
+
+
+@pytest.mark.parametrize("name", ["ppo", "recurrent_ppo", "recurrent_maskable_ppo", "ppo_lstm", "a2c"])
+@pytest.mark.parametrize(("key", "value"), [("ent_coef", "auto"), ("n_steps", "many"), ("gamma", [0.9])])
+def test_types_of_every_on_policy_algorithm(name, key, value):
+    with pytest.raises(UserError, match=f"hyperparameter {key} must be an? (number|integer), got "):
+        constructor_arguments(find_algorithm(name)[1], {key: value}, None)
 
 
 @pytest.mark.parametrize("value", ["atuo", "automatic", "auto_x", "auto_"])

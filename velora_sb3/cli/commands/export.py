@@ -54,22 +54,26 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.checkpoints import CheckpointError
     from velora_sb3.checkpoints.format.reading import is_checkpoint
     from velora_sb3.cli.errors import UserError, reason, unknown
+    from velora_sb3.cli.experiment.environments import import_packages
+    from velora_sb3.cli.options import check_output
     from velora_sb3.cli.saved_model import MODEL, SavedModel, find_config, find_model
     from velora_sb3.export import export_c, export_onnx
 
     exporters = {"onnx": export_onnx, "c": export_c}
     if args.to not in exporters:
         raise unknown("target", args.to, exporters)
+    import_packages(args.gym_packages)
     torch.set_num_threads(1)
     path = Path(args.model).absolute()
     saved = SavedModel(path / MODEL, find_config(path)) if is_checkpoint(path) else find_model(path, args.best)
     out = args.out or (path if path.is_dir() else path.parent) / args.to
+    check_output("--out", out, directory=True)
     try:
         model, statistics = _load(saved, args)
         folder = exporters[args.to](
             model, out, vec_normalize=statistics, observation_space=_environment_space(saved, model, args.gym_packages)
         )
-    except (CheckpointError, ImportError, ValueError, TypeError, FileNotFoundError) as error:
+    except (CheckpointError, ImportError, ValueError, TypeError, OSError) as error:
         raise UserError(reason(error)) from error
     report = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
     print(f"{os.path.relpath(folder)}: {', '.join(sorted(file.name for file in folder.iterdir()))}")

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from velora_sb3.cli.options import check_output
+
 DESCRIPTION = """\
 Download a model that `velora-sb3 push` or push_to_hub uploaded, and verify its files. It is a checkpoint, which holds
 no pickle; nothing in it is run. A repository with SB3's zip file alone is refused.
@@ -29,9 +31,11 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.errors import UserError, reason
     from velora_sb3.hub import HubError, pull_from_hub
 
+    if args.dir is not None:
+        check_output("--dir", args.dir, directory=True)
     try:
         folder = pull_from_hub(args.repo_id, args.dir, revision=args.revision)
-    except (HubError, CheckpointError, ImportError, ValueError) as error:
+    except (HubError, CheckpointError, ImportError, ValueError, OSError) as error:
         raise UserError(reason(error)) from error
     shown = os.path.relpath(folder)
     print(f"{shown}: {', '.join(sorted(file.name for file in folder.iterdir()))}")

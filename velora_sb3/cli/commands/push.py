@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from velora_sb3.cli.options import integer
+from velora_sb3.cli.options import check_output, integer
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     import_packages(args.gym_packages or (saved.config.gym_packages if saved.config else []))
     open_env(env_id).close()
     folder = Path(os.path.relpath(args.dir or (path if path.is_dir() else path.parent) / "hub"))
+    check_output("--dir", folder, directory=True)
     try:
         model = _load(saved, env_id, args.algo)
         try:
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
                 commit_message=args.message,
             )
         )
-    except (HubError, CheckpointError, ImportError, ValueError, TypeError) as error:
+    except (HubError, CheckpointError, ImportError, ValueError, TypeError, OSError) as error:
         raise UserError(reason(error)) from error
     return 0
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from velora_sb3.cli.options import positive
+from velora_sb3.cli.options import check_output, positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     sweep = read_sweep(Path(args.file))
     shown = Path(args.sweep_dir) if args.sweep_dir else Path("sweeps") / Path(args.file).stem
     directory, console = shown.absolute(), Console()
+    check_output("--sweep-dir", shown, directory=True)
     _check_settings(directory, shown, sweep)
     with _ray(args.address, args.cpus, sweep):
         _create(directory, shown, sweep)

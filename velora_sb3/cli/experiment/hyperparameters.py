@@ -67,12 +67,8 @@ def constructor_arguments(
 
 
 def _annotations(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
-    parameters = inspect.signature(algorithm).parameters
-    return {
-        name: Any if isinstance(parameter.annotation, str) else parameter.annotation
-        for name, parameter in parameters.items()
-        if not name.startswith("_")
-    }
+    parameters = inspect.signature(algorithm, eval_str=True).parameters
+    return {name: parameter.annotation for name, parameter in parameters.items() if not name.startswith("_")}
 
 
 def _convert(name: str, value: Any, annotation: Any) -> Any:
@@ -82,7 +78,7 @@ def _convert(name: str, value: Any, annotation: Any) -> Any:
         return LinearSchedule(_range_checked(name, _number(name, value[4:])), 0.0, 1.0)
     if type(value) is float and float not in kinds and int in kinds and value.is_integer():
         value = int(value)  # 1e6 is a float in JSON
-    if name in AUTOMATIC and isinstance(value, str):
+    if name in AUTOMATIC and isinstance(value, str) and any(has_type(value, kind) for kind in kinds):
         return _automatic(name, value)
     for kind in kinds:
         if has_type(value, kind):
