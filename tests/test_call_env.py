@@ -6,7 +6,7 @@ from operator import attrgetter
 import gymnasium as gym
 import pytest
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
 
 from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env
 
@@ -77,3 +77,33 @@ def test_an_environment_without_any_wrapper_is_out_of_reach_in_another_process()
         call_env(env, process_of)
     assert env.reset().shape == (1, 4)
     env.close()
+
+
+def test_a_process_that_has_ended_does_not_block():
+    env = in_processes(make, 2)
+    env.processes[0].kill()
+    env.processes[0].join()
+    with pytest.raises(EnvCallError, match="the worker process of environment 0 has ended"):
+        call_env(env, process_of)
+    assert call_env(env, process_of, 1) != os.getpid()
+    env.processes[1].kill()
+    for process in env.processes:
+        process.join()
+
+
+def test_closed_environments():
+    env = in_processes(make)
+    env.close()
+    with pytest.raises(EnvCallError, match="the environments are closed"):
+        call_env(env, process_of)
+
+
+def test_what_only_resembles_a_vectorized_environment_is_out_of_reach():
+    class Duck:
+        num_envs, observation_space, action_space = 1, None, None
+
+        def get_attr(self, name):
+            return [None]
+
+    with pytest.raises(EnvOutOfReachError, match="Duck gives no access"):
+        call_env(VecMonitor(Duck()), process_of)

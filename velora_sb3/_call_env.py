@@ -5,10 +5,11 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import wait
 from typing import Any
 
 import gymnasium as gym
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecEnvWrapper
 
 ATTRIBUTE = "_velora_call"
 
@@ -21,24 +22,51 @@ class EnvOutOfReachError(EnvCallError):
     """A ``VecEnv`` of another kind, or an environment without any wrapper in a ``SubprocVecEnv``."""
 
 
+def innermost(venv: VecEnv) -> VecEnv:
+    """The environments below all wrappers; classes that only resemble SB3's have no ``unwrapped``."""
+    while isinstance(venv, VecEnvWrapper):
+        venv = venv.venv
+    return venv
+
+
 def call_env(venv: VecEnv, function: Callable[[gym.Env[Any, Any]], Any], index: int = 0) -> Any:
     """Return ``function(env)``; raises ``EnvCallError`` if that raises, or if the result cannot be sent.
 
-    ``SubprocVecEnv.get_attr`` and ``env_method`` would end the process of the environment in both cases.
+    ``SubprocVecEnv.get_attr`` and ``env_method`` would end the process of the environment in both cases. If it ends
+    meanwhile, this raises ``EOFError`` or ``ConnectionError``.
     """
-    base = venv.unwrapped
+    base = innermost(venv)
     envs = getattr(base, "envs", None)
-    if isinstance(envs, list) and isinstance(envs[index], gym.Env):
+    if isinstance(envs, list) and len(envs) == base.num_envs and isinstance(envs[index], gym.Env):
         try:
             return function(envs[index])
         except Exception as error:
             raise EnvCallError(_reason(error)) from error
-    if not isinstance(base, SubprocVecEnv) or not base.env_is_wrapped(_Reach, indices=index)[0]:  # type: ignore[arg-type]
+    if not isinstance(base, SubprocVecEnv) or not _ask(base, index, "is_wrapped", _Reach):
         raise EnvOutOfReachError(f"{type(base).__name__} gives no access to its environments")
-    result, problem = base.env_method(ATTRIBUTE, function, indices=index)[0]
+    result, problem = _ask(base, index, "env_method", (ATTRIBUTE, (function,), {}))
     if problem is not None:
         raise EnvCallError(problem)
     return pickle.loads(result)
+
+
+def _ask(base: SubprocVecEnv, index: int, command: str, data: Any) -> Any:
+    """One of SB3's commands to a worker process; its own methods wait for ever if that ends and others were forked."""
+    if base.closed:
+        raise EnvCallError("the environments are closed")
+    if base.waiting:  # what the pipe holds is the answer to that step
+        raise EnvCallError("a step of the environments was interrupted before they had answered")
+    remote, process = base.remotes[index], base.processes[index]
+    if not process.is_alive():
+        raise EnvCallError(f"the worker process of environment {index} has ended")
+    remote.send((command, data))
+    wait([remote, process.sentinel])
+    if not remote.poll():
+        raise EOFError
+    answer = remote.recv()
+    if command == "is_wrapped" and not isinstance(answer, bool):
+        raise EnvCallError("an earlier call of the environments was interrupted before they had answered")
+    return answer
 
 
 class _Probe(type):

@@ -32,7 +32,8 @@ def execute(notebook: Any) -> str:
     """Run a notebook in a temporary folder; the name of the folder."""
     with tempfile.TemporaryDirectory(prefix="velora-") as folder:
         os.environ["TMPDIR"] = folder  # where the notebooks make their folders
-        NotebookClient(notebook, timeout=None, coalesce_streams=True, resources={"metadata": {"path": folder}}).execute()
+        resources = {"metadata": {"path": folder}}
+        NotebookClient(notebook, timeout=None, coalesce_streams=True, resources=resources).execute()
     return folder
 
 

@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3._atomic import write_json, write_text
+from velora_sb3._call_env import innermost
 from velora_sb3._normalization import kept_with
 from velora_sb3.callbacks.base.description import describe_run
 from velora_sb3.callbacks.base.naming import env_id, env_name
@@ -65,7 +66,7 @@ def write_folder(
                     config["env"] = {"name": env_name(venv), "id": env_id(venv)}
         write_json(folder / CONFIG, config)
         if onnx:
-            space = None if source is None else source.unwrapped.observation_space
+            space = None if source is None else innermost(source).observation_space
             export_onnx(model, folder / ONNX, observation_space=space)
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         write_text(folder / CARD, model_card(model, repo_id, config, results, files))

@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import (
     VecVideoRecorder,
 )
 
-from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env
+from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env, innermost
 
 EnvFn = Callable[[], "gym.Env[Any, Any] | VecEnv"]
 
@@ -78,7 +78,7 @@ def _call(env_fn: EnvFn, training_env: VecEnv) -> gym.Env[Any, Any] | VecEnv:
     made: object = env_fn()
     if not isinstance(made, gym.Env | VecEnv):
         raise ValueError(f"env_fn must return an env, got {type(made).__name__}")
-    trained = {id(env.unwrapped) for env in getattr(training_env.unwrapped, "envs", [])}
+    trained = {id(env.unwrapped) for env in getattr(innermost(training_env), "envs", [])}
     if not trained.isdisjoint(id(env.unwrapped) for env in getattr(made.unwrapped, "envs", [made])):
         raise ValueError("env_fn returned the training env itself: return a new env")
     return made
@@ -179,7 +179,7 @@ def _check(training_env: VecEnv, venv: VecEnv) -> None:
     if venv.render_mode != "rgb_array":
         raise ValueError(f"env_fn must return an env with render_mode='rgb_array', got {venv.render_mode!r}")
     observed = training_env.observation_space, venv.observation_space
-    acted = training_env.unwrapped.action_space, venv.unwrapped.action_space  # a copied VecNormalize keeps its own
+    acted = innermost(training_env).action_space, venv.unwrapped.action_space  # a copied VecNormalize keeps its own
     for name, (trained, copied) in (("observation_space", observed), ("action_space", acted)):
         if trained != copied:
             raise ValueError(f"the env for videos must have the training env's {name} {trained}, got {copied}")

@@ -2,11 +2,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
+from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
 
 from tests.callbacks.runs import make_env
+from velora_sb3.callbacks import LambdaCallback, RecordMetrics, SaveCheckpoints
 from velora_sb3.callbacks.base.naming import env_id, env_name, env_text, short_number
 
 
@@ -128,3 +130,31 @@ def test_short_numbers(number, text):
 def test_no_two_numbers_have_one_name():
     numbers = [*range(20_000), *range(1_000_000, 1_020_000), *range(10**9, 10**9 + 2000)]
     assert len({short_number(number) for number in numbers}) == len(numbers)
+
+
+class Duck:
+    """As SuperSuit's: what SB3 calls, and no more; it is no VecEnv."""
+
+    render_mode = None
+
+    def __init__(self):
+        self.inner = DummyVecEnv([lambda: gym.make("CartPole-v1")] * 2)
+        for name in ("num_envs", "observation_space", "action_space", "reset", "step_async", "step_wait", "close"):
+            setattr(self, name, getattr(self.inner, name))
+        for name in ("env_is_wrapped", "env_method", "get_attr", "seed"):
+            setattr(self, name, getattr(self.inner, name))
+
+
+def test_what_only_resembles_sb3_s_vectorized_environments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    env, infos = VecMonitor(Duck()), []
+    assert (env_name(env), env_id(env)) == ("CartPole", "CartPole-v1")
+    callbacks = [
+        SaveCheckpoints("run"),
+        RecordMetrics("metrics.db"),
+        LambdaCallback(on_episode_start=lambda episode: infos.append(episode.get_infos())),
+    ]
+    PPO("MlpPolicy", env, n_steps=32, batch_size=64, n_epochs=1, device="cpu").learn(64, callback=callbacks)
+    assert infos[:2] == [[{}], [{}]]
+    assert (tmp_path / "checkpoints" / "run" / "saves" / "CartPole_final" / "manifest.json").exists()
+    assert callbacks[1].run_name == "PPO_CartPole_1"

@@ -3,8 +3,7 @@ import pytest
 from stable_baselines3 import DDPG, DQN, PPO, SAC
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 
-from velora_sb3.cli.algorithms import algorithms
-from velora_sb3.cli.algorithms import find_algorithm
+from velora_sb3.cli.algorithms import algorithms, find_algorithm
 from velora_sb3.cli.errors import UserError
 from velora_sb3.cli.experiment.hyperparameters import constructor_arguments
 

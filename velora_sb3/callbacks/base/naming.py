@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
-from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env
+from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env, innermost
 
 
 def env_id(env: VecEnv) -> str | None:
@@ -23,8 +23,8 @@ def env_id(env: VecEnv) -> str | None:
     """
     with suppress(EnvCallError):
         return call_env(env, _identity)[0]  # type: ignore[no-any-return]
-    innermost = re.search(r"<\w+<([^<>\s]+)>>", env_text(env))
-    return innermost[1] if innermost else None
+    found = re.search(r"<\w+<([^<>\s]+)>>", env_text(env))
+    return found[1] if found else None
 
 
 def env_name(env: VecEnv) -> str:
@@ -41,8 +41,8 @@ def env_name(env: VecEnv) -> str:
         return _for_a_file(re.sub(r"-v\d+$", "", known.rpartition("/")[2]))
     with suppress(EnvCallError):
         return _for_a_file(call_env(env, _identity)[1])
-    innermost = re.findall(r"<(\w+) instance>", env_text(env))
-    return innermost[-1] if innermost else _for_a_file(type(env.unwrapped).__name__)
+    found = re.findall(r"<(\w+) instance>", env_text(env))
+    return found[-1] if found else _for_a_file(type(innermost(env)).__name__)
 
 
 def env_text(env: VecEnv) -> str:
@@ -87,7 +87,7 @@ def _identity(env: gym.Env[Any, Any]) -> tuple[str | None, str]:
 
 def _text_out_of_reach(env: VecEnv) -> str:
     # An error in __str__ would end the process of a SubprocVecEnv. Environments rarely define __repr__.
-    method = "__repr__" if isinstance(env.unwrapped, SubprocVecEnv) else "__str__"
+    method = "__repr__" if isinstance(innermost(env), SubprocVecEnv) else "__str__"
     try:
         text = str(env.env_method(method, indices=0)[0])
     except (AttributeError, NotImplementedError):  # vectorized environments that hold no single ones

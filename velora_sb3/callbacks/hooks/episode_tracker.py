@@ -7,6 +7,7 @@ from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from velora_sb3._call_env import innermost
 from velora_sb3.callbacks.hooks.metrics_logger import MetricsLogger
 from velora_sb3.callbacks.hooks.running_episode import EnvRunner, RunningEpisode
 
@@ -40,7 +41,8 @@ class EpisodeTracker:
     def resume(self, index: int, observations: Any) -> None:
         """Continue an episode from its latest observation."""
         episode = self.running[index]
-        info = {} if len(episode) else dict(self.env.unwrapped.reset_infos[index])  # mid-episode infos are not stored
+        infos = getattr(innermost(self.env), "reset_infos", None)  # those of mid-episode are not stored
+        info = {} if len(episode) or infos is None else dict(infos[index])
         episode.start(of_env(observations, index), info)
 
     def step(

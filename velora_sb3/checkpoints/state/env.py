@@ -40,11 +40,10 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
 }  # fmt: skip
 CLASSIC_CONTROL = ("state", "last_u", "steps_beyond_terminated")
 
-# What constructors of gymnasium set, and vec_env.py.
+# What constructors of gymnasium set.
 SET_UP = frozenset({
     "env", "spec", "metadata", "render_mode", "action_space", "observation_space", "_action_space",
     "_observation_space", "_metadata", "_cached_spec", "_saved_kwargs", "_np_random", "_np_random_seed",
-    "_velora_checkpoint",
 })  # fmt: skip
 
 FIXED = (type, partial, np.ufunc, gym.Space, gym.Env, EnvSpec)

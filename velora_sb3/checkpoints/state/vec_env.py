@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from multiprocessing.connection import wait
 from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.vec_env import (
-    SubprocVecEnv,
     VecCheckNan,
     VecEnv,
     VecEnvWrapper,
@@ -24,6 +22,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
+from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env
 from velora_sb3._normalization import ObservationStatistics
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
@@ -133,7 +132,7 @@ def vec_differences(venv: VecEnv, described: dict[str, Any]) -> str | None:
     if not all(env["layers"] for env in described["envs"]):
         return None
     try:
-        found: list[str | None] = _ask_each(base, "differences", [(env,) for env in described["envs"]])
+        found: list[str | None] = _ask_each(base, [partial(differences, described=env) for env in described["envs"]])
     except CheckpointError as error:
         return str(error)
     return next((difference for difference in found if difference is not None), None)
@@ -202,72 +201,22 @@ def _stacks(stacked: StackedObservations[Any]) -> dict[str, StackedObservations[
 # The environments themselves, in this process or in their own.
 
 
-class _Probe(type):
-    """Reaches into the processes of a SubprocVecEnv: SB3 evaluates ``isinstance(env, EnvProbe)`` there."""
-
-    def __instancecheck__(cls, env: Any) -> bool:
-        env._velora_checkpoint = partial(_serve, env)
-        return True
-
-
-class EnvProbe(metaclass=_Probe):
-    """Gives an environment the method that :func:`_ask_each` calls."""
-
-
-def _serve(env: gym.Env[Any, Any], question: str, *arguments: Any) -> Any:
-    answers: dict[str, Callable[..., Any]] = {
-        "capture": capture_env,
-        "restore": _try_to_restore,
-        "differences": differences,
-    }
-    return answers[question](env, *arguments)
-
-
-def _try_to_restore(env: gym.Env[Any, Any], captured: Captured, with_episode: bool) -> str | None:
+def _ask_each(base: VecEnv, functions: Iterable[Callable[[gym.Env[Any, Any]], Any]]) -> list[Any]:
+    """Call a function with each environment, in whichever process it is."""
     try:
-        restore_env(env, captured, with_episode)
-    except Exception as error:  # must not end the process of a SubprocVecEnv
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-def _ask_each(base: VecEnv, question: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
-    """Ask each environment, in whichever process it is."""
-    envs = getattr(base, "envs", None)
-    if isinstance(envs, list) and len(envs) == base.num_envs and all(isinstance(env, gym.Env) for env in envs):
-        return [_serve(env, question, *given) for env, given in zip(envs, arguments, strict=True)]
-    if isinstance(base, SubprocVecEnv):
-        if base.closed:
-            raise CheckpointError("the environments are closed: call close() after the last checkpoint")
-        if ended := [str(index) for index, process in enumerate(base.processes) if not process.is_alive()]:
-            raise CheckpointError(f"the worker process of environment {', '.join(ended)} has ended")
-        if base.waiting:  # what their pipes hold is the answer to that step
-            raise CheckpointError("a step of the environments was interrupted before they had answered")
-        if all(_ask(base, index, "is_wrapped", EnvProbe) for index in range(base.num_envs)):
-            name = "_velora_checkpoint"
-            return [_ask(base, i, "env_method", (name, (question, *given), {})) for i, given in enumerate(arguments)]
-    raise CheckpointError(
-        f"{type(base).__name__} gives no access to the state of its environments: use SB3's DummyVecEnv, or "
-        "SubprocVecEnv with a Monitor around each environment, as make_vec_env does"
-    )
-
-
-def _ask(base: SubprocVecEnv, index: int, command: str, data: Any) -> Any:
-    """One of SB3's commands to a worker process; its own methods wait for ever if that ends and others were forked."""
-    remote, process = base.remotes[index], base.processes[index]
-    remote.send((command, data))
-    wait([remote, process.sentinel])
-    if not remote.poll():
-        raise EOFError
-    answer = remote.recv()
-    if command == "is_wrapped" and not isinstance(answer, bool):
-        raise CheckpointError("an earlier call of the environments was interrupted before they had answered")
-    return answer
+        return [call_env(base, function, index) for index, function in enumerate(functions)]
+    except EnvOutOfReachError as error:
+        raise CheckpointError(
+            f"{type(base).__name__} gives no access to the state of its environments: use SB3's DummyVecEnv, or "
+            "SubprocVecEnv with a Monitor around each environment, as make_vec_env does"
+        ) from error
+    except EnvCallError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def _capture_each(base: VecEnv) -> list[Captured]:
     try:
-        return _ask_each(base, "capture", [()] * base.num_envs)
+        return _ask_each(base, [capture_env] * base.num_envs)
     except CheckpointError as error:
         lost = str(error)
     except Exception as error:  # a worker process that has ended, or a class that only resembles SB3's
@@ -283,6 +232,12 @@ def _reason(error: Exception) -> str:
 
 def _restore_each(base: VecEnv, captured: list[Captured], with_episode: bool) -> None:
     if all(env["layers"] for env, _ in captured):
-        for problem in _ask_each(base, "restore", [(one, with_episode) for one in captured]):
-            if problem is not None:
-                raise CheckpointError(f"an environment could not restore its state: {problem}")
+        _ask_each(base, [partial(_restore, captured=one, with_episode=with_episode) for one in captured])
+
+
+def _restore(env: gym.Env[Any, Any], captured: Captured, with_episode: bool) -> None:
+    try:
+        restore_env(env, captured, with_episode)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"an environment could not restore its state: {reason}") from error
