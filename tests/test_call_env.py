@@ -6,7 +6,7 @@ from operator import attrgetter
 import gymnasium as gym
 import pytest
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnvWrapper, VecNormalize
 
 from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env
 
@@ -100,10 +100,13 @@ def test_closed_environments():
 
 def test_what_only_resembles_a_vectorized_environment_is_out_of_reach():
     class Duck:
-        num_envs, observation_space, action_space = 1, None, None
+        """Whether it has ``unwrapped`` or not."""
 
-        def get_attr(self, name):
-            return [None]
+    class Wrapped(VecEnvWrapper):
+        def __init__(self):
+            self.venv = Duck()
+
+        reset = step_wait = None
 
     with pytest.raises(EnvOutOfReachError, match="Duck gives no access"):
-        call_env(VecMonitor(Duck()), process_of)
+        call_env(Wrapped(), process_of)
