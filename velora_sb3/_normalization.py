@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -137,3 +138,13 @@ def kept_with(model: Any) -> ObservationStatistics | None:
     if not isinstance(model, BaseAlgorithm) or model.get_env() is not None:
         return None
     return _loaded.get(model)
+
+
+def misses_normalization(model: Any) -> bool:
+    """Whether a model from a zip file of SB3 was trained under a ``VecNormalize``, which the file does not contain.
+
+    Only on-policy algorithms tell: they keep the first observation from before ``VecNormalize``, and off-policy ones
+    keep one without it, too.
+    """
+    told = isinstance(model, OnPolicyAlgorithm) and model._last_original_obs is not None
+    return told and model.get_vec_normalize_env() is None and kept_with(model) is None

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import cloudpickle
 import gymnasium as gym
 import numpy as np
@@ -10,6 +12,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC, StatefulPredictor, load_checkpoint, save_checkpoint
 from velora_sb3._normalization import ObservationStatistics
 from velora_sb3.envs import IrregularSampling
+from velora_sb3.export.contract import resolve_statistics
 
 OBSERVATION = np.array([0.1, -0.2, 0.0], dtype=np.float32)
 
@@ -148,3 +151,19 @@ def test_a_model_from_a_checkpoint_normalizes_by_its_statistics(tmp_path):
         np.testing.assert_array_equal(predictor.predict(observation, deterministic=True)[0], expected)
     with pytest.warns(UserWarning, match="the model's environment normalizes observations"):
         StatefulPredictor(load_checkpoint(tmp_path / "saved", make_vec_env("PendulumNoVel-v1"))).predict(seen)
+
+
+@pytest.mark.parametrize("under", [True, False])
+def test_a_zip_file_of_a_model_that_was_trained_under_normalization(under, tmp_path):
+    env = make_vec_env("CartPole-v1")
+    model = PPO("MlpPolicy", VecNormalize(env) if under else env, n_steps=16, batch_size=16, n_epochs=1, device="cpu")
+    model.learn(16).save(tmp_path / "model")
+    for loaded in (PPO.load(tmp_path / "model"), PPO.load(tmp_path / "model", env=make_vec_env("CartPole-v1"))):
+        warned = pytest.warns(UserWarning, match="trained under VecNormalize, and its zip") if under else nullcontext()
+        with warned:
+            StatefulPredictor(loaded).predict(np.zeros(4, np.float32))
+        StatefulPredictor(loaded, vec_normalize=False).predict(np.zeros(4, np.float32))
+        refused = pytest.raises(ValueError, match="vec_normalize=False if observations") if under else nullcontext()
+        with refused:
+            resolve_statistics(loaded, None)
+        assert resolve_statistics(loaded, False) is None

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3._atomic import write_json
-from velora_sb3._normalization import ObservationStatistics, kept_with
+from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization
 from velora_sb3._optional import installed_version, versions
 from velora_sb3.checkpoints import atomic_directory
 from velora_sb3.checkpoints.format.files import sha256
@@ -30,6 +30,11 @@ def resolve_statistics(
 ) -> ObservationStatistics | None:
     """The statistics to export: those given, else of the model's environment or checkpoint; none if False."""
     if vec_normalize is None:
+        if misses_normalization(model):
+            raise ValueError(
+                "the model was trained under VecNormalize, and its zip file does not contain the statistics: pass "
+                "vec_normalize=VecNormalize.load(path, env), or vec_normalize=False if observations were as they are"
+            )
         vec_normalize = model.get_vec_normalize_env() or kept_with(model)
     if vec_normalize is None or vec_normalize is False:
         return None

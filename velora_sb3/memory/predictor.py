@@ -9,8 +9,19 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from velora_sb3._normalization import ObservationStatistics, kept_with
+from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization
 from velora_sb3.memory.frames import batch_size
+
+NORMALIZED = (
+    "the model's environment normalizes observations (VecNormalize), this predict() does not: create "
+    "StatefulPredictor(model, vec_normalize=model.get_vec_normalize_env()) for raw observations, or with "
+    "vec_normalize=False for normalized ones"
+)
+MISSING = (
+    "the model was trained under VecNormalize, and its zip file does not contain the statistics: create "
+    "StatefulPredictor(model, vec_normalize=VecNormalize.load(path, env)) for raw observations, or with "
+    "vec_normalize=False for normalized ones, or if it did not normalize observations"
+)
 
 
 class StatefulPredictor:
@@ -25,7 +36,8 @@ class StatefulPredictor:
             normalize raw observations; SB3's zip file does not contain it. False for observations that are normalized
             already, as from the model's own environment. None takes the statistics of the checkpoint, for a model
             that :func:`velora_sb3.load_checkpoint` loaded without environments; otherwise it is False, with a warning
-            if the model's environment normalizes.
+            if the model's environment normalizes, or if an on-policy model was trained under a ``VecNormalize`` that
+            is missing now.
 
     Raises:
         ValueError: If ``vec_normalize`` is none of these.
@@ -40,7 +52,11 @@ class StatefulPredictor:
                 f"vec_normalize must be a VecNormalize, ObservationStatistics, False or None, got {vec_normalize!r}"
             )
         own = getattr(model, "get_vec_normalize_env", lambda: None)()
-        self._warns = vec_normalize is None and own is not None and own.norm_obs
+        self._warning: str | None = None
+        if vec_normalize is None and own is not None and own.norm_obs:
+            self._warning = NORMALIZED
+        elif vec_normalize is None and misses_normalization(model):
+            self._warning = MISSING
         self.model = model
         self.vec_normalize = (kept_with(model) if vec_normalize is None else vec_normalize) or None
         self.reset()
@@ -74,14 +90,9 @@ class StatefulPredictor:
         Raises:
             ValueError: If the kept state is of another batch.
         """
-        if self._warns:
-            self._warns = False
-            warnings.warn(
-                "the model's environment normalizes observations (VecNormalize), this predict() does not: create "
-                "StatefulPredictor(model, vec_normalize=model.get_vec_normalize_env()) for raw observations, or with "
-                "vec_normalize=False for normalized ones",
-                stacklevel=2,
-            )
+        if self._warning is not None:
+            warnings.warn(self._warning, stacklevel=2)
+            self._warning = None
         batch = batch_size(observation, self.model.observation_space)
         if state is None and self._state is not None and batch != self._batch:
             raise ValueError(

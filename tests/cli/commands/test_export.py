@@ -79,6 +79,15 @@ def test_a_zip_with_pickled_statistics(pickle, model, run, tmp_path):
     assert OnnxPolicy(tmp_path / "raw").contract["normalization"] is None
 
 
+def test_a_zip_of_a_model_that_was_trained_under_normalization(model, run, tmp_path):
+    model.learn(64).save(tmp_path / "model.zip")
+    code, _, err = run("export", "model.zip", "--to", "onnx", "--algo", "ppo")
+    assert code == 2
+    assert "model.zip was trained under VecNormalize and does not contain its statistics: pass --normalization" in err
+    code, _, err = run("export", "model.zip", "--to", "onnx", "--algo", "ppo", "--normalization", "none")
+    assert (code, err) == (0, "")
+
+
 def test_what_cannot_be_exported(trained, run, model, tmp_path, monkeypatch):
     (tmp_path / "text").write_text("text")
     for argv, message in (

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _load(saved: SavedModel, args: argparse.Namespace) -> tuple[BaseAlgorithm, ObservationStatistics | bool | None]:
     """The model and the statistics beside it, from the checkpoint if there is one: it holds no pickle."""
-    from velora_sb3._normalization import ObservationStatistics
+    from velora_sb3._normalization import ObservationStatistics, misses_normalization
     from velora_sb3.checkpoints import load_checkpoint
     from velora_sb3.checkpoints.format.reading import is_checkpoint
     from velora_sb3.cli.errors import UserError
@@ -116,7 +116,13 @@ def _load(saved: SavedModel, args: argparse.Namespace) -> tuple[BaseAlgorithm, O
             f"velora_sb3.export.ObservationStatistics.of(vec_normalize).save({SAFE_NORMALIZATION!r}), or export a "
             "checkpoint of save_checkpoint; if this model needs none, pass --normalization none"
         )
-    return saved.load(algo, "cpu"), given
+    model = saved.load(algo, "cpu")
+    if given is None and args.normalization is None and misses_normalization(model):
+        raise UserError(
+            f"{os.path.relpath(saved.path)} was trained under VecNormalize and does not contain its statistics: pass "
+            "--normalization FILE, or --normalization none if it did not normalize observations"
+        )
+    return model, False if args.normalization == Path("none") else given
 
 
 def _pickled_statistics(model: Path) -> list[Path]:
