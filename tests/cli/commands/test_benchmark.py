@@ -1,11 +1,13 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from stable_baselines3 import DDPG
 
 from velora_sb3._optional import missing_modules
 from velora_sb3._statistics import bootstrap_interval, interquartile_mean
-from velora_sb3.benchmarks import suite
+from velora_sb3.benchmarks import speed, speed_of_cells, speed_of_training, suite
 from velora_sb3.benchmarks.runs import bars, read_rows, table
 from velora_sb3.benchmarks.suite import make_env, train
 from velora_sb3.benchmarks.tasks import TASKS
@@ -142,3 +144,64 @@ def test_deployed_policies(run, monkeypatch):
     code, _, err = run("benchmark", "deploy")
     assert code == 2
     assert 'velora-sb3 benchmark deploy needs onnx, onnxruntime: pip install "velora-sb3[onnx]"' in err
+
+
+def test_speed(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(speed_of_cells, "SHAPES", [(2, 2, 3, 8)])
+    monkeypatch.setattr(speed_of_training, "REACTIVE", {"DDPG": (DDPG, "Pendulum-v1", {}, 5)})
+    monkeypatch.setattr(speed_of_training, "CALLS", 1)
+    monkeypatch.setattr(speed_of_training, "find_spec", lambda name: None)
+    out_file = tmp_path / "new" / "speed.jsonl"
+    chosen = ["forward and backward", "DDPG", "StatefulPredictor, RecurrentSAC, CfC"]
+    code, out, err = run("benchmark", "speed", "--rounds", 1, "--only", *chosen, "--out", out_file)
+    assert (code, err) == (0, "")
+    lines = [line for line in out.splitlines() if line.startswith("| ") and "ours | others" not in line]
+    found = [json.loads(line) for line in out_file.read_text().splitlines()]
+    assert [line.split(" | ")[0] for line in lines] == [f"| {row['row']}" for row in found]
+    assert len(found) == len(speed_of_cells.NETWORKS) + 3
+    for line, row in zip(lines, found, strict=True):
+        assert min(row["values"].values()) > 0
+        assert all(f"{name}: " in line for name in row["values"])
+    assert {row["unit"] for row in found} == {"ms", "µs", "steps/s"}
+
+
+def test_how_many_times_as_fast():
+    row = speed.Row("a row", dict)
+    assert speed.line(row, {"ours": 2.0, "theirs": 5.0}) == "| a row | ms | ours: 2 | theirs: 5 (2.50) |"
+    row = speed.Row("a row", dict, "steps/s")
+    assert (
+        speed.line(row, {"ours": 2.0, "a": 5.0, "b": 1}) == "| a row | steps/s | ours: 2 | a: 5 (0.40); b: 1 (2.00) |"
+    )
+
+
+def test_many_cartpoles():
+    env = speed_of_training._ManyCartPoles(5)
+    check_observations = env.observation_space.contains
+    observations = env.reset()
+    ends = 0
+    for _ in range(60):
+        observations, rewards, dones, infos = env.step(np.ones(5, np.int64))
+        assert observations.shape == (5, 4) and all(check_observations(one) for one in observations)
+        assert not observations[:, [1, 3]].any() and rewards.tolist() == [1.0] * 5
+        assert [bool(info) for info in infos] == dones.tolist()
+        assert np.abs(observations[dones]).max(initial=0) <= 0.05
+        assert all(abs(info["terminal_observation"][2]) > 0.2 for info in infos if info)
+        ends += dones.sum()
+    assert ends >= 25
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--only", "nope"], "no row contains 'nope': --list shows the rows"),
+        (["--device", "tpu"], "--device tpu: choose cpu, cuda or cuda:1"),
+        (["--device", "cuda:99"], "--device cuda:99: PyTorch finds"),
+        (["--rounds", "0"], "must be at least 1"),
+        (["--out", "."], "--out .: is a directory: choose another path"),
+    ],
+)
+def test_mistakes_in_speed(run, options, said):
+    code, out, err = run("benchmark", "speed", *options)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
