@@ -233,7 +233,13 @@ def ltc_sequence(
 
 def is_compiled(synapses: torch.Tensor) -> bool:
     """Whether an LTC with these synapses runs in C: :func:`compiled_sequence` then takes the place of the others."""
-    return not needs_plain_form() and cpu.supports(synapses, 0)
+    return (
+        not needs_plain_form()
+        and synapses.device.type == "cpu"
+        and synapses.dtype == torch.float32
+        and synapses.numel() > 0
+        and cpu.library() is not None
+    )
 
 
 def _by_tables(network: on_cpu.Network, *tensors: Any) -> torch.Tensor:
