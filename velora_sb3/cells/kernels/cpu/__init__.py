@@ -66,7 +66,7 @@ def supports(inputs: torch.Tensor, units: int) -> bool:
 
 def supports_step(inputs: torch.Tensor, units: int) -> bool:
     """Whether a step ``(B, F)`` runs in a C kernel, which saves PyTorch's time between small operations."""
-    return supports(inputs, units) and not needs_plain_form()
+    return not needs_plain_form() and supports(inputs, units)  # while tracing, sizes are tensors
 
 
 def _load() -> ctypes.CDLL:
