@@ -105,3 +105,28 @@ def test_a_population_perturbs_running_models(tmp_path):
     assert len(used) == 2
     assert {one["learning_rate"] for one in used} == {1e-3, 2e-3}  # the better one's rate, and that rate perturbed
     assert {one["gamma"] for one in used} <= {0.9, 0.95}
+
+
+def test_values_of_another_model_are_not_reported():
+    from velora_sb3.tune import TuneReport
+
+    class Listed(TuneReport):
+        sent = ()
+
+        def _check_trial(self):
+            """Outside of trials."""
+
+        def _send(self, metrics, directory):
+            self.sent = (*self.sent, metrics)
+
+    class LogOnce(BaseCallback):
+        def _on_step(self):
+            if self.n_calls == 1:
+                self.logger.record("mine/once", 1.0)
+            return True
+
+    report, once = Listed(every=100), LogOnce()
+    for _ in range(2):
+        evaluation = EvalCallback(make().get_env(), eval_freq=40, n_eval_episodes=1, verbose=0)
+        make().learn(100, callback=[once, evaluation, report])
+    assert ["mine/once" in metrics for metrics in report.sent] == [True, True, False, False]
