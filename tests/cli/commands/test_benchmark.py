@@ -149,16 +149,17 @@ def test_deployed_policies(run, monkeypatch):
 def test_speed(run, monkeypatch, tmp_path):
     monkeypatch.setattr(speed_of_cells, "SHAPES", [(2, 2, 3, 8)])
     monkeypatch.setattr(speed_of_training, "REACTIVE", {"DDPG": (DDPG, "Pendulum-v1", {}, 5)})
-    monkeypatch.setattr(speed_of_training, "CALLS", 1)
+    for name, value in {"CALLS": 1, "MANY": 16, "STEPS": 8, "BATCH": 64, "EPOCHS": 1}.items():
+        monkeypatch.setattr(speed_of_training, name, value)
     monkeypatch.setattr(speed_of_training, "find_spec", lambda name: None)
     out_file = tmp_path / "new" / "speed.jsonl"
-    chosen = ["forward and backward", "DDPG", "StatefulPredictor, RecurrentSAC, CfC"]
+    chosen = ["forward and backward", "DDPG", "StatefulPredictor, RecurrentSAC, CfC", "16 environments"]
     code, out, err = run("benchmark", "speed", "--rounds", 1, "--only", *chosen, "--out", out_file)
     assert (code, err) == (0, "")
     lines = [line for line in out.splitlines() if line.startswith("| ") and "ours | others" not in line]
     found = [json.loads(line) for line in out_file.read_text().splitlines()]
     assert [line.split(" | ")[0] for line in lines] == [f"| {row['row']}" for row in found]
-    assert len(found) == len(speed_of_cells.NETWORKS) + 3
+    assert len(found) == len(speed_of_cells.NETWORKS) + 4
     for line, row in zip(lines, found, strict=True):
         assert min(row["values"].values()) > 0
         assert all(f"{name}: " in line for name in row["values"])
