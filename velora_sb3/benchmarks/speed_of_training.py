@@ -157,11 +157,15 @@ def _recurrent_sac(device: str) -> Turns:
 
 
 def _acting(name: str, device: str) -> Turns:
-    ours, mlp = deployment.MODELS[name](), deployment.MODELS["MLP, 64 and 64 units"]()
-    return {
-        "StatefulPredictor": partial(_predict, StatefulPredictor(ours), np.zeros(ours.observation_space.shape)),
-        "PPO's MlpPolicy [64, 64], predict": partial(_predict, mlp, np.zeros(mlp.observation_space.shape)),
+    ours = deployment.MODELS[name]()
+    sac = SAC("MlpPolicy", PENDULUM, policy_kwargs=dict(MLP), device="cpu")
+    acting = {
+        "StatefulPredictor": StatefulPredictor(ours),
+        "SAC's MlpPolicy [64, 64]": sac,
+        "PPO's MlpPolicy [64, 64]": deployment.MODELS["MLP, 64 and 64 units"](),
     }
+    observation = np.zeros(ours.observation_space.shape)
+    return {model_name: partial(_predict, model, observation) for model_name, model in acting.items()}
 
 
 def _predict(model: Any, observation: np.ndarray) -> None:

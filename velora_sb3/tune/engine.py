@@ -113,7 +113,7 @@ def run_sweep(plan: Plan, trial: Callable[[dict[str, Any]], None], directory: Pa
 def make_scheduler(plan: Plan) -> TrialScheduler:
     """Ray's scheduler."""
     if plan.scheduler == "asha":
-        grace = max(plan.eval_freq, plan.steps // REDUCTION**2)
+        grace = max(plan.eval_freq, math.ceil(plan.steps / REDUCTION**2))  # no rung just before the end
         return AsyncHyperBandScheduler(
             time_attr=PROGRESS, max_t=plan.steps, grace_period=grace, reduction_factor=REDUCTION
         )
