@@ -116,13 +116,16 @@ class LTCCell(LiquidCell):
     def _weights(self, laid_out: bool) -> LTCWeights:
         conductance, leak = functional.softplus(self.w), functional.softplus(self.gleak)
         synapses = torch.stack([conductance * self.erev, conductance, self.sigma, self.mu])
-        recurrent, sensory = torch.split(synapses, [self.recurrent.count, self.sensory.count], dim=1)
         return LTCWeights(
             functional.softplus(self.cm).unsqueeze(-1),
             torch.stack([leak * self.vleak, leak + self.epsilon], dim=1).unsqueeze(-1),
             synapses,
-            (self.recurrent.lay_out(recurrent), self.sensory.lay_out(sensory)) if laid_out else None,
+            self._lay_out(synapses) if laid_out else None,
         )
+
+    def _lay_out(self, synapses: torch.Tensor) -> tuple[Synapses, Synapses]:
+        recurrent, sensory = torch.split(synapses, [self.recurrent.count, self.sensory.count], dim=1)
+        return self.recurrent.lay_out(recurrent), self.sensory.lay_out(sensory)
 
     def step(
         self, prepared: LTCWeights, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
@@ -130,12 +133,12 @@ class LTCCell(LiquidCell):
         """One step: the sensory synapses once, then the unfolds."""
         capacity, leak, synapses, tables = prepared
         inputs = self._map("input", inputs)
-        if tables is None:
+        if tables is None and is_compiled(synapses):  # not, if they were prepared before tracing began
             times = None if timespans is None else timespans.unsqueeze(0)
             network = Network(self.recurrent, self.sensory, self.ode_unfolds)
             state = compiled_sequence(network, inputs.unsqueeze(0), state, None, times, capacity, leak, synapses)[0]
             return self._map("output", state[:, : self.output_size]), state
-        recurrent, sensory = tables
+        recurrent, sensory = tables or self._lay_out(synapses)
         capacity, leak = capacity.squeeze(-1), leak.permute(1, 2, 0)  # (U,), (2, 1, U)
         dt = 1 / self.ode_unfolds if timespans is None else timespans / self.ode_unfolds
         base = leak + self.sensory.currents(sensory, inputs)  # (2, B, U)
@@ -157,11 +160,11 @@ class LTCCell(LiquidCell):
         steps, batch, _ = inputs.shape
         capacity, leak, synapses, tables = self.prepare(timespans is not None)
         inputs = self._map("input", inputs)
-        if tables is None:
+        if tables is None and is_compiled(synapses):
             network = Network(self.recurrent, self.sensory, self.ode_unfolds)
             states = compiled_sequence(network, inputs, state, starts, timespans, capacity, leak, synapses)
             return self._map("output", states[..., : self.output_size]), states
-        recurrent, sensory = tables
+        recurrent, sensory = tables or self._lay_out(synapses)
         if timespans is None:
             dt = inputs.new_full((1, 1, 1), 1 / self.ode_unfolds).expand(steps, 1, 1)
         else:
