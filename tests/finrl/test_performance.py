@@ -135,6 +135,23 @@ def test_what_is_no_account(figure, given, message):
         figure(given)
 
 
+@pytest.mark.parametrize(
+    ("traded", "values"),
+    [([math.nan], [100, 1]), ([math.inf], [100, 1]), ([1, 2], [100, 0]), ([1, 2], [-100, 1]), ([1], [math.nan])],
+)
+def test_turnover_needs_finite_and_positive_numbers(traded, values):
+    with pytest.raises(ValueError, match="finite traded_values and positive, finite account_values"):
+        turnover(traded, values)
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf, "0", None])
+def test_rates_are_finite_numbers(rate):
+    with pytest.raises(ValueError, match="risk_free must be a finite number, got"):
+        sharpe_ratio(VALUES, risk_free=rate)
+    with pytest.raises(ValueError, match="minimum_return must be a finite number, got"):
+        sortino_ratio(VALUES, minimum_return=rate)
+
+
 def test_turnover_of_an_account():
     days = account(pd.bdate_range("2024-03-07", periods=4))
     assert turnover([10, -33], days) == turnover([10, -33], VALUES)

@@ -227,7 +227,7 @@ def test_a_threshold_that_is_not_a_number():
     with pytest.raises(ValueError, match="turbulence_threshold must be a finite number, got nan"):
         make_trading_env(prices, turbulence_threshold=np.nan)
     for name in ("num_stock_shares", "buy_cost_pct"):
-        with pytest.raises(ValueError, match=f"each of {name} must be a finite number, got nan"):
+        with pytest.raises(ValueError, match=f"each of {name} must be a finite number at least 0.*, got nan"):
             make_trading_env(prices, **{name: [0, np.nan]})
 
 
@@ -237,3 +237,25 @@ def test_two_columns_of_one_name():
     for build in (make_trading_env, lambda df: StockTradingEnv(df, 2, 1, 1, [0, 0], [0, 0], [0, 0], 1, 5, 2, [])):
         with pytest.raises(ValueError, match="several columns 'close'"):
             build(twice)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"cost_pct": 2},
+            "each of buy_cost_pct must be a finite number at least 0 and below 1",
+        ),
+        ({"cost_pct": -0.1}, "buy_cost_pct.* got -0.1"),
+        ({"sell_cost_pct": [0, 1.0]}, "sell_cost_pct.* got 1.0"),
+        ({"num_stock_shares": [0, -5]}, "each of num_stock_shares must be a finite number at least 0, got -5"),
+        ({"state_space": 5.0}, "state_space must be an integer"),
+        ({"initial": "no"}, "initial must be True or False, got 'no'"),
+        ({"make_plots": "no"}, "make_plots must be True or False"),
+        ({"timespans": "no"}, "timespans must be True or False"),
+        ({"indicators": "macd"}, "df has no column macd;"),
+    ],
+)
+def test_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        plain([[10, 20], [11, 21]], **settings)

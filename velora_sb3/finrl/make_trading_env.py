@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import pandas as pd
 
+from velora_sb3._validation import check_bool
 from velora_sb3.finrl.days_elapsed import DaysElapsed
 from velora_sb3.finrl.prices.indicators import INDICATORS
 from velora_sb3.finrl.prices.load_prices import check_columns, number_days
@@ -35,7 +36,7 @@ def make_trading_env(
         indicators: Columns to observe; None for those of :data:`INDICATORS` that ``prices`` has.
         hmax: Maximum number of shares of a stock to trade per day.
         initial_amount: Initial cash.
-        cost_pct: Transaction cost of buying and of selling, as a fraction of the price.
+        cost_pct: Transaction cost of buying and of selling, as a fraction of the price below 1.
         reward_scaling: Factor of the reward.
         timespans: Whether to add the days since the last observation, for liquid policies: see :class:`DaysElapsed`.
         unit: Days per unit of time of the cell; None for a day, or the usual time between dates that are closer.
@@ -52,6 +53,9 @@ def make_trading_env(
     stocks = int(prices["tic"].nunique())
     if indicators is None:
         indicators = [name for name in INDICATORS if name in prices.columns]
+    if isinstance(indicators, str):
+        indicators = [indicators]
+    timespans = check_bool("timespans", timespans)
     arguments = {
         "stock_dim": stocks,
         "hmax": hmax,

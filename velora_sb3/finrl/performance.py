@@ -56,7 +56,7 @@ def sharpe_ratio(account_values: ArrayLike, periods_per_year: float | None = Non
         W. F. Sharpe, "The Sharpe Ratio", Journal of Portfolio Management, 1994: the ex post ratio, with the sample
         standard deviation :math:`s_d` (divided by :math:`n - 1`).
     """
-    excess = simple_returns(account_values) - risk_free
+    excess = simple_returns(account_values) - check_number("risk_free", risk_free)
     deviation = float(np.std(excess, ddof=1)) if len(excess) > 1 else 0.0
     return _ratio(float(np.mean(excess)), deviation, _periods(periods_per_year, account_values))
 
@@ -81,7 +81,7 @@ def sortino_ratio(
         F. A. Sortino and L. N. Price, "Performance Measurement in a Downside Risk Framework", Journal of Investing,
         1994. The mean square runs over all periods, with and without a loss.
     """
-    excess = simple_returns(account_values) - minimum_return
+    excess = simple_returns(account_values) - check_number("minimum_return", minimum_return)
     downside = float(np.sqrt(np.mean(np.minimum(excess, 0.0) ** 2)))
     return _ratio(float(np.mean(excess)), downside, _periods(periods_per_year, account_values))
 
@@ -145,16 +145,20 @@ def turnover(traded_values: ArrayLike, account_values: ArrayLike) -> float:
         A fraction; 0 without trades.
 
     Raises:
-        ValueError: If there are fewer account values than traded values.
+        ValueError: If there are fewer account values than traded values, a value is not finite, or an account value
+            is not positive.
 
     References:
         V. DeMiguel, L. Garlappi and R. Uppal, "Optimal Versus Naive Diversification", Review of Financial Studies,
         2009, section 3, where it is the sum of absolute trades in weights, averaged over trading dates.
     """
     traded, values = _numbers("traded_values", traded_values), _numbers("account_values", account_values)
-    if traded.ndim != 1 or len(traded) > len(values):
+    if traded.ndim != 1 or values.ndim != 1 or len(traded) > len(values):
         raise ValueError(f"traded_values of shape {traded.shape} need as many account values, got shape {values.shape}")
-    return float(np.mean(np.abs(traded) / values[: len(traded)])) if len(traded) else 0.0
+    values = values[: len(traded)]
+    if not (np.isfinite(traded).all() and np.isfinite(values).all() and (values > 0).all()):
+        raise ValueError("turnover needs finite traded_values and positive, finite account_values")
+    return float(np.mean(np.abs(traded) / values)) if len(traded) else 0.0
 
 
 def performance(

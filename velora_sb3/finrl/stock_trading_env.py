@@ -12,7 +12,7 @@ import pandas as pd
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from velora_sb3._validation import check_integer, check_number
+from velora_sb3._validation import check_bool, check_integer, check_number
 from velora_sb3.finrl.prices.load_prices import check_columns, check_numbers
 from velora_sb3.finrl.trading_files import draw_account, write_episode
 
@@ -43,7 +43,7 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
         hmax: Maximum number of shares of a stock to trade per day.
         initial_amount: Initial cash.
         num_stock_shares: ``(n,)`` initial shares.
-        buy_cost_pct: ``(n,)`` transaction cost of buying, as a fraction of the price: 0.001 is 0.1 percent.
+        buy_cost_pct: ``(n,)`` transaction cost of buying, as a fraction of the price below 1: 0.001 is 0.1 percent.
         sell_cost_pct: ``(n,)`` transaction cost of selling.
         reward_scaling: Factor of the reward.
         state_space: Size of the observation.
@@ -104,13 +104,15 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
         self.initial_amount = check_number("initial_amount", initial_amount, least=0)
         self.num_stock_shares = list(num_stock_shares)
         self.buy_cost_pct, self.sell_cost_pct = list(buy_cost_pct), list(sell_cost_pct)
-        self.reward_scaling, self.state_space = check_number("reward_scaling", reward_scaling), state_space
+        self.reward_scaling = check_number("reward_scaling", reward_scaling)
+        self.state_space = check_integer("state_space", state_space)
         self.tech_indicator_list = list(tech_indicator_list)
         if turbulence_threshold not in (None, math.inf):
             turbulence_threshold = check_number("turbulence_threshold", turbulence_threshold)
         self.turbulence_threshold, self.risk_indicator_col = turbulence_threshold, risk_indicator_col
-        self.make_plots, self.print_verbosity = make_plots, check_integer("print_verbosity", print_verbosity, least=0)
-        self.initial, self.previous_state = initial, list(previous_state)
+        self.make_plots = check_bool("make_plots", make_plots)
+        self.print_verbosity = check_integer("print_verbosity", print_verbosity, least=0)
+        self.initial, self.previous_state = check_bool("initial", initial), list(previous_state)
         self.model_name, self.mode, self.iteration = model_name, mode, iteration
         self._check_sizes(action_space)
         self._read_prices()
@@ -140,9 +142,13 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
         for name in ("num_stock_shares", "buy_cost_pct", "sell_cost_pct"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} must hold one number per stock, {n} in all, got {len(getattr(self, name))}")
-        for name in ("num_stock_shares", "buy_cost_pct", "sell_cost_pct", "previous_state"):
-            for value in getattr(self, name):
-                check_number(f"each of {name}", value)
+        for cost in ("buy_cost_pct", "sell_cost_pct"):
+            for value in getattr(self, cost):
+                check_number(f"each of {cost}", value, least=0, below=1)
+        for shares in self.num_stock_shares:
+            check_number("each of num_stock_shares", shares, least=0)
+        for value in self.previous_state:
+            check_number("each of previous_state", value)
         if not self.initial and len(self.previous_state) < 1 + 2 * n:
             raise ValueError("initial=False starts from the state of another environment: pass it as previous_state")
 

@@ -59,11 +59,26 @@ def test_a_cache_directory_that_cannot_be_written(monkeypatch, tmp_path):
     assert files(tmp_path / "temporary") == []
 
 
-def test_a_cached_file_that_cannot_be_loaded(cache):
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_cached_file_that_is_damaged(cache, share):
+    """It is compiled again. Half a library ends the process with SIGBUS where it is loaded."""
     assert library() is not None
     (kept,) = cache.rglob("kernels.so")
-    kept.with_name("other").write_bytes(b"")
+    whole = kept.read_bytes()
+    kept.with_name("other").write_bytes(whole[: int(share * len(whole))])
     kept.with_name("other").replace(kept)
+    assert library() is not None
+    assert [path.read_bytes() for path in cache.rglob("kernels.so")] == [whole]
+
+
+def test_no_home(monkeypatch):
+    """As for a user of a container who is not in its list of users."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def no_home(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(cpu.Path, "expanduser", no_home)
     assert library() is not None
 
 
@@ -73,7 +88,7 @@ def test_two_at_once(cache, monkeypatch):
 
     def compile_together(*arguments):
         both.wait(60)
-        compile_(*arguments)
+        return compile_(*arguments)
 
     monkeypatch.setattr(cpu, "_compile", compile_together)
     with ThreadPoolExecutor(2) as pool:
@@ -82,11 +97,12 @@ def test_two_at_once(cache, monkeypatch):
     assert files(cache) == ["kernels.so"]
 
 
-def test_no_compiler(cache, monkeypatch, caplog):
-    monkeypatch.setenv("CC", "/nowhere/cc")
+@pytest.mark.parametrize(("compiler", "error"), [("/nowhere/cc", "/nowhere/cc"), ("cc 'x", "No closing quotation")])
+def test_no_compiler(cache, monkeypatch, caplog, compiler, error):
+    monkeypatch.setenv("CC", compiler)
     with caplog.at_level(logging.DEBUG):
         assert library() is None
-    assert "/nowhere/cc" in caplog.text
+    assert error in caplog.text
     assert not cache.exists()
 
 

@@ -26,6 +26,7 @@ from velora_sb3.cells.kernels.plain_form import needs_plain_form
 
 SWITCH = "VELORA_SB3_CPU_KERNELS"
 SOURCES = Path(__file__).parent
+LIBRARY = "kernels.so"
 # No -ffast-math: it loses NaN, and flushes subnormal numbers in the whole process.
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 FOR_THIS_CPU = (("-march=native",), ("-mcpu=native",), ())
@@ -42,7 +43,7 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         return _load()
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: quotes in $CC that do not match
         details = getattr(error, "stderr", None) or ""
         _log.debug("no compiled kernels, the loops over time run in PyTorch: %s %s", error, details)
         return None
@@ -72,19 +73,28 @@ def supports_step(inputs: torch.Tensor, units: int) -> bool:
 def _load() -> ctypes.CDLL:
     command, target = _command()
     texts = [path.read_bytes() for path in sorted(SOURCES.glob("*.[ch]"))]
-    key = hashlib.sha256(b"\0".join([*texts, repr(command).encode(), target])).hexdigest()[:32]
-    kept = _cache_directory() / key / "kernels.so"
+    key = _digest(b"\0".join([*texts, repr(command).encode(), target]))
     try:
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            _compile(command, kept)
+        cache = _cache_directory()
+        for kept in cache.glob(f"{key}-*/{LIBRARY}"):
+            # Loading a damaged file can end the process, so its directory is named after its content.
+            if kept.parent.name == f"{key}-{_digest(kept.read_bytes())}":
+                return ctypes.CDLL(str(kept))
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as private:
+            path = _compile(command, Path(private))
+            kept = cache / f"{key}-{_digest(path.read_bytes())}" / LIBRARY
+            kept.parent.mkdir(exist_ok=True)
+            _atomic.replace(path, kept)  # other processes may be compiling the same
         return ctypes.CDLL(str(kept))
-    except OSError as error:  # a directory that cannot be written, or from which nothing may be executed
-        _log.debug("compiling into a temporary directory, %s cannot be used: %s", kept, error)
+    except (OSError, RuntimeError) as error:  # no home, or one that cannot be written or from which nothing may be run
+        _log.debug("compiling into a temporary directory, the cache cannot be used: %s", error)
     with tempfile.TemporaryDirectory() as private:  # a loaded library stays loaded without its file
-        path = Path(private) / "kernels.so"
-        _compile(command, path)
-        return ctypes.CDLL(str(path))
+        return ctypes.CDLL(str(_compile(command, Path(private))))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _cache_directory() -> Path:
@@ -106,12 +116,10 @@ def _command() -> tuple[list[str], bytes]:
     raise failure
 
 
-def _compile(command: Sequence[str], target: Path) -> None:
-    """Compile into a directory of its own, then rename: other processes may be compiling the same."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as private:
-        path = Path(private) / target.name
-        _run([*command, *(str(source) for source in sorted(SOURCES.glob("*.c"))), "-o", str(path), "-lm"])
-        _atomic.replace(path, target)
+def _compile(command: Sequence[str], directory: Path) -> Path:
+    path = directory / LIBRARY
+    _run([*command, *(str(source) for source in sorted(SOURCES.glob("*.c"))), "-o", str(path), "-lm"])
+    return path
 
 
 def _run(command: Sequence[str]) -> bytes:
