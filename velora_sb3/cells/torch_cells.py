@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from velora_sb3._validation import check_bool, check_integer
 from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.kernels import cpu
+from velora_sb3.cells.kernels.lstm import advance, lstm_sequence
 from velora_sb3.cells.kernels.plain_form import needs_plain_form
 
 
@@ -132,7 +134,8 @@ class GRUCell(TorchCell):
 class LSTMCell(TorchCell):
     """torch's ``nn.LSTM`` with one layer. It has no clock: with ``timed``, the time since the last step is an input.
 
-    The state is one tensor ``(B, 2H)``: first the output ``h``, then the memory ``c``.
+    The state is one tensor ``(B, 2H)``: first the output ``h``, then the memory ``c``. On a CPU a sequence runs in a
+    compiled kernel that resets states within it (:mod:`velora_sb3.cells.kernels.cpu`), elsewhere in torch's.
 
     Args:
         input_size: Number of features ``F``.
@@ -163,10 +166,33 @@ class LSTMCell(TorchCell):
         else:
             gates = functional.linear(inputs, weights[0], weights[2])
             gates = gates + functional.linear(hidden, weights[1], weights[3])
-            write, forget, value, read = gates.chunk(4, dim=-1)
-            memory = forget.sigmoid() * memory + write.sigmoid() * value.tanh()
-            hidden = read.sigmoid() * memory.tanh()
+            hidden, memory = advance(gates, memory)
         return hidden, torch.cat([hidden, memory], dim=-1)
+
+    def _compiled(
+        self,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        starts: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and memories ``(T, B, H)`` of the C kernel."""
+        self.prepare(timespans is not None)
+        weight_ih, weight_hh, bias_ih, bias_hh = self._weights
+        return lstm_sequence(self._with_time(inputs, timespans), state, weight_ih, weight_hh, bias_ih + bias_hh, starts)
+
+    def outputs(
+        self,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        starts: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All outputs and the last state, in the C kernel where it runs."""
+        if needs_plain_form() or not cpu.supports(inputs, self.hidden_size):
+            return super().outputs(inputs, state, starts, timespans)
+        hidden, memories = self._compiled(inputs, state, starts, timespans)
+        return hidden, torch.cat([hidden[-1], memories[-1]], dim=-1)
 
     def sequence(
         self,
@@ -178,6 +204,9 @@ class LSTMCell(TorchCell):
         """All steps. torch's kernel keeps the memories to itself, so they are computed from its outputs once more."""
         if needs_plain_form():
             return LiquidCell.sequence(self, inputs, state, starts, timespans)
+        if cpu.supports(inputs, self.hidden_size):
+            hidden, after = self._compiled(inputs, state, starts, timespans)
+            return hidden, torch.cat([hidden, after], dim=-1)
         outputs, _ = self.outputs(inputs, state, starts, timespans)
         if state is None:
             state = inputs.new_zeros(inputs.shape[1], self.state_size)

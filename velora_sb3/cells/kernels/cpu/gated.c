@@ -1,5 +1,5 @@
-/* Whole sequences of a CfC (default, no_gate), of an LRC in closed form, and of mixed memory, an LSTM cell before a CfC.
- * The equations are those of cfc_gates.py, lrc.py and mixed_memory.py.
+/* Whole sequences of a CfC (default, no_gate), of an LRC in closed form, of torch's LSTM, and of mixed memory, an LSTM
+ * cell before a CfC. The equations are those of cfc_gates.py, lrc.py, lstm.py and mixed_memory.py.
  *
  * Arrays are contiguous and time first: inputs (T, B, F), gates and their gradients (T, B, blocks * H), states and their
  * gradients (T, B, H), starts and timespans (T, B); weights are (blocks * H, F) and (blocks * H, H). A step multiplies
@@ -11,7 +11,7 @@
 
 #include "vectors.h"
 
-enum { DEFAULT, NO_GATE, LRC, LSTM }; /* LSTM: the first half of mixed memory */
+enum { DEFAULT, NO_GATE, LRC, LSTM, TORCH_LSTM }; /* LSTM: the first half of mixed memory */
 enum { MOST_COLUMNS = 4, MOST_ROWS = 8 };
 
 #if defined(__AVX512F__)
@@ -119,18 +119,37 @@ typedef struct {
     float time;
 } place;
 
+/* An LSTM's blocks, and what is added to its forget gate. */
+typedef struct {
+    int candidate, input, forget, output;
+    float offset;
+} order;
+
+INLINE order order_of(int mode) { return mode == LSTM ? (order){0, 1, 2, 3, 1.0f} : (order){2, 0, 1, 3, 0.0f}; }
+
+INLINE void advance_lstm(const layer *l, const vector *products, const place *p, int unit, int count) {
+    const order at = order_of(l->mode);
+    vector candidate = tangent(products[at.candidate]), input = sigmoid(products[at.input]);
+    vector forget = sigmoid(products[at.forget] + at.offset), output = sigmoid(products[at.output]);
+    vector memory = forget * load_some(p->before + unit, count) + input * candidate;
+    store_some(p->memory + unit, memory, count);
+    store_some(p->state + unit, output * tangent(memory), count);
+    if (!p->gates) return;
+    float *gates = p->gates + unit;
+    store_some(gates + at.candidate * l->size, candidate, count);
+    store_some(gates + at.input * l->size, input, count);
+    store_some(gates + at.forget * l->size, forget, count);
+    store_some(gates + at.output * l->size, output, count);
+}
+
 /* The pointwise part of a step for `count` units from `unit`. */
 INLINE void advance(const layer *l, int timed, const vector *products, const place *p, int unit, int count) {
+    if (l->mode == LSTM || l->mode == TORCH_LSTM) {
+        advance_lstm(l, products, p, unit, count);
+        return;
+    }
     vector first = products[0], second = products[1], third = products[2], fourth = {0}, next;
-    if (l->mode == LSTM) {
-        first = tangent(first);
-        second = sigmoid(second);
-        third = sigmoid(third + 1.0f);
-        fourth = sigmoid(products[3]);
-        vector memory = third * load_some(p->before + unit, count) + second * first;
-        store_some(p->memory + unit, memory, count);
-        next = fourth * tangent(memory);
-    } else if (l->mode == LRC) {
+    if (l->mode == LRC) {
         first = sigmoid(first);
         second = sigmoid(second);
         third = tangent(third);
@@ -351,18 +370,21 @@ int mixed_memory_forward(const float *inputs, const float *lstm_ih, const float 
     return failed;
 }
 
-/* The gradients of the LSTM's products from those of what it wrote and of its memory after the step, which turns into
- * that of its memory before the step. */
-INLINE void retreat_lstm(vector by_written, float *by_memory, const float *products, const float *before,
-                         const float *after, float *grad_products, int size, int count) {
-    vector candidate = load_some(products, count), input = load_some(products + size, count);
-    vector forget = load_some(products + 2 * size, count), output = load_some(products + 3 * size, count);
+/* The gradients of an LSTM's products from those of its output and of its memory after the step, which turns into that
+ * of its memory before the step. */
+INLINE void retreat_lstm(int mode, vector by_output, float *by_memory, const float *gates, const float *before,
+                         const float *after, float *grad_gates, int size, int count) {
+    const order at = order_of(mode);
+    vector candidate = load_some(gates + at.candidate * size, count);
+    vector input = load_some(gates + at.input * size, count);
+    vector forget = load_some(gates + at.forget * size, count);
+    vector output = load_some(gates + at.output * size, count);
     vector bounded = tangent(load_some(after, count));
-    vector grad = load_some(by_memory, count) + by_written * output * (1.0f - bounded * bounded);
-    store_some(grad_products, grad * input * (1.0f - candidate * candidate), count);
-    store_some(grad_products + size, grad * candidate * input * (1.0f - input), count);
-    store_some(grad_products + 2 * size, grad * load_some(before, count) * forget * (1.0f - forget), count);
-    store_some(grad_products + 3 * size, by_written * bounded * output * (1.0f - output), count);
+    vector grad = load_some(by_memory, count) + by_output * output * (1.0f - bounded * bounded);
+    store_some(grad_gates + at.candidate * size, grad * input * (1.0f - candidate * candidate), count);
+    store_some(grad_gates + at.input * size, grad * candidate * input * (1.0f - input), count);
+    store_some(grad_gates + at.forget * size, grad * load_some(before, count) * forget * (1.0f - forget), count);
+    store_some(grad_gates + at.output * size, by_output * bounded * output * (1.0f - output), count);
     store_some(by_memory, grad * forget, count);
 }
 
@@ -404,7 +426,7 @@ int mixed_memory_backward(const float *grad_states, const float *products, const
                 int count = least(size - unit, WIDTH), fresh = starts && starts[first + row];
                 size_t at = (first + row) * 2 * size + size + unit;
                 float *by_memory = grad_state + (2 * (size_t)row + 1) * size + unit;
-                retreat_lstm(load_some(through + (size_t)row * size + unit, count), by_memory,
+                retreat_lstm(LSTM, load_some(through + (size_t)row * size + unit, count), by_memory,
                              products + (first + row) * 4 * size + unit, before + at, states + at,
                              grad_products + (first + row) * 4 * size + unit, size, count);
                 if (fresh) store_some(by_memory, (vector){0}, count);
@@ -414,6 +436,77 @@ int mixed_memory_backward(const float *grad_states, const float *products, const
     free(packed);
     free(lstm_packed);
     free(through);
+    free(rows);
+    return failed;
+}
+
+/* `hidden` and `memories` are those after every step (T, B, H), of the last H columns of a state (B, 2H) the memory. */
+int lstm_forward(const float *inputs, const float *weight_ih, const float *weight_hh, const float *bias,
+                 const float *state, const uint8_t *starts, float *gates, float *hidden, float *memories, int steps,
+                 int batch, int features, int size) {
+    layer l = {features, size, 4, TORCH_LSTM, NULL};
+    float *zeros = calloc(size, sizeof(float));
+    const float **rows = malloc(2 * batch * sizeof(float *)), **before = rows, **seen = rows + batch;
+    place *places = malloc(batch * sizeof(place));
+    int alone = batch * steps == 1;
+    int failed = (!alone && pack(&l, weight_ih, weight_hh, bias)) || !zeros || !rows || !places;
+    for (int t = 0; t < steps && !failed; t++) {
+        for (int row = 0; row < batch; row++) {
+            size_t at = (size_t)t * batch + row;
+            int fresh = (starts && starts[at]) || !(t || state);
+            const float *first = state ? state + 2 * (size_t)row * size : zeros, *memory = first + size;
+            if (t) {
+                first = hidden + (at - batch) * size;
+                memory = memories + (at - batch) * size;
+            }
+            before[row] = fresh ? zeros : first;
+            seen[row] = inputs + at * features;
+            places[row] = (place){fresh ? zeros : memory, gates ? gates + at * 4 * size : NULL, hidden + at * size,
+                                  memories + at * size, 1.0f};
+        }
+        if (alone)
+            step_alone(&l, weight_ih, weight_hh, bias, before[0], seen[0], places);
+        else
+            step(&l, batch, before, seen, places);
+    }
+    free(l.panels);
+    free(zeros);
+    free(rows);
+    free(places);
+    return failed;
+}
+
+/* Gradients of the outputs or of the memories that are NULL are zero. `grad_state` (B, 2H) carries them from step to
+ * step, `before` is the memory before every step (T, B, H), zero where an episode starts. */
+int lstm_backward(const float *grad_hidden, const float *grad_memories, const float *gates, const float *weight_hh,
+                  const float *memories, const float *before, const uint8_t *starts, float *grad_gates,
+                  float *grad_state, int steps, int batch, int size) {
+    float *packed = pack_columns(weight_hh, 4 * size, size);
+    const float **rows = malloc(batch * sizeof(float *));
+    int failed = !packed || !rows;
+    memset(grad_state, 0, 2 * (size_t)batch * size * sizeof(float));
+    for (int t = steps - 1; t >= 0 && !failed; t--) {
+        const uint8_t *fresh = starts ? starts + (size_t)t * batch : NULL;
+        for (int row = 0; row < batch; row++) {
+            size_t at = (size_t)t * batch + row;
+            rows[row] = grad_gates + at * 4 * size;
+            for (int unit = 0; unit < size; unit += WIDTH) {
+                int count = least(size - unit, WIDTH);
+                size_t from = at * size + unit;
+                float *by_output = grad_state + 2 * (size_t)row * size + unit, *by_memory = by_output + size;
+                vector grad = load_some(by_output, count);
+                if (grad_hidden) grad += load_some(grad_hidden + from, count);
+                if (grad_memories)
+                    store_some(by_memory, load_some(by_memory, count) + load_some(grad_memories + from, count), count);
+                retreat_lstm(TORCH_LSTM, grad, by_memory, gates + at * 4 * size + unit, before + from, memories + from,
+                             grad_gates + at * 4 * size + unit, size, count);
+                store_some(by_output, (vector){0}, count);
+                if (fresh && fresh[row]) store_some(by_memory, (vector){0}, count);
+            }
+        }
+        flow(rows, batch, 4 * size, size, packed, fresh, grad_state, 2 * size);
+    }
+    free(packed);
     free(rows);
     return failed;
 }
