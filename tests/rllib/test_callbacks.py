@@ -11,9 +11,10 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from safetensors.numpy import load_file
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.logger import Image, Logger
+from stable_baselines3.common.logger import Logger
 
 from tests.callbacks.hooks.test_metrics_logger import Rows
+from tests.callbacks.hooks.test_rllib_guide import Heat, MeanTheta1
 from velora_sb3.callbacks import EpisodeCallback, LambdaCallback
 from velora_sb3.checkpoints import save_replay_buffer
 from velora_sb3.rllib import as_rllib
@@ -83,29 +84,6 @@ def test_lambdas_come_after_subclasses_and_in_order(capsys):
     assert ours == ["subclass 1", "first", "second"]
 
 
-class MeanTheta1(EpisodeCallback):
-    """Acrobot's first angle, averaged over each episode."""
-
-    def __init__(self):
-        super().__init__()
-        self.means = []
-
-    def on_episode_start(self, *, episode, **kwargs):
-        episode.custom_data["theta1"] = []
-
-    def on_episode_step(self, *, episode, env, env_index, **kwargs):
-        cosine, sine = episode.get_observations(-1)[:2]
-        episode.custom_data["theta1"].append(float(np.arctan2(sine, cosine)))
-        if not episode.is_done:
-            theta1 = env.envs[env_index].unwrapped.state[0]
-            assert episode.custom_data["theta1"][-1] == pytest.approx(theta1, abs=1e-5)
-
-    def on_episode_end(self, *, episode, metrics_logger, **kwargs):
-        assert len(episode.custom_data["theta1"]) == len(episode)
-        self.means.append(float(np.mean(episode.custom_data["theta1"])))
-        metrics_logger.log_value("angles/theta1_mean", self.means[-1], reduce="mean")
-
-
 def test_the_mean_angle_of_acrobot_per_episode():
     gym.register("ShortAcrobot-v1", "gymnasium.envs.classic_control.acrobot:AcrobotEnv", max_episode_steps=40)
     both = MeanTheta1()
@@ -117,23 +95,6 @@ def test_the_mean_angle_of_acrobot_per_episode():
     results = train_rllib(as_rllib(both), "ShortAcrobot-v1", iterations=2)
     assert len(both.means) == 2  # cut after 32 steps each, and whole for the hooks
     assert results[-1]["env_runners"]["angles"]["theta1_mean"] == pytest.approx(np.mean(both.means))
-
-
-class Heat(EpisodeCallback):
-    """Where CartPole's cart was and how the pole leant, over the rollout."""
-
-    def __init__(self):
-        super().__init__()
-        self.heat = np.zeros((8, 8), np.uint8)
-
-    def on_episode_step(self, *, episode, **kwargs):
-        cart, _, pole, _ = episode.get_observations(-1)
-        self.heat[int((cart + 2.4) / 4.8 * 7.99) % 8, int((pole + 0.3) / 0.6 * 7.99) % 8] += 1
-
-    def on_sample_end(self, *, metrics_logger, samples, **kwargs):
-        assert sum(len(episode) for episode in samples) >= self.heat.sum()
-        metrics_logger.log_value("heat_map", Image(self.heat.copy(), "HW"))
-        self.heat[:] = 0
 
 
 def test_a_heat_map_as_a_picture():

@@ -12,6 +12,46 @@ from velora_sb3.callbacks import EpisodeCallback, LambdaCallback
 from velora_sb3.checkpoints import load_replay_buffer, save_replay_buffer
 
 
+class MeanTheta1(EpisodeCallback):
+    """Acrobot's first angle, averaged over each episode."""
+
+    def __init__(self):
+        super().__init__()
+        self.means = []
+
+    def on_episode_start(self, *, episode, **kwargs):
+        episode.custom_data["theta1"] = []
+
+    def on_episode_step(self, *, episode, env, env_index, **kwargs):
+        cosine, sine = episode.get_observations(-1)[:2]
+        episode.custom_data["theta1"].append(float(np.arctan2(sine, cosine)))
+        if not episode.is_done:
+            theta1 = env.envs[env_index].unwrapped.state[0]
+            assert episode.custom_data["theta1"][-1] == pytest.approx(theta1, abs=1e-5)
+
+    def on_episode_end(self, *, episode, metrics_logger, **kwargs):
+        assert len(episode.custom_data["theta1"]) == len(episode)
+        self.means.append(float(np.mean(episode.custom_data["theta1"])))
+        metrics_logger.log_value("angles/theta1_mean", self.means[-1], reduce="mean")
+
+
+class Heat(EpisodeCallback):
+    """Where CartPole's cart was and how the pole leant, over the rollout."""
+
+    def __init__(self):
+        super().__init__()
+        self.heat = np.zeros((8, 8), np.uint8)
+
+    def on_episode_step(self, *, episode, **kwargs):
+        cart, _, pole, _ = episode.get_observations(-1)
+        self.heat[int((cart + 2.4) / 4.8 * 7.99) % 8, int((pole + 0.3) / 0.6 * 7.99) % 8] += 1
+
+    def on_sample_end(self, *, metrics_logger, samples, **kwargs):
+        assert sum(len(episode) for episode in samples) >= self.heat.sum()
+        metrics_logger.log_value("heat_map", Image(self.heat.copy(), "HW"))
+        self.heat[:] = 0
+
+
 def ppo(env="CartPole-v1", n_envs=1, rows=None, **settings):
     settings = {"n_steps": 64, "batch_size": 64, "n_epochs": 1, "seed": 0, "device": "cpu", **settings}
     model = PPO("MlpPolicy", make_vec_env(env, n_envs, seed=0), policy_kwargs={"net_arch": [4]}, **settings)
@@ -66,50 +106,15 @@ def test_the_replay_buffer_every_second_iteration(tmp_path):
 
 
 def test_the_mean_angle_of_acrobot_per_episode():
-    class MeanTheta1(EpisodeCallback):
-        def __init__(self):
-            super().__init__()
-            self.means = []
-
-        def on_episode_start(self, *, episode, **kwargs):
-            episode.custom_data["theta1"] = []
-
-        def on_episode_step(self, *, episode, env, env_index, **kwargs):
-            cosine, sine = episode.get_observations(-1)[:2]
-            episode.custom_data["theta1"].append(float(np.arctan2(sine, cosine)))
-            if not episode.is_done:  # the environment has begun the next episode then
-                theta1 = env.envs[env_index].unwrapped.state[0]
-                assert episode.custom_data["theta1"][-1] == pytest.approx(theta1, abs=1e-5)
-
-        def on_episode_end(self, *, episode, metrics_logger, **kwargs):
-            angles = episode.custom_data["theta1"]
-            assert len(angles) == len(episode)
-            self.means.append(float(np.mean(angles)))
-            metrics_logger.log_value("theta1_mean", self.means[-1], reduce="mean")
-
     rows, callback = Rows(), MeanTheta1()
     ppo("Acrobot-v1", n_envs=2, rows=rows, n_steps=512).learn(1024, callback=callback)
-    logged = [row["theta1_mean"] for row in rows.rows if "theta1_mean" in row]
+    name = "angles/theta1_mean"
+    logged = [row[name] for row in rows.rows if name in row]
     assert len(callback.means) >= 2
     assert logged == [pytest.approx(np.mean(callback.means))]
 
 
 def test_a_heat_map_as_a_picture():
-    class Heat(EpisodeCallback):
-        """Where CartPole's cart was and how the pole leant, over the rollout."""
-
-        def __init__(self):
-            super().__init__()
-            self.heat = np.zeros((8, 8), np.uint8)
-
-        def on_episode_step(self, *, episode, **kwargs):
-            cart, _, pole, _ = episode.get_observations(-1)
-            self.heat[int((cart + 2.4) / 4.8 * 7.99) % 8, int((pole + 0.3) / 0.6 * 7.99) % 8] += 1
-
-        def on_sample_end(self, *, metrics_logger, **kwargs):
-            metrics_logger.log_value("heat_map", Image(self.heat.copy(), "HW"))
-            self.heat[:] = 0
-
     rows = Rows()
     ppo(rows=rows).learn(128, callback=Heat())
     pictures = [row["heat_map"] for row in rows.rows if "heat_map" in row]
