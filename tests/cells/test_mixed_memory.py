@@ -27,3 +27,13 @@ def test_one_step_from_the_zero_state_skips_the_lstm_s_recurrent_product():
     expected, _ = cell(inputs, torch.zeros(2, 10))
     cell.weight_hh.data.fill_(float("nan"))
     torch.testing.assert_close(cell(inputs)[0], expected)
+
+
+def test_timed_the_lstm_sees_the_time():
+    inputs, state = torch.randn(2, 4), torch.randn(2, 10)
+    for timed in (False, True):
+        cell = MixedMemoryCell(CfCCell(4, 5, backbone_layers=0), timed)
+        assert cell.weight_ih.shape == (20, 4 + timed)
+        memories = [cell(inputs, state, torch.full((2,), time))[1][:, 5:] for time in (1.0, 3.0)]
+        assert torch.equal(*memories) != timed
+        assert torch.equal(cell(inputs, state)[1][:, 5:], memories[0])  # None is 1

@@ -29,7 +29,8 @@ CELLS = {
     "gru": lambda: GRUCell(F, 5, timed=True),
     "lstm": lambda: LSTMCell(F, 5, timed=True),
     "mixed memory": lambda: MixedMemoryCell(CfCCell(F, 5, backbone_layers=0)),
-    "mixed memory, wired": lambda: MixedMemoryCell(WiredCfCCell(F, AutoNCP(12, 3))),
+    "mixed memory, timed": lambda: MixedMemoryCell(CfCCell(F, 5, backbone_layers=0), timed=True),
+    "mixed memory, wired": lambda: MixedMemoryCell(WiredCfCCell(F, AutoNCP(12, 3)), timed=True),
 }
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -26,6 +26,11 @@ def outside_autocast(function: Callable[..., Result], cell: nn.Module, inputs: A
         return function(cell, inputs.to(dtype), state, *rest)
 
 
+def with_time(inputs: torch.Tensor, timespans: torch.Tensor | None) -> torch.Tensor:
+    """The inputs ``(..., F)`` and, as the last of them, the time since the last step ``(..., 1)``; None is 1."""
+    return torch.cat([inputs, inputs.new_ones(*inputs.shape[:-1], 1) if timespans is None else timespans], dim=-1)
+
+
 class LiquidCell(nn.Module, ABC):
     """One time step of a liquid network.
 

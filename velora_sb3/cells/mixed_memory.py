@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from velora_sb3.cells.cell import LiquidCell
+from velora_sb3._validation import check_bool
+from velora_sb3.cells.cell import LiquidCell, with_time
 from velora_sb3.cells.cfc_cell import CfCCell
 from velora_sb3.cells.kernels.mixed_memory import mixed_memory_sequence, write
 
@@ -23,24 +24,27 @@ class MixedMemoryCell(LiquidCell):
         \tilde h = \sigma(z_o) \tanh(c'), \qquad
         (y, h') = \mathrm{cell}(x, \tilde h)
 
-    The state is one tensor ``(B, 2 * cell.state_size)``: first ``h``, then ``c``.
+    The state is one tensor ``(B, 2 * cell.state_size)``: first ``h``, then ``c``. The LSTM has no clock: with
+    ``timed``, the time since the last step is one more input of :math:`W`.
 
     Args:
         cell: The liquid cell, the second half of each step.
+        timed: Whether the LSTM sees the timespans.
 
     References:
         Lechner and Hasani (2020), "Learning Long-Term Dependencies in Irregularly-Sampled Time Series",
-        https://arxiv.org/abs/2006.04418, equations 5 to 8. Differs from ncps: the state is one tensor.
+        https://arxiv.org/abs/2006.04418, equations 5 to 8. Differs from ncps: the state is one tensor; ``timed``.
     """
 
-    def __init__(self, cell: LiquidCell) -> None:
+    def __init__(self, cell: LiquidCell, timed: bool = False) -> None:
         super().__init__()
         self.cell = cell
+        self.timed = check_bool("timed", timed)
         self.input_size = cell.input_size
         self.state_size = 2 * cell.state_size
         self.output_size = cell.output_size
         hidden = cell.state_size
-        self.weight_ih = nn.Parameter(torch.empty(4 * hidden, cell.input_size))
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden, cell.input_size + int(timed)))
         self.weight_hh = nn.Parameter(torch.empty(4 * hidden, hidden))
         self.bias = nn.Parameter(torch.empty(4 * hidden))
         nn.init.xavier_uniform_(self.weight_ih)
@@ -55,20 +59,24 @@ class MixedMemoryCell(LiquidCell):
         self, prepared: Any, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One LSTM step, then one step of the liquid cell from its output."""
-        hidden, memory = self.write(inputs, state)
+        hidden, memory = self.write(inputs, state, timespans)
         output, hidden = self.cell.step(prepared, inputs, hidden, timespans)
         return output, torch.cat([hidden, memory], dim=-1)
 
-    def write(self, inputs: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def write(
+        self, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The LSTM's half of a step.
 
         Args:
             inputs: ``(B, F)``.
             state: ``(B, S)``; None is the zero state.
+            timespans: ``(B, 1)``; None is 1.
 
         Returns:
             The liquid cell's initial state and the LSTM's memory, each ``(B, cell.state_size)``.
         """
+        inputs = with_time(inputs, timespans) if self.timed else inputs
         products = functional.linear(inputs, self.weight_ih, self.bias)
         if state is None:
             return write(products, None)
@@ -87,6 +95,8 @@ class MixedMemoryCell(LiquidCell):
         if not isinstance(inner, CfCCell) or inner.backbone is not None or inner.mode == "pure":
             return super().sequence(inputs, state, starts, timespans)
         lstm, cfc = (self.weight_ih, self.weight_hh, self.bias), inner.prepare(timespans is not None)
+        if self.timed:  # the kernel has one input for both halves
+            inputs, cfc = with_time(inputs, timespans), (functional.pad(cfc[0], (0, 1)), *cfc[1:])
         states = mixed_memory_sequence(inputs, state, *lstm, *cfc, starts, timespans, inner.mode)
         return states[..., : inner.state_size], states
 

@@ -75,7 +75,7 @@ def _time_constants(
     cell: LiquidCell, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
 ) -> torch.Tensor:
     if isinstance(cell, MixedMemoryCell):
-        return _time_constants(cell.cell, inputs, cell.write(inputs, state)[0], timespans)
+        return _time_constants(cell.cell, inputs, cell.write(inputs, state, timespans)[0], timespans)
     if isinstance(cell, WiredCell):
         found = []
         for layer, own in zip(cell.layers, cell.split(state), strict=True):

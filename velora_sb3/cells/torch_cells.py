@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from velora_sb3._validation import check_bool, check_integer
-from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.cell import LiquidCell, with_time
 from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.lstm import advance, lstm_sequence
 from velora_sb3.cells.kernels.plain_form import needs_plain_form
@@ -43,11 +43,8 @@ class TorchCell(LiquidCell):
         return tuple(getattr(self.network, name) for name in names)
 
     def _with_time(self, inputs: torch.Tensor, timespans: torch.Tensor | None) -> torch.Tensor:
-        """The inputs, and the time since the last step beside them if the cell takes it; None is 1."""
-        if not self.timed:
-            return inputs
-        ones = inputs.new_ones(*inputs.shape[:-1], 1)
-        return torch.cat([inputs, ones if timespans is None else timespans], dim=-1)
+        """The inputs, and the time since the last step beside them if the cell takes it."""
+        return with_time(inputs, timespans) if self.timed else inputs
 
     def _run(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs ``(T, B, H)`` and the last state ``(B, S)`` of a sequence without resets."""

@@ -114,7 +114,7 @@ class CellConfig:
 
         Args:
             input_size: Number of features of one input.
-            timed: Whether there are timespans: a GRU or an LSTM takes them as one more input.
+            timed: Whether there are timespans: a GRU, an LSTM or mixed memory takes them as one more input.
 
         Returns:
             The cell, with fresh weights.
@@ -147,7 +147,7 @@ class CellConfig:
             for module in network.modules():
                 if isinstance(module, CfCCell | LRCCell):
                     module.reset_parameters(self.initialization)
-        return MixedMemoryCell(network) if self.mixed_memory else network
+        return MixedMemoryCell(network, timed) if self.mixed_memory else network
 
     def _make_wiring(self) -> Wiring:
         if self.wiring is None:

@@ -129,7 +129,7 @@ def _lstm_cell(program: Program, cell: Any, inputs: str, state: str, from_zero: 
 
 
 def _with_time(program: Program, cell: Any, inputs: str, timespan: str | None) -> str:
-    """The inputs of a cell of torch's, which may take the timespan as the last of them."""
+    """The inputs of an LSTM or a GRU, which may take the timespan as the last of them."""
     if not cell.timed:
         return inputs
     joined = program.buffer("with_time", cell.input_size + 1)
@@ -195,7 +195,8 @@ def _mixed_memory(
     hidden = cell.cell.state_size
     a, i, f, o = range(4)  # the order of its parts; C has torch's
     order = torch.cat([torch.arange(hidden) + part * hidden for part in (i, f, a, o)])
-    products = emit_linear(program, cell.weight_ih[order], cell.bias[order], inputs)
+    seen = _with_time(program, cell, inputs, timespan)
+    products = emit_linear(program, cell.weight_ih[order], cell.bias[order], seen)
     if not from_zero:
         add_product(program, cell.weight_hh[order], None, state, products)
     program.call("lstm", hidden, products, "1.0f", state, f"{state} + {hidden}")
