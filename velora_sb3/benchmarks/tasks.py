@@ -35,7 +35,7 @@ from velora_sb3.envs import IrregularSampling, MaskVelocity  # and registers the
 MLP = {"net_arch": [64, 64]}
 MEMORIES: dict[str, dict[str, Any]] = {
     "lrc": {"cell": "lrc"},
-    "cfc": {"cell": "cfc"},
+    "cfc": {"cell": "cfc", "mixed_memory": False},
     "cfc, mixed memory": {"cell": "cfc", "mixed_memory": True},
     "gru": {"cell": "gru"},
     "lstm": {"cell": "lstm"},
