@@ -265,3 +265,20 @@ def test_a_slot_refuses_halves_of_another_width():
     slot = CellSlot(CfCCell(3, 7, backbone_layers=0), timed=False)
     with pytest.raises(ValueError, match="state must have shape"):
         slot(torch.zeros(1, 2, 3), (torch.zeros(1, 2, 9),) * 2, torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "mixed"),
+    [
+        ({}, True),
+        ({"cell": "cfc", "mode": "no_gate"}, True),
+        ({"mixed_memory": False}, False),
+        ({"wiring": "ncp", "units": 12}, False),
+        ({"cell": "ltc", "units": 4}, False),
+        ({"cell": "gru", "units": 4}, False),
+    ],
+)
+def test_a_dense_cfc_has_mixed_memory_unless_told_otherwise(settings, mixed):
+    policy = RecurrentPPO("LiquidPolicy", "CartPole-v1", n_steps=8, batch_size=8, policy_kwargs=settings).policy
+    assert isinstance(policy.lstm_actor.cell, MixedMemoryCell) == mixed
+    assert isinstance(policy.lstm_critic.cell, MixedMemoryCell) == mixed

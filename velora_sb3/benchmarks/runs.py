@@ -50,7 +50,7 @@ def run_missing(run: Callable[[Job], dict[str, Any]], jobs: Sequence[Job], out: 
             rows.append(row)
             file.write(json.dumps(row) + "\n")
             file.flush()
-            returns = ", ".join(f"{value:.1f}" for value in row["returns"].values())
+            returns = ", ".join(f"{value:.4g}" for value in row["returns"].values())
             print(
                 f"{number}/{len(missing)} {row['task']} | {row['candidate']} | seed {row['seed']}: {returns}",
                 flush=True,
@@ -77,9 +77,11 @@ def table(rows: Sequence[dict[str, Any]], candidates: Sequence[str], tasks: Sequ
 def _cell(values: list[float]) -> str:
     if not values:
         return ""
-    low, high = bootstrap_interval(values)
     seeds = "" if len(values) == 5 else f", {len(values)} seeds"
-    return f"{interquartile_mean(values):.0f} ({low:.0f} to {high:.0f}), worst {min(values):.0f}{seeds}"
+    digits = 0 if max(map(abs, values)) >= 10 else 2
+    numbers = interquartile_mean(values), *bootstrap_interval(values), min(values)
+    mean, low, high, worst = (f"{number:.{digits}f}" for number in numbers)
+    return f"{mean} ({low} to {high}), worst {worst}{seeds}"
 
 
 def bars(rows: Sequence[dict[str, Any]], chosen: Mapping[str, Sequence[str]]) -> Figure:

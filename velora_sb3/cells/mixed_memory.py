@@ -94,9 +94,10 @@ class MixedMemoryCell(LiquidCell):
         inner = self.cell
         if not isinstance(inner, CfCCell) or inner.backbone is not None or inner.mode == "pure":
             return super().sequence(inputs, state, starts, timespans)
-        lstm, cfc = (self.weight_ih, self.weight_hh, self.bias), inner.prepare(timespans is not None)
+        weight_ih, weight_hh, bias = inner.prepare(timespans is not None)
         if self.timed:  # the kernel has one input for both halves
-            inputs, cfc = with_time(inputs, timespans), (functional.pad(cfc[0], (0, 1)), *cfc[1:])
+            inputs, weight_ih = with_time(inputs, timespans), functional.pad(weight_ih, (0, 1))
+        lstm, cfc = (self.weight_ih, self.weight_hh, self.bias), (weight_ih, weight_hh, bias)
         states = mixed_memory_sequence(inputs, state, *lstm, *cfc, starts, timespans, inner.mode)
         return states[..., : inner.state_size], states
 

@@ -105,6 +105,8 @@ def test_rows_are_read_and_shown_by_steps(tmp_path):
     lines = table(read_rows(out), ["RecurrentSAC, lrc", "never run"], ["PendulumNoVel"]).splitlines()
     assert lines[0] == "| | PendulumNoVel, 8,000 steps | PendulumNoVel, 20,000 steps |"
     assert lines[2:] == ["| RecurrentSAC, lrc | -150 (-150 to -150), worst -150 | -140 (-140 to -140), worst -140 |"]
+    small = [{**ROW, "seed": seed, "returns": {"8000": 0.4625}} for seed in range(5)]
+    assert table(small, ["RecurrentSAC, lrc"], ["PendulumNoVel"]).endswith("| 0.46 (0.46 to 0.46), worst 0.46 |")
 
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():
