@@ -134,6 +134,7 @@ class CfCCell(LiquidCell):
             initialization: ``ncps``: one Xavier bound over inputs and state for each gate, torch's default for biases.
                 ``orthogonal``: inputs and biases as in torch's ``Linear`` of the inputs alone, an orthogonal recurrent
                 matrix for each gate. Where inputs are few and units many, inputs then move the state much more.
+                ``orthogonal_inputs``: as ``ncps``, but for an orthogonal matrix, times 2, for the inputs of each gate.
 
         Raises:
             ValueError: For any other initialization.
@@ -150,7 +151,7 @@ class CfCCell(LiquidCell):
             )
         fan_out = self.weight_ih.shape[0] if self.backbone is not None else self.hidden_size
         initialize(inputs, recurrent, self.hidden_size, initialization, fan_out)
-        fan_in = self.input_size + (self.hidden_size if initialization == "ncps" else 0)
+        fan_in = self.input_size + (0 if initialization == "orthogonal" else self.hidden_size)
         for bias in biases:
             nn.init.uniform_(bias, -(fan_in**-0.5), fan_in**-0.5)
         if self.backbone is not None:

@@ -9,7 +9,8 @@ from torch import nn
 
 from velora_sb3._validation import check_choice
 
-INITIALIZATIONS = ("ncps", "orthogonal")
+INITIALIZATIONS = ("ncps", "orthogonal", "orthogonal_inputs")
+INPUT_GAIN = 2.0  # SB3's gain of sqrt(2), and another sqrt(2) because a CfC takes the mean of two heads
 
 
 def initialize(
@@ -23,7 +24,8 @@ def initialize(
 
     ``ncps``: one Xavier bound over inputs and state for each gate. ``orthogonal``: inputs as in torch's ``Linear`` of
     the inputs alone, an orthogonal recurrent matrix for each gate. Where inputs are few and units many, inputs then
-    move the state much more.
+    move the state much more. ``orthogonal_inputs``: the recurrent matrices of ``ncps``, and for the inputs an orthogonal
+    matrix for each gate, scaled so that a first step is as large as that of SB3's layers.
 
     References:
         Saxe et al. (2014), https://arxiv.org/abs/1312.6120, for orthogonal matrices.
@@ -32,14 +34,18 @@ def initialize(
     features = inputs[0].shape[1]
     bound = (6 / (features + hidden_size + (fan_out or hidden_size))) ** 0.5
     for weight in inputs:
-        own = bound if initialization == "ncps" else features**-0.5
-        nn.init.uniform_(weight, -own, own)
-    for weight in recurrent:
-        if initialization == "ncps":
-            nn.init.uniform_(weight, -bound, bound)
+        if initialization == "orthogonal_inputs":
+            for gate in weight.split(fan_out or hidden_size):
+                nn.init.orthogonal_(gate, INPUT_GAIN)
         else:
+            own = bound if initialization == "ncps" else features**-0.5
+            nn.init.uniform_(weight, -own, own)
+    for weight in recurrent:
+        if initialization == "orthogonal":
             for gate in weight.split(hidden_size):
                 nn.init.orthogonal_(gate)
+        else:
+            nn.init.uniform_(weight, -bound, bound)
 
 
 def check_mask(mask: torch.Tensor, input_size: int, hidden_size: int) -> torch.Tensor:

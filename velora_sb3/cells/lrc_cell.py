@@ -88,6 +88,7 @@ class LRCCell(LiquidCell):
         Args:
             initialization: ``ncps``: one Xavier bound over inputs and state for each of f, k and u. ``orthogonal``:
                 inputs as in torch's ``Linear`` of the inputs alone, orthogonal recurrent matrices.
+                ``orthogonal_inputs``: as ``ncps``, but for an orthogonal matrix, times 2, for the inputs of each.
 
         Raises:
             ValueError: For any other initialization.
