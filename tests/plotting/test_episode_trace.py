@@ -49,7 +49,7 @@ def test_the_trace_is_what_predict_says():
     assert (trace.carried, trace.timed, trace.ended) == (True, False, False)
 
 
-@pytest.mark.parametrize(("policy", "size", "constants"), [("LiquidPolicy", 64, 64), ("MlpLstmPolicy", 512, 0)])
+@pytest.mark.parametrize(("policy", "size", "constants"), [("LiquidPolicy", 128, 64), ("MlpLstmPolicy", 512, 0)])
 def test_recurrent_ppo(policy, size, constants):
     model = RecurrentPPO(policy, "CartPoleNoVel-v1", seed=0, device="cpu")
     trace = trace_episode(model, gym.make("CartPoleNoVel-v1"), seed=0)

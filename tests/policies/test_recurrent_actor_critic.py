@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from tests.compat.algorithms import make_env
 from tests.compat.algorithms import make_model as make_any_model
 from velora_sb3 import RecurrentMaskablePPO
-from velora_sb3.cells import CfCCell, unroll
+from velora_sb3.cells import CfCCell, MixedMemoryCell, unroll
 from velora_sb3.policies.recurrent_actor_critic import CellSlot
 
 MEMORIES = {
@@ -174,7 +174,7 @@ def test_a_batch_is_one_unroll_for_each_memory_whatever_starts_within_it(monkeyp
 
     monkeypatch.setattr("velora_sb3.policies.recurrent_actor_critic.unroll", counted)
     observations, starts = torch.randn(20, 4), torch.tensor([1.0, 0, 0, 1, 0, 0, 0, 1, 0, 0] * 2)
-    pair = (torch.ones(1, 2, 4), torch.ones(1, 2, 4))  # two sequences of ten steps
+    pair = (torch.ones(1, 2, 8), torch.ones(1, 2, 8))  # two sequences of ten steps
     model.policy.evaluate_actions(observations, torch.zeros(20, 2), RNNStates(pair, pair), starts)
     assert lengths == [10, 10]
 
@@ -195,7 +195,7 @@ def test_timespans_reach_the_cell():
 
     def value(span):
         observation = {"vector": torch.full((1, 3), 0.3), "timespans": torch.full((1, 1), span)}
-        pair = (torch.ones(1, 1, 4), torch.ones(1, 1, 4))
+        pair = (torch.ones(1, 1, 8), torch.ones(1, 1, 8))
         return model.policy.predict_values(observation, pair, torch.zeros(1))
 
     assert not torch.allclose(value(0.1), value(5.0))
@@ -204,7 +204,7 @@ def test_timespans_reach_the_cell():
 def test_the_lstm_s_hidden_size_is_understood_as_units(tmp_path):
     arguments = {"policy_kwargs": {"lstm_hidden_size": 12}, "n_steps": 16, "batch_size": 16}
     model = RecurrentPPO("LiquidPolicy", make_env(RecurrentPPO), **arguments)
-    assert model.policy.lstm_actor.cell.state_size == 12
+    assert model.policy.lstm_actor.cell.output_size == 12
     assert_policy_is_saved(model, tmp_path / "policy")
 
 

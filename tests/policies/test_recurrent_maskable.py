@@ -97,7 +97,7 @@ def test_timespans_reach_the_cell():
     space = spaces.Dict({"place": spaces.Box(0, 100, (3,)), "timespans": spaces.Box(0, 5, (1,))})
     policy = make_policy(space=space)
     assert policy.lstm_actor.cell.input_size == 3
-    state, states = (np.ones((1, 1, 4)), np.ones((1, 1, 4))), []
+    state, states = (np.ones((1, 1, 8)), np.ones((1, 1, 8))), []
     for span in (0.1, 5.0):
         observation = {"place": np.ones((1, 3), np.float32), "timespans": np.full((1, 1), span, np.float32)}
         states.append(policy.predict(observation, state, np.zeros(1))[1])

@@ -24,8 +24,8 @@ def initialize(
 
     ``ncps``: one Xavier bound over inputs and state for each gate. ``orthogonal``: inputs as in torch's ``Linear`` of
     the inputs alone, an orthogonal recurrent matrix for each gate. Where inputs are few and units many, inputs then
-    move the state much more. ``orthogonal_inputs``: the recurrent matrices of ``ncps``, and for the inputs an orthogonal
-    matrix for each gate, scaled so that a first step is as large as that of SB3's layers.
+    move the state much more. ``orthogonal_inputs``: recurrent matrices as with ``ncps``, for the inputs of each gate
+    an orthogonal matrix, scaled so that the outputs of a first step are as large as those of SB3's layers.
 
     References:
         Saxe et al. (2014), https://arxiv.org/abs/1312.6120, for orthogonal matrices.
