@@ -102,7 +102,7 @@ ZOO_MOUNTAIN_CAR: dict[str, Any] = {
 }  # fmt: skip
 POPGYM: dict[str, Any] = {
     "n_envs": 16,
-    "settings": {"n_steps": 256, "batch_size": 1024, "n_epochs": 4, "learning_rate": 3e-4, "gamma": 0.99},
+    "settings": {"n_steps": 256, "batch_size": 512, "n_epochs": 10, "learning_rate": 1e-3, "gamma": 0.99},
     "policy_kwargs": {},
 }
 

@@ -72,6 +72,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
         normalized_image: Whether images are scaled to [0, 1] already, as in SB3's ``NatureCNN``.
         previous_action_size: Width of the encoded previous action next to the observation; 0 for none. The recurrent
             algorithms set it.
+        reactive_initialization: ``initialization`` of a cell that takes a single step, unless ``settings`` name one;
+            None for ``ncps``.
         **settings: The fields of :class:`ExtractorConfig`: ``cell``, ``units``, ``wiring``, ``n_stack``, ...
 
     Raises:
@@ -89,6 +91,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         encoder_kwargs: dict[str, Any] | None = None,
         normalized_image: bool = False,
         previous_action_size: int = 0,
+        reactive_initialization: str | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(observation_space, features_dim=1)  # set below, once the network is built
@@ -107,8 +110,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
         self.previous_action_size = previous_action_size
         width += previous_action_size
         takes_steps = bool(previous_action_size) or self.frames.steps is not None
-        if config.initialization is None and config.cell in WHOSE["initialization"] and takes_steps:
-            config = replace(config, initialization="orthogonal")
+        if config.initialization is None and config.cell in WHOSE["initialization"]:
+            config = replace(config, initialization="orthogonal" if takes_steps else reactive_initialization)
         self.cell = config.build(width, timed=self.frames.timespans_key is not None)
         self._features_dim = self.cell.output_size
         self.readout: nn.Linear | None = None

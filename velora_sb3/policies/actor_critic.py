@@ -2,7 +2,7 @@
 
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from velora_sb3.policies.mixin import MULTIPLIER, ON_POLICY_MULTIPLIER, LiquidPolicyMixin
+from velora_sb3.policies.mixin import MULTIPLIER, ON_POLICY_INITIALIZATION, ON_POLICY_MULTIPLIER, LiquidPolicyMixin
 
 
 class LiquidActorCriticPolicy(LiquidPolicyMixin, ActorCriticPolicy):
@@ -12,3 +12,4 @@ class LiquidActorCriticPolicy(LiquidPolicyMixin, ActorCriticPolicy):
     """
 
     defaults = {**LiquidPolicyMixin.defaults, MULTIPLIER: ON_POLICY_MULTIPLIER}
+    reactive_initialization = ON_POLICY_INITIALIZATION

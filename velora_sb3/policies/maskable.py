@@ -2,7 +2,7 @@
 
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 
-from velora_sb3.policies.mixin import MULTIPLIER, ON_POLICY_MULTIPLIER, LiquidPolicyMixin
+from velora_sb3.policies.mixin import MULTIPLIER, ON_POLICY_INITIALIZATION, ON_POLICY_MULTIPLIER, LiquidPolicyMixin
 
 
 class LiquidMaskableActorCriticPolicy(LiquidPolicyMixin, MaskableActorCriticPolicy):
@@ -12,3 +12,4 @@ class LiquidMaskableActorCriticPolicy(LiquidPolicyMixin, MaskableActorCriticPoli
     """
 
     defaults = {**LiquidPolicyMixin.defaults, MULTIPLIER: ON_POLICY_MULTIPLIER}
+    reactive_initialization = ON_POLICY_INITIALIZATION

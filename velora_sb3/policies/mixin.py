@@ -22,7 +22,9 @@ LIQUID_ARGUMENTS = tuple(field.name for field in fields(ExtractorConfig))
 
 # The setting that scales updates of the cells' weights: it belongs to the policy, which has the optimizers.
 MULTIPLIER = "cell_lr_multiplier"
-ON_POLICY_MULTIPLIER = 3.0  # chosen on seeds from 100 upwards; docs/decisions.md
+
+# On policy, both chosen on seeds from 100 upwards; docs/decisions.md
+ON_POLICY_MULTIPLIER, ON_POLICY_INITIALIZATION = 3.0, "orthogonal_inputs"
 
 # SB3's own arguments that count networks or outputs.
 COUNTS = {"n_critics", "n_quantiles"}
@@ -36,6 +38,7 @@ class LiquidPolicyMixin:
 
     defaults: dict[str, Any] = {"net_arch": [64], MULTIPLIER: 1.0}
     liquid_arguments: tuple[str, ...] = LIQUID_ARGUMENTS
+    reactive_initialization: str | None = None  # of a cell that takes a single step
 
     def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
         algorithm = building_algorithm(self)  # type: ignore[arg-type]
@@ -92,6 +95,8 @@ class LiquidPolicyMixin:
             extractor_kwargs = {"encoder_class": extractor_class, "encoder_kwargs": extractor_kwargs}
             extractor_class = LiquidExtractor
         pass_on_to_encoder(extractor_class, extractor_kwargs)
+        if self.reactive_initialization is not None and extractor_class is LiquidExtractor:
+            extractor_kwargs.setdefault("reactive_initialization", self.reactive_initialization)
         for name in LIQUID_ARGUMENTS:
             if name in arguments:
                 value = arguments.pop(name)
