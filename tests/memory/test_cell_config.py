@@ -107,6 +107,17 @@ def test_initialization_reaches_every_cfc():
             assert torch.linalg.svdvals(columns).max().item() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"cell": "lrc"}, {"mode": "pure"}])
+@pytest.mark.parametrize("inputs", [3, 30])
+def test_orthogonal_inputs(settings, inputs):
+    torch.manual_seed(0)
+    cell = make_cell(inputs, units=12, initialization="orthogonal_inputs", **settings)
+    for gate in cell.weight_ih.split(12):
+        torch.testing.assert_close(torch.linalg.svdvals(gate), torch.full((min(inputs, 12),), 2.0))
+    bound = (6 / (inputs + 24)) ** 0.5  # of ncps
+    assert 0.9 * bound < cell.weight_hh.abs().max() <= bound
+
+
 def test_an_extractor_that_goes_from_step_to_step_starts_orthogonal():
     space = spaces.Box(-1, 1, (3,))
     history = spaces.Box(-1, 1, (5, 3))

@@ -6,13 +6,15 @@ import gymnasium as gym
 import pytest
 import torch
 from gymnasium import spaces
-from sb3_contrib import QRDQN, TQC, CrossQ
+from sb3_contrib import QRDQN, TQC, TRPO, CrossQ, MaskablePPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from stable_baselines3.common.vec_env import VecFrameStack
 
 from tests.compat.algorithms import RandomEnv
 from velora_sb3 import RecurrentPPO, RecurrentQRDQN, RecurrentSAC, RecurrentTD3, RecurrentTQC
-from velora_sb3.cells import LiquidCell
+from velora_sb3.cells import CfCCell, LiquidCell, LRCCell
 from velora_sb3.memory import LiquidExtractor
 from velora_sb3.policies import LiquidDQNPolicy
 
@@ -185,6 +187,39 @@ def test_a_copy_multiplies_updates_too(algorithm, copied):
 def test_the_default_multiplier():
     for algorithm, expected in ((PPO, 3.0), (A2C, 3.0), (SAC, 1.0), (RecurrentPPO, 1.0)):
         assert algorithm("LiquidPolicy", "Pendulum-v1").policy._multiplier == expected
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings", "orthogonal"),
+    [
+        (PPO, {}, True),
+        (A2C, {"share_features_extractor": False}, True),
+        (TRPO, {"cell": "lrc"}, True),
+        (MaskablePPO, {}, True),
+        (PPO, {"initialization": "ncps"}, False),
+        (PPO, {"n_stack": 2}, False),
+        (DQN, {}, False),
+        (RecurrentPPO, {}, False),
+    ],
+)
+def test_on_policy_inputs_of_reactive_cells_start_orthogonal(algorithm, settings, orthogonal):
+    env = make_vec_env("CartPole-v1", 1)
+    env = VecFrameStack(env, settings["n_stack"]) if "n_stack" in settings else env
+    policy = algorithm("LiquidPolicy", env, policy_kwargs={"units": 16, **settings}).policy
+    gates = [
+        gate
+        for cell in policy.modules()
+        if isinstance(cell, CfCCell | LRCCell)
+        for gate in cell.weight_ih.split(cell.hidden_size)
+    ]
+    assert gates
+    for gate in gates:
+        assert torch.allclose(gate.t() @ gate, 4 * torch.eye(4), atol=1e-4) == orthogonal
+
+
+@pytest.mark.parametrize("settings", [{"cell": "ltc", "units": 4}, {"cell": "gru"}, {"wiring": "ncp", "units": 12}])
+def test_on_policy_every_cell_can_be_made(settings):
+    PPO("LiquidPolicy", "CartPole-v1", policy_kwargs=settings)
 
 
 def test_a_multiplier_must_be_positive():
