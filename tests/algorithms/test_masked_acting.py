@@ -37,7 +37,7 @@ def evaluated_by_hand(model, n_envs, forgetting=False):
 @pytest.mark.parametrize("n_envs", [1, 4])
 @pytest.mark.parametrize("keeping", [lambda model: model, StatefulPredictor], ids=["model", "StatefulPredictor"])
 def test_sb3_contrib_s_evaluation_keeps_the_memory(keeping, n_envs):
-    model = make_model()
+    model = make_model(policy_kwargs={"mixed_memory": False})
     model.policy.action_net.weight.data *= 100  # so that the memory decides
     by_hand = evaluated_by_hand(model, n_envs)
     assert by_hand != evaluated_by_hand(model, n_envs, forgetting=True)
