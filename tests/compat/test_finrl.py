@@ -190,7 +190,8 @@ def test_finrls_prediction_with_a_predictor_remembers(theirs, name):
     def market():
         return Scaled(ours.make_trading_env(prices(2, seed=1), env_class=theirs.Env, hmax=5000))
 
-    model = ours.DRLAgent(market()).get_model(name, policy_kwargs=dict(SMALL), verbose=0, seed=0)
+    settings = {**SMALL, "mixed_memory": False}  # an untrained policy whose actions differ enough to trade
+    model = ours.DRLAgent(market()).get_model(name, policy_kwargs=settings, verbose=0, seed=0)
     expected = ours.DRLAgent.DRL_prediction(model, market())
     assert expected[1].nunique().max() > 1
     found = theirs.Agent.DRL_prediction(StatefulPredictor(model), market())
