@@ -61,7 +61,7 @@ def test_a_wired_cfcs_layers_see_what_those_before_them_have_made():
 def test_mixed_memory_and_a_backbone():
     mixed = make_cell(3, "cfc", units=8, mixed_memory=True)
     seen, state = inputs(mixed)
-    written, _ = mixed.write(seen, state)
+    written, _ = mixed.write(seen, state, None)
     torch.testing.assert_close(time_constants(mixed, seen, state), time_constants(mixed.cell, seen, written))
     deep = make_cell(3, "cfc", units=8, backbone_units=5)
     one = torch.ones(2)

@@ -20,7 +20,7 @@ ALGORITHMS = ["ppo", "sac", "recurrent_sac", "recurrent_ppo"]
 
 def build(name, env=None, **settings):
     return DRLAgent(scaled() if env is None else env).get_model(
-        name, policy_kwargs={"units": 4}, verbose=0, seed=0, **settings
+        name, policy_kwargs={"units": 4}, verbose=0, seed=4, **settings
     )
 
 

@@ -34,7 +34,8 @@ def command(algo, directory, *more):
     settings, steps = RUNS[algo][1], 320
     return [
         *("train", "--algo", algo, "--env", "DyingCartPole-v0", "--gym-packages", "tests.cli.dying_env"),
-        *("--policy-kwargs", "units: 4", "--hyperparams", json.dumps(settings), "--seed", "1", "--steps", str(steps)),
+        *("--policy-kwargs", "{units: 4, initialization: ncps}", "--hyperparams", json.dumps(settings)),
+        *("--seed", "1", "--steps", str(steps)),
         *("--n-envs", "2" if algo == "ppo" else "1", "--eval-freq", "100", "--checkpoint-every", "50", "--no-video"),
         *("--run-dir", str(directory), *more),
     ]
