@@ -2,14 +2,11 @@
 
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from velora_sb3.policies.mixin import MULTIPLIER, ON_POLICY_INITIALIZATION, ON_POLICY_MULTIPLIER, LiquidPolicyMixin
+from velora_sb3.policies.mixin import LiquidOnPolicyMixin
 
 
-class LiquidActorCriticPolicy(LiquidPolicyMixin, ActorCriticPolicy):
+class LiquidActorCriticPolicy(LiquidOnPolicyMixin, ActorCriticPolicy):
     """SB3's ``ActorCriticPolicy`` with a liquid features extractor, for PPO, A2C and TRPO.
 
     Takes every argument of ``ActorCriticPolicy`` and of :class:`velora_sb3.memory.LiquidExtractor`.
     """
-
-    defaults = {**LiquidPolicyMixin.defaults, MULTIPLIER: ON_POLICY_MULTIPLIER}
-    reactive_initialization = ON_POLICY_INITIALIZATION

@@ -23,9 +23,6 @@ LIQUID_ARGUMENTS = tuple(field.name for field in fields(ExtractorConfig))
 # The setting that scales updates of the cells' weights: it belongs to the policy, which has the optimizers.
 MULTIPLIER = "cell_lr_multiplier"
 
-# On policy, both chosen on seeds from 100 upwards; docs/decisions.md
-ON_POLICY_MULTIPLIER, ON_POLICY_INITIALIZATION = 3.0, "orthogonal_inputs"
-
 # SB3's own arguments that count networks or outputs.
 COUNTS = {"n_critics", "n_quantiles"}
 
@@ -114,6 +111,13 @@ class LiquidPolicyMixin:
         """What ``policy.load`` needs; SB3's list lacks some (a separate features extractor, LSTM sizes)."""
         parameters: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
         return {**self._given, **parameters}
+
+
+class LiquidOnPolicyMixin(LiquidPolicyMixin):
+    """The mixin for on-policy algorithms without memory; docs/decisions.md has the measurements behind both values."""
+
+    defaults = {**LiquidPolicyMixin.defaults, MULTIPLIER: 3.0}
+    reactive_initialization = "orthogonal_inputs"
 
 
 def pass_on_to_encoder(extractor_class: type, extractor_kwargs: dict[str, Any]) -> None:
