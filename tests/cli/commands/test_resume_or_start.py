@@ -96,7 +96,10 @@ def test_a_drawn_seed_stays(run, tmp_path):
     [
         (("--steps", "640"), "the run in r has other settings: steps is 320 there, got 640. Use its settings, or"),
         (("--seed", "2"), "seed is 1 there, got 2"),
-        (("--policy-kwargs", "units: 8"), "policy_kwargs is {'units': 4} there, got {'units': 8}"),
+        (
+            ("--policy-kwargs", "units: 8"),
+            "policy_kwargs is {'units': 4, 'initialization': 'ncps'} there, got {'units': 8}",
+        ),
         (("--checkpoint-every", "0"), "needs checkpoints to resume from: omit --checkpoint-every 0"),
     ],
 )
