@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from velora_sb3._validation import check_bool, check_integer
 from velora_sb3.cells.cell import LiquidCell, with_time
-from velora_sb3.cells.kernels import cpu
-from velora_sb3.cells.kernels.lstm import advance, lstm_sequence
+from velora_sb3.cells.kernels import cpu, gru, lstm
 from velora_sb3.cells.kernels.plain_form import needs_plain_form
 
 
@@ -37,10 +36,10 @@ class TorchCell(LiquidCell):
             raise ValueError(f"{type(self).__name__} got timespans: create it with timed=True")
 
     @property
-    def _weights(self) -> tuple[torch.Tensor, ...]:
+    def _weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Weights of the inputs, of the state, and the biases of both."""
-        names = "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"
-        return tuple(getattr(self.network, name) for name in names)
+        network: Any = self.network
+        return network.weight_ih_l0, network.weight_hh_l0, network.bias_ih_l0, network.bias_hh_l0
 
     def _with_time(self, inputs: torch.Tensor, timespans: torch.Tensor | None) -> torch.Tensor:
         """The inputs, and the time since the last step beside them if the cell takes it."""
@@ -78,6 +77,9 @@ class TorchCell(LiquidCell):
 class GRUCell(TorchCell):
     """torch's ``nn.GRU`` with one layer. It has no clock: with ``timed``, the time since the last step is an input.
 
+    On a CPU a sequence runs in a compiled kernel that resets states within it (:mod:`velora_sb3.cells.kernels.cpu`),
+    elsewhere in torch's.
+
     Args:
         input_size: Number of features ``F``.
         hidden_size: Number of units ``H``; state and output have this width.
@@ -104,11 +106,23 @@ class GRUCell(TorchCell):
         if not needs_plain_form():
             state = torch.gru_cell(inputs, state, *weights)
             return state, state
-        by_inputs = functional.linear(inputs, weights[0], weights[2]).chunk(3, dim=-1)
-        by_state = functional.linear(state, weights[1], weights[3]).chunk(3, dim=-1)
-        reset, keep = (torch.sigmoid(by_inputs[gate] + by_state[gate]) for gate in range(2))
-        state = torch.lerp(torch.tanh(by_inputs[2] + reset * by_state[2]), state, keep)
+        by_inputs = functional.linear(inputs, weights[0], weights[2])
+        state = gru.advance(by_inputs, functional.linear(state, weights[1], weights[3]), state)
         return state, state
+
+    def outputs(
+        self,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        starts: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All outputs and the last state, in the C kernel where it runs."""
+        if needs_plain_form() or not cpu.supports(inputs, self.hidden_size):
+            return super().outputs(inputs, state, starts, timespans)
+        self.prepare(timespans is not None)
+        states = gru.gru_sequence(self._with_time(inputs, timespans), state, *self._weights, starts)
+        return states, states[-1]
 
     def sequence(
         self,
@@ -163,7 +177,7 @@ class LSTMCell(TorchCell):
         else:
             gates = functional.linear(inputs, weights[0], weights[2])
             gates = gates + functional.linear(hidden, weights[1], weights[3])
-            hidden, memory = advance(gates, memory)
+            hidden, memory = lstm.advance(gates, memory)
         return hidden, torch.cat([hidden, memory], dim=-1)
 
     def _compiled(
@@ -176,7 +190,8 @@ class LSTMCell(TorchCell):
         """Outputs and memories ``(T, B, H)`` of the C kernel."""
         self.prepare(timespans is not None)
         weight_ih, weight_hh, bias_ih, bias_hh = self._weights
-        return lstm_sequence(self._with_time(inputs, timespans), state, weight_ih, weight_hh, bias_ih + bias_hh, starts)
+        inputs = self._with_time(inputs, timespans)
+        return lstm.lstm_sequence(inputs, state, weight_ih, weight_hh, bias_ih + bias_hh, starts)
 
     def outputs(
         self,

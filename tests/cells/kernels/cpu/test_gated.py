@@ -1,4 +1,4 @@
-"""The C kernels of CfC, LRC and mixed memory against the plain forms."""
+"""The C kernels of CfC, LRC, GRU and mixed memory against the plain forms."""
 
 from functools import partial
 
@@ -7,17 +7,23 @@ import torch
 from torch import nn
 
 from velora_sb3.cells import CfCCell, LRCCell, unroll
-from velora_sb3.cells.kernels import cfc, cpu, lrc, mixed_memory
+from velora_sb3.cells.kernels import cfc, cpu, gru, lrc, mixed_memory
 
 T, F = 4, 3
 
 pytestmark = pytest.mark.skipif(cpu.library() is None, reason="no C compiler")
 
 
+MODES = ["default", "no_gate", "lrc", "gru"]
+WITH_TIME = [(mode, timed) for mode in MODES for timed in (False, True) if mode != "gru" or not timed]  # no clock
+
+
 def arguments(mode, batch, units, timed=False, resets=False, state=False, steps=T):
     """What the kernels take, random."""
     blocks = 4 if timed and mode != "lrc" else 3
     shapes = [(steps, batch, F), (batch, units), (blocks * units, F), (blocks * units, units), (blocks * units,)]
+    if mode == "gru":
+        shapes.append(shapes[-1])
     tensors = [torch.randn(shape) for shape in shapes]
     tensors[3] /= units**0.5
     starts = torch.rand(steps, batch, 1) < 0.3 if resets else None
@@ -28,6 +34,8 @@ def arguments(mode, batch, units, timed=False, resets=False, state=False, steps=
 def kernel_and_plain(mode):
     if mode == "lrc":
         return lrc.lrc_sequence, lrc._plain
+    if mode == "gru":
+        return (lambda *given: gru.gru_sequence(*given[:-1])), (lambda *given: gru._plain(*given[:-1]))
     return (lambda *given: cfc.cfc_sequence(*given, mode)), (lambda *given: cfc._plain(mode, *given, None, None))
 
 
@@ -62,16 +70,14 @@ def compiled(monkeypatch):
         monkeypatch.setattr(module, "_loop_backward", None)
 
 
-@pytest.mark.parametrize("mode", ["default", "no_gate", "lrc"])
-@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize(("mode", "timed"), WITH_TIME)
 @pytest.mark.parametrize("resets", [False, True], ids=["one episode", "resets"])
 @pytest.mark.parametrize("state", [False, True], ids=["zero state", "given state"])
 def test_values_and_gradients(mode, timed, resets, state):
     check(*kernel_and_plain(mode), arguments(mode, 9, 20, timed, resets, state))
 
 
-@pytest.mark.parametrize("mode", ["default", "lrc"])
-@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize(("mode", "timed"), [pair for pair in WITH_TIME if "no_gate" not in pair])
 @pytest.mark.parametrize(
     ("steps", "batch", "units"), [(1, 1, 1), (1, 4, 5), (5, 1, 17), (3, 15, 65), (3, 2, 64), (2, 33, 100)]
 )
@@ -79,11 +85,11 @@ def test_shapes(mode, timed, steps, batch, units):
     check(*kernel_and_plain(mode), arguments(mode, batch, units, timed, True, True, steps))
 
 
-@pytest.mark.parametrize("mode", ["default", "no_gate", "lrc"])
+@pytest.mark.parametrize("mode", MODES)
 def test_nan_stays_in_its_row_and_its_episode(mode):
     kernel, _ = kernel_and_plain(mode)
     inputs, *rest = arguments(mode, 9, 20, resets=True, steps=6)
-    starts = rest[4]
+    starts = rest[-2]
     starts[:] = False
     starts[3, 4] = True
     inputs[1, 4] = torch.nan
@@ -98,15 +104,15 @@ def test_nan_stays_in_its_row_and_its_episode(mode):
     assert torch.equal(inputs.grad.isnan().any(-1), bad)
 
 
-@pytest.mark.parametrize("mode", ["default", "lrc"])
+@pytest.mark.parametrize("mode", ["default", "lrc", "gru"])
 @pytest.mark.parametrize("size", [10.0, 1e30])
 def test_large_products(mode, size):
     kernel, plain = kernel_and_plain(mode)
-    inputs, state, *rest = arguments(mode, 3, 20, timed=True, state=True)
+    inputs, state, *rest = arguments(mode, 3, 20, timed=mode != "gru", state=True)
     check(kernel, plain, [inputs * size, state, *rest])
 
 
-@pytest.mark.parametrize("mode", ["default", "lrc"])
+@pytest.mark.parametrize("mode", ["default", "lrc", "gru"])
 def test_infinite_inputs_saturate(mode):
     kernel, plain = kernel_and_plain(mode)
     given = arguments(mode, 3, 20)
@@ -117,25 +123,25 @@ def test_infinite_inputs_saturate(mode):
     torch.testing.assert_close(outputs, plain(*given), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("mode", ["default", "lrc"])
+@pytest.mark.parametrize("mode", ["default", "lrc", "gru"])
 def test_other_layouts(mode):
     kernel, plain = kernel_and_plain(mode)
-    inputs, state, weight_ih, weight_hh, *rest = arguments(mode, 5, 7, timed=True, resets=True, state=True)
+    inputs, state, weight_ih, weight_hh, *rest = arguments(mode, 5, 7, mode != "gru", resets=True, state=True)
 
     def swapped(function):
-        def run(inputs, state, weight_ih, weight_hh, bias, starts, timespans):
-            given = [inputs.transpose(0, 1), state.t(), weight_ih.t(), weight_hh.t(), bias]
-            marks = [starts.transpose(0, 1), timespans.transpose(0, 1)]
+        def run(inputs, state, weight_ih, weight_hh, *rest):
+            given = [inputs.transpose(0, 1), state.t(), weight_ih.t(), weight_hh.t(), *rest[:-2]]
+            marks = [None if mark is None else mark.transpose(0, 1) for mark in rest[-2:]]
             return function(*given, *marks).transpose(0, 1)
 
         return run
 
-    given = [inputs.transpose(0, 1), state.t(), weight_ih.t(), weight_hh.t(), rest[0]]
-    given += [mark.transpose(0, 1).contiguous() for mark in rest[1:]]
-    check(swapped(kernel), swapped(plain), [tensor.contiguous() for tensor in given])
+    given = [inputs.transpose(0, 1), state.t(), weight_ih.t(), weight_hh.t(), *rest[:-2]]
+    given += [None if mark is None else mark.transpose(0, 1) for mark in rest[-2:]]
+    check(swapped(kernel), swapped(plain), [None if tensor is None else tensor.contiguous() for tensor in given])
 
 
-@pytest.mark.parametrize("mode", ["default", "lrc"])
+@pytest.mark.parametrize("mode", ["default", "lrc", "gru"])
 def test_rows_do_not_depend_on_their_neighbours(mode):
     kernel, _ = kernel_and_plain(mode)
     inputs, state, *rest = arguments(mode, 15, 20, state=True)
@@ -144,7 +150,7 @@ def test_rows_do_not_depend_on_their_neighbours(mode):
         assert torch.equal(kernel(inputs[:, row : row + 1], state[row : row + 1], *rest), together[:, row : row + 1])
 
 
-@pytest.mark.parametrize("mode", ["default", "lrc"])
+@pytest.mark.parametrize("mode", ["default", "lrc", "gru"])
 def test_second_derivatives_take_the_plain_form(mode):
     kernel, plain = kernel_and_plain(mode)
     given = arguments(mode, 3, 5)
@@ -156,7 +162,7 @@ def test_second_derivatives_take_the_plain_form(mode):
     check(partial(squared_gradient, kernel), partial(squared_gradient, plain), given)
 
 
-@pytest.mark.parametrize("mode", ["default", "lrc"])
+@pytest.mark.parametrize("mode", ["default", "lrc", "gru"])
 def test_a_graph_that_is_kept_gives_the_same_twice(mode):
     kernel, _ = kernel_and_plain(mode)
     inputs, *rest = arguments(mode, 3, 5)

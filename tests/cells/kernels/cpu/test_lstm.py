@@ -1,4 +1,4 @@
-"""The C kernel of torch's LSTM against the plain form, and in LSTMCell against torch's own."""
+"""The C kernel of torch's LSTM against the plain form; in GRUCell and LSTMCell the kernels against torch's own."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.cells.kernels.cpu.test_gated import check
-from velora_sb3.cells import LSTMCell, unroll, unroll_states
+from velora_sb3.cells import GRUCell, LSTMCell, unroll, unroll_states
 from velora_sb3.cells.kernels import cpu, lstm
 
 T, F = 4, 3
@@ -43,15 +43,16 @@ def test_gradients_of_one_part(part):
     check(lambda *given: lstm.lstm_sequence(*given)[part], lambda *given: lstm._plain(*given)[part], given)
 
 
+@pytest.mark.parametrize("kind", [GRUCell, LSTMCell])
 @pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
 @pytest.mark.parametrize("resets", [False, True], ids=["one episode", "resets"])
 @pytest.mark.parametrize("run", [unroll, unroll_states])
-def test_a_cell_computes_what_torch_does(monkeypatch, timed, resets, run):
-    cell = LSTMCell(F, 20, timed)
+def test_a_cell_computes_what_torch_does(monkeypatch, kind, timed, resets, run):
+    cell = kind(F, 20, timed)
     monkeypatch.setattr(cell, "_run", None)  # torch's kernel
-    exact = LSTMCell(F, 20, timed).double()  # which the C kernel does not support
+    exact = kind(F, 20, timed).double()  # which the C kernel does not support
     exact.load_state_dict(cell.state_dict())
-    inputs, state = torch.randn(6, 9, F), torch.randn(9, 40)
+    inputs, state = torch.randn(6, 9, F), torch.randn(9, cell.state_size)
     starts = torch.rand(6, 9) < 0.3 if resets else None
     timespans = torch.rand(6, 9) if timed else None
 
@@ -68,8 +69,9 @@ def test_a_cell_computes_what_torch_does(monkeypatch, timed, resets, run):
         torch.testing.assert_close(one.double(), other, atol=1e-5 * max(1, float(other.abs().max())), rtol=0)
 
 
-def test_without_gradients():
-    cell, inputs = LSTMCell(F, 20), torch.randn(6, 9, F)
+@pytest.mark.parametrize("kind", [GRUCell, LSTMCell])
+def test_without_gradients(kind):
+    cell, inputs = kind(F, 20), torch.randn(6, 9, F)
     expected, last = unroll(cell, inputs)
     with torch.no_grad():
         outputs, state = unroll(cell, inputs)
@@ -77,8 +79,9 @@ def test_without_gradients():
     assert torch.equal(state, last)
 
 
-def test_frozen_weights():
-    cell = LSTMCell(F, 20).requires_grad_(False)
+@pytest.mark.parametrize("kind", [GRUCell, LSTMCell])
+def test_frozen_weights(kind):
+    cell = kind(F, 20).requires_grad_(False)
     inputs = torch.randn(6, 9, F, requires_grad=True)
     expected, _ = cell.network(inputs)
     outputs, _ = unroll(cell, inputs)

@@ -1,17 +1,19 @@
-/* Whole sequences of a CfC (default, no_gate), of an LRC in closed form, of torch's LSTM, and of mixed memory, an LSTM
- * cell before a CfC. The equations are those of cfc_gates.py, lrc.py, lstm.py and mixed_memory.py.
+/* Whole sequences of a CfC (default, no_gate), of an LRC in closed form, of torch's GRU and LSTM, and of mixed memory,
+ * an LSTM cell before a CfC. The equations are those of cfc_gates.py, lrc.py, gru.py, lstm.py and mixed_memory.py.
  *
  * Arrays are contiguous and time first: inputs (T, B, F), gates and their gradients (T, B, blocks * H), states and their
- * gradients (T, B, H), starts and timespans (T, B); weights are (blocks * H, F) and (blocks * H, H). A step multiplies
- * some rows of the batch by the weights of WIDTH units, all blocks at once, while the totals stay in registers. Rows do
- * not depend on one another, and a start selects the zero state: a NaN stays in its row and its episode.
+ * gradients (T, B, H), starts and timespans (T, B); weights are (blocks * H, F) and (blocks * H, H). A GRU has four
+ * blocks of gates but three of weights, since its candidate keeps the products of inputs and state apart. A step
+ * multiplies some rows of the batch by the weights of WIDTH units, all blocks at once, while the totals stay in
+ * registers. Rows do not depend on one another, and a start selects the zero state: a NaN stays in its row and its
+ * episode.
  */
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "vectors.h"
 
-enum { DEFAULT, NO_GATE, LRC, LSTM, TORCH_LSTM }; /* LSTM: the first half of mixed memory */
+enum { DEFAULT, NO_GATE, LRC, GRU, LSTM, TORCH_LSTM }; /* LSTM: the first half of mixed memory */
 enum { MOST_COLUMNS = 4, MOST_ROWS = 8 };
 
 #if defined(__AVX512F__)
@@ -73,26 +75,31 @@ typedef struct {
     float *panels; /* for WIDTH units each: [bias, state, inputs][block][unit], zero beyond the last unit */
 } layer;
 
-static size_t panel_size(const layer *l) { return (size_t)(1 + l->size + l->features) * l->blocks * WIDTH; }
+INLINE int weight_blocks(int blocks, int mode) { return mode == GRU ? 3 : blocks; }
 
-static void pack_rows(const float *weight, int length, const layer *l, int first, float *to) {
-    for (int b = 0; b < l->blocks; b++)
+static size_t panel_size(const layer *l) {
+    return (l->blocks + (size_t)(l->size + l->features) * weight_blocks(l->blocks, l->mode)) * WIDTH;
+}
+
+static float *pack_rows(const float *weight, int length, int blocks, const layer *l, int first, float *to) {
+    for (int b = 0; b < blocks; b++)
         for (int i = 0; i < WIDTH; i++) {
             const float *from = weight + ((size_t)b * l->size + first + i) * length;
             for (int k = 0; k < length; k++)
-                to[((size_t)k * l->blocks + b) * WIDTH + i] = first + i < l->size ? from[k] : 0.0f;
+                to[((size_t)k * blocks + b) * WIDTH + i] = first + i < l->size ? from[k] : 0.0f;
         }
+    return to + (size_t)length * blocks * WIDTH;
 }
 
 static int pack(layer *l, const float *weight_ih, const float *weight_hh, const float *bias) {
-    int panels = (l->size + WIDTH - 1) / WIDTH;
+    int panels = (l->size + WIDTH - 1) / WIDTH, blocks = weight_blocks(l->blocks, l->mode);
     l->panels = allocate(panels * panel_size(l));
     if (!l->panels) return 1;
     for (int p = 0; p < panels; p++) {
         float *to = l->panels + p * panel_size(l);
-        pack_rows(bias, 1, l, p * WIDTH, to);
-        pack_rows(weight_hh, l->size, l, p * WIDTH, to + (size_t)l->blocks * WIDTH);
-        pack_rows(weight_ih, l->features, l, p * WIDTH, to + (size_t)(1 + l->size) * l->blocks * WIDTH);
+        to = pack_rows(bias, 1, l->blocks, l, p * WIDTH, to);
+        to = pack_rows(weight_hh, l->size, blocks, l, p * WIDTH, to);
+        pack_rows(weight_ih, l->features, blocks, l, p * WIDTH, to);
     }
     return 0;
 }
@@ -155,6 +162,12 @@ INLINE void advance(const layer *l, int timed, const vector *products, const pla
         third = tangent(third);
         vector decay = exponential(-2.0f * p->time * first * second);
         next = third + decay * (load_some(p->before + unit, count) - third);
+    } else if (l->mode == GRU) {
+        first = sigmoid(first);
+        second = sigmoid(second);
+        fourth = tangent(third + first * products[3]);
+        third = products[3];
+        next = fourth + second * (load_some(p->before + unit, count) - fourth);
     } else {
         if (timed) {
             fourth = products[3];
@@ -178,6 +191,7 @@ INLINE void advance(const layer *l, int timed, const vector *products, const pla
 static void step(const layer *l, int batch, const float *const *hidden, const float *const *inputs,
                  const place *places) {
     const float *panel = l->panels;
+    const int blocks = weight_blocks(l->blocks, l->mode);
     for (int unit = 0; unit < l->size; unit += WIDTH, panel += panel_size(l)) {
         int count = least(l->size - unit, WIDTH);
         for (int row = 0; row < batch;) {
@@ -186,9 +200,13 @@ static void step(const layer *l, int batch, const float *const *hidden, const fl
             for (int r = 0; r < rows; r++)
                 for (int b = 0; b < l->blocks; b++) products[r][b] = load(panel + b * WIDTH);
             const float *weights = panel + l->blocks * WIDTH;
-            multiply_rows(rows, l->blocks, hidden + row, l->size, weights, products);
-            multiply_rows(rows, l->blocks, inputs + row, l->features, weights + (size_t)l->size * l->blocks * WIDTH,
-                          products);
+            multiply_rows(rows, blocks, hidden + row, l->size, weights, products);
+            for (int r = 0; r < rows && l->mode == GRU; r++) {
+                vector by_state = products[r][2];
+                products[r][2] = products[r][3]; /* the inputs' bias */
+                products[r][3] = by_state;
+            }
+            multiply_rows(rows, blocks, inputs + row, l->features, weights + (size_t)l->size * blocks * WIDTH, products);
             for (int r = 0; r < rows; r++, row++) advance(l, l->blocks == 4, products[r], places + row, unit, count);
         }
     }
@@ -226,7 +244,7 @@ int gated_forward(const float *inputs, const float *weight_ih, const float *weig
     float *zeros = calloc(size, sizeof(float));
     const float **rows = malloc(2 * batch * sizeof(float *)), **hidden = rows, **seen = rows + batch;
     place *places = malloc(batch * sizeof(place));
-    int alone = batch * steps == 1;
+    int alone = batch * steps == 1 && mode != GRU;
     int failed = (!alone && pack(&l, weight_ih, weight_hh, bias)) || !zeros || !rows || !places;
     for (int t = 0; t < steps && !failed; t++) {
         for (int row = 0; row < batch; row++) {
@@ -265,6 +283,15 @@ INLINE vector retreat(int mode, int timed, vector grad, const float *gates, cons
         by_second = by_time * time * (1.0f - second);
         by_third = grad * (1.0f - decay) * (1.0f - third * third);
         direct = grad * decay;
+    } else if (mode == GRU) {
+        vector candidate = load_some(gates + 3 * size, count);
+        vector by_inputs = grad * (1.0f - second) * (1.0f - candidate * candidate);
+        store_some(grad_gates + 3 * size, by_inputs, count);
+        by_first = by_inputs * third * first * (1.0f - first);
+        by_second = grad * (load_some(before, count) - candidate) * second * (1.0f - second);
+        by_third = by_inputs * first;
+        by_time = (vector){0};
+        direct = grad * second;
     } else {
         vector difference = mode == DEFAULT ? second - first : second;
         by_first = (mode == DEFAULT ? grad * (1.0f - third) : grad) * (1.0f - first * first);
@@ -308,8 +335,8 @@ static void flow(const float *const *rows, int batch, int length, int size, cons
 int gated_backward(const float *grad_states, const float *gates, const float *weight_hh, const float *before,
                    const uint8_t *starts, const float *timespans, float *grad_gates, float *grad_state,
                    float *grad_times, int steps, int batch, int size, int blocks, int mode, int stride) {
-    int length = blocks * size;
-    float *packed = pack_columns(weight_hh, length, size);
+    int length = blocks * size, products = weight_blocks(blocks, mode) * size;
+    float *packed = pack_columns(weight_hh, products, size);
     const float **rows = malloc(batch * sizeof(float *));
     int failed = !packed || !rows;
     memset(grad_state, 0, (size_t)batch * size * sizeof(float));
@@ -329,7 +356,7 @@ int gated_backward(const float *grad_states, const float *gates, const float *we
             }
             if (grad_times) grad_times[at] = by_time;
         }
-        flow(rows, batch, length, size, packed, starts ? starts + (size_t)t * batch : NULL, grad_state, size);
+        flow(rows, batch, products, size, packed, starts ? starts + (size_t)t * batch : NULL, grad_state, size);
     }
     free(packed);
     free(rows);

@@ -1,4 +1,4 @@
-"""The C kernels of CfC and LRC; the arguments are those of the Triton kernels."""
+"""The C kernels of CfC, LRC and GRU; the arguments are those of the Triton kernels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from velora_sb3.cells.kernels import cpu
 
-MODES = ("default", "no_gate", "lrc")  # the numbers that they have in C
+MODES = ("default", "no_gate", "lrc", "gru")  # the numbers that they have in C
 DTYPES = (torch.float32, torch.bool, torch.int32, torch.int64)
 
 
