@@ -18,8 +18,9 @@ from velora_sb3.cells.kernels.plain_form import needs_plain_form
 class TorchCell(LiquidCell):
     """A recurrent network of torch's with one layer.
 
-    torch's kernels cannot reset a state within a sequence, so a sequence is cut at the steps at which an episode starts
-    anywhere in the batch, and each piece is one call.
+    On a CPU a sequence runs in a compiled kernel that resets states within it (:mod:`velora_sb3.cells.kernels.cpu`).
+    torch's kernels cannot, so elsewhere a sequence is cut where an episode starts anywhere in the batch, and each piece
+    is one call.
     """
 
     network: nn.RNNBase
@@ -45,8 +46,14 @@ class TorchCell(LiquidCell):
         """The inputs, and the time since the last step beside them if the cell takes it."""
         return with_time(inputs, timespans) if self.timed else inputs
 
+    def _compiled(
+        self, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        """The parts of the state after every step, each ``(T, B, H)``, of the C kernel; the first is the output."""
+        raise NotImplementedError
+
     def _run(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs ``(T, B, H)`` and the last state ``(B, S)`` of a sequence without resets."""
+        """Outputs ``(T, B, H)`` and the last state ``(B, S)`` of a sequence without resets, of torch's kernel."""
         raise NotImplementedError
 
     def outputs(
@@ -56,12 +63,15 @@ class TorchCell(LiquidCell):
         starts: torch.Tensor | None,
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All outputs and the last state: one call of torch's kernel for each piece between two resets."""
+        """All outputs and the last state: of the C kernel, or one call of torch's for each piece between two resets."""
         if needs_plain_form():
             outputs, states = LiquidCell.sequence(self, inputs, state, starts, timespans)
             return outputs, states[-1]
         self.prepare(timespans is not None)
         inputs = self._with_time(inputs, timespans)
+        if cpu.supports(inputs, self.hidden_size):
+            parts = self._compiled(inputs, state, starts)
+            return parts[0], torch.cat([part[-1] for part in parts], dim=-1)
         steps, batch, _ = inputs.shape
         state = inputs.new_zeros(batch, self.state_size) if state is None else state
         has_start = [False] * steps if starts is None else starts.flatten(1).any(1).tolist()
@@ -76,9 +86,6 @@ class TorchCell(LiquidCell):
 
 class GRUCell(TorchCell):
     """torch's ``nn.GRU`` with one layer. It has no clock: with ``timed``, the time since the last step is an input.
-
-    On a CPU a sequence runs in a compiled kernel that resets states within it (:mod:`velora_sb3.cells.kernels.cpu`),
-    elsewhere in torch's.
 
     Args:
         input_size: Number of features ``F``.
@@ -110,20 +117,6 @@ class GRUCell(TorchCell):
         state = gru.advance(by_inputs, functional.linear(state, weights[1], weights[3]), state)
         return state, state
 
-    def outputs(
-        self,
-        inputs: torch.Tensor,
-        state: torch.Tensor | None,
-        starts: torch.Tensor | None,
-        timespans: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All outputs and the last state, in the C kernel where it runs."""
-        if needs_plain_form() or not cpu.supports(inputs, self.hidden_size):
-            return super().outputs(inputs, state, starts, timespans)
-        self.prepare(timespans is not None)
-        states = gru.gru_sequence(self._with_time(inputs, timespans), state, *self._weights, starts)
-        return states, states[-1]
-
     def sequence(
         self,
         inputs: torch.Tensor,
@@ -137,6 +130,11 @@ class GRUCell(TorchCell):
         states, _ = self.outputs(inputs, state, starts, timespans)
         return states, states
 
+    def _compiled(
+        self, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        return (gru.gru_sequence(inputs, state, *self._weights, starts),)
+
     def _run(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         outputs, last = self.network(inputs, state.unsqueeze(0).contiguous())
         return outputs, last[0]
@@ -145,8 +143,7 @@ class GRUCell(TorchCell):
 class LSTMCell(TorchCell):
     """torch's ``nn.LSTM`` with one layer. It has no clock: with ``timed``, the time since the last step is an input.
 
-    The state is one tensor ``(B, 2H)``: first the output ``h``, then the memory ``c``. On a CPU a sequence runs in a
-    compiled kernel that resets states within it (:mod:`velora_sb3.cells.kernels.cpu`), elsewhere in torch's.
+    The state is one tensor ``(B, 2H)``: first the output ``h``, then the memory ``c``.
 
     Args:
         input_size: Number of features ``F``.
@@ -180,32 +177,6 @@ class LSTMCell(TorchCell):
             hidden, memory = lstm.advance(gates, memory)
         return hidden, torch.cat([hidden, memory], dim=-1)
 
-    def _compiled(
-        self,
-        inputs: torch.Tensor,
-        state: torch.Tensor | None,
-        starts: torch.Tensor | None,
-        timespans: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and memories ``(T, B, H)`` of the C kernel."""
-        self.prepare(timespans is not None)
-        weight_ih, weight_hh, bias_ih, bias_hh = self._weights
-        inputs = self._with_time(inputs, timespans)
-        return lstm.lstm_sequence(inputs, state, weight_ih, weight_hh, bias_ih + bias_hh, starts)
-
-    def outputs(
-        self,
-        inputs: torch.Tensor,
-        state: torch.Tensor | None,
-        starts: torch.Tensor | None,
-        timespans: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All outputs and the last state, in the C kernel where it runs."""
-        if needs_plain_form() or not cpu.supports(inputs, self.hidden_size):
-            return super().outputs(inputs, state, starts, timespans)
-        hidden, memories = self._compiled(inputs, state, starts, timespans)
-        return hidden, torch.cat([hidden[-1], memories[-1]], dim=-1)
-
     def sequence(
         self,
         inputs: torch.Tensor,
@@ -217,8 +188,9 @@ class LSTMCell(TorchCell):
         if needs_plain_form():
             return LiquidCell.sequence(self, inputs, state, starts, timespans)
         if cpu.supports(inputs, self.hidden_size):
-            hidden, after = self._compiled(inputs, state, starts, timespans)
-            return hidden, torch.cat([hidden, after], dim=-1)
+            self.prepare(timespans is not None)
+            parts = self._compiled(self._with_time(inputs, timespans), state, starts)
+            return parts[0], torch.cat(parts, dim=-1)
         outputs, _ = self.outputs(inputs, state, starts, timespans)
         if state is None:
             state = inputs.new_zeros(inputs.shape[1], self.state_size)
@@ -239,6 +211,12 @@ class LSTMCell(TorchCell):
             memory = torch.addcmul(written[t], kept[t], memory)
             memories.append(memory)
         return outputs, torch.cat([outputs, torch.stack(memories)], dim=-1)
+
+    def _compiled(
+        self, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        weight_ih, weight_hh, bias_ih, bias_hh = self._weights
+        return lstm.lstm_sequence(inputs, state, weight_ih, weight_hh, bias_ih + bias_hh, starts)
 
     def _run(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         hidden, memory = state.unsqueeze(0).chunk(2, dim=-1)
