@@ -16,7 +16,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
 
 import velora_sb3  # noqa: F401  (registers the alias)
-from velora_sb3.benchmarks.runs import Job, parse_arguments, run_missing, table
+from tests.benchmarks import parse_arguments
+from velora_sb3.benchmarks.runs import Job, run_missing, table
 from velora_sb3.cells import CfCCell
 from velora_sb3.memory import LiquidExtractor
 

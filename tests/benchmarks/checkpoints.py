@@ -20,8 +20,9 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import SAC
 
+from tests.benchmarks import verdict
 from velora_sb3 import load_checkpoint, save_checkpoint
-from velora_sb3.benchmarks.timing import time_in_turns, verdict
+from velora_sb3.benchmarks.timing import time_in_turns
 from velora_sb3.checkpoints import finish_saving
 
 TRANSITIONS, EPISODE = 100_000, 200
@@ -129,8 +130,8 @@ def measure(task: str, capacity: int, rounds: int, directory: Path) -> None:
         ("ours, on the disk", "SB3, on the disk"),
         ("ours, wait=False", "SB3"),
     ):
-        print("  " + verdict(f"{ours} to {theirs}", times[ours] / times[theirs], BOUND, at_least=False))
-    print("  " + verdict("size, ours to SB3's", sizes["ours"] / sizes["SB3"], 1.0, at_least=False), flush=True)
+        print("  " + verdict(f"{ours} to {theirs}", times[ours] / times[theirs], BOUND))
+    print("  " + verdict("size, ours to SB3's", sizes["ours"] / sizes["SB3"], 1.0), flush=True)
 
 
 def main() -> None:

@@ -15,8 +15,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
 
+from tests.benchmarks import parse_arguments
 from velora_sb3 import RecurrentDQN, RecurrentQRDQN, RecurrentSAC, RecurrentTD3
-from velora_sb3.benchmarks.runs import Job, parse_arguments, run_missing, table
+from velora_sb3.benchmarks.runs import Job, run_missing, table
 from velora_sb3.memory import LiquidExtractor
 
 FIRST_SEED = 100

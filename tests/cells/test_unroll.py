@@ -13,6 +13,7 @@ from velora_sb3.cells import (
     WiredCfCCell,
     WiredLRCCell,
     unroll,
+    unroll_states,
 )
 
 T, B, F = 7, 3, 4
@@ -78,6 +79,8 @@ def test_nan_ends_with_its_episode(cell):
     assert outputs[2:4, 1].isnan().any(-1).all()
     torch.testing.assert_close(outputs[4:], expected[4:])
     torch.testing.assert_close(outputs[:, [0, 2]], expected[:, [0, 2]])
+    _, states = unroll_states(cell, broken, episode_starts=starts)
+    assert states[4:].isfinite().all()
     last, _ = unroll(cell, torch.randn(1, B, F), state, episode_starts=torch.ones(1, B))  # a single step
     assert last.isfinite().all()
 
@@ -167,6 +170,16 @@ def test_wrong_shapes_and_values_are_named(arguments, message):
     cell = CfCCell(F, 5, backbone_layers=0)
     with pytest.raises(ValueError, match=message):
         unroll(cell, **{"inputs": torch.zeros(T, B, F), **arguments})
+
+
+@pytest.mark.parametrize("kind", [CfCCell, LSTMCell])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64])
+def test_a_state_of_another_type_is_refused(kind, dtype):
+    cell = kind(F, 5).float()
+    inputs, state = torch.zeros(T, B, F, dtype=torch.float32), torch.ones(B, cell.state_size, dtype=dtype)
+    for run in (unroll, unroll_states, lambda cell, inputs, state: cell(inputs[0], state)):
+        with pytest.raises(TypeError, match=f"type of the inputs, torch.float32, got {dtype}"):
+            run(cell, inputs, state)
 
 
 def test_a_tuple_as_state_is_told_how_mixed_memory_is_laid_out():

@@ -213,6 +213,19 @@ def test_a_value_counts_for_the_first_checkpoint_after_it_alone(tmp_path):
     assert names(best_checkpoints(tmp_path / "run", 1, "eval/mean_reward")) == ["the same weights"]
 
 
+@pytest.mark.parametrize("value", [3, 0.5])
+def test_a_value_that_is_logged_again_counts_even_if_it_is_the_same(value, tmp_path):
+    class Log(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps % 20 == 0:
+                self.logger.record("eval/wins", value)
+            return True
+
+    model, log = small_model(env()), Log()
+    model.learn(64, callback=[log, SaveOften(tmp_path)], log_interval=1000)
+    assert score_by_steps(tmp_path, "eval/wins") == {24: value, 40: value}
+
+
 def test_a_resumed_run_leaves_earlier_values_to_the_checkpoints_before(tmp_path):
     small_model(env()).learn(34, callback=[evaluation(), SaveOften(tmp_path)])
     for start in (24, 32):

@@ -7,9 +7,9 @@ from stable_baselines3 import DQN, SAC
 
 import tests.cli.conftest  # the environments with masks
 from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC
-from velora_sb3.cells import time_constants
+from velora_sb3.cells import LSTMCell, time_constants, unroll
 from velora_sb3.plotting import trace_episode
-from velora_sb3.plotting.acting_cell import find_cell
+from velora_sb3.plotting.acting_cell import find_cell, recorded_steps
 
 assert tests.cli.conftest
 
@@ -82,6 +82,28 @@ def test_a_windowed_policys_units_are_those_after_the_newest_frame():
     np.testing.assert_allclose(trace.states, states[-1].numpy(), atol=1e-6)
     expected = time_constants(cell, history[-1], states[-2])
     np.testing.assert_allclose(trace.time_constants, expected.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_windowed_policys_units_of_torch(cell):
+    env = gym.wrappers.FrameStackObservation(gym.make("PendulumNoVel-v1"), 3)
+    model = SAC("LiquidPolicy", env, policy_kwargs={"cell": cell, "units": 6}, seed=0, device="cpu")
+    trace = trace_episode(model, env, seed=0, max_steps=4)
+    history = torch.as_tensor(np.array(trace.observations)).transpose(0, 1)
+    with torch.no_grad():
+        _, states = find_cell(model).sequence(history, None, None, None)
+    np.testing.assert_allclose(trace.states, states[-1].numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("last", [0.0, 1.0], ids=["carried", "reset"])
+def test_the_state_before_the_last_step_of_a_window(last):
+    cell, inputs = LSTMCell(2, 3), torch.randn(3, 1, 2)
+    starts = torch.tensor([[1.0], [0.0], [last]])
+    with torch.no_grad(), recorded_steps(cell) as steps:
+        unroll(cell, inputs, episode_starts=starts)
+    with torch.no_grad():
+        _, before = unroll(cell, inputs[:2])
+    torch.testing.assert_close(steps[0].before, before * (1 - last))
 
 
 def test_a_policy_without_units():

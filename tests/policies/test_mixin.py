@@ -217,6 +217,20 @@ def test_on_policy_inputs_of_reactive_cells_start_orthogonal(algorithm, settings
         assert torch.allclose(gate.t() @ gate, 4 * torch.eye(4), atol=1e-4) == orthogonal
 
 
+def test_a_subclass_of_the_extractor_starts_like_it():
+    class Mine(LiquidExtractor):
+        pass
+
+    class Own(LiquidExtractor):
+        def __init__(self, observation_space, **kwargs):
+            super().__init__(observation_space, **kwargs)
+
+    for extractor in (Mine, Own):
+        policy = PPO("LiquidPolicy", "CartPole-v1", policy_kwargs={"features_extractor_class": extractor}).policy
+        gate = policy.features_extractor.cell.weight_ih[:64]
+        torch.testing.assert_close(gate.t() @ gate, 4 * torch.eye(4), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("settings", [{"cell": "ltc", "units": 4}, {"cell": "gru"}, {"wiring": "ncp", "units": 12}])
 def test_on_policy_every_cell_can_be_made(settings):
     PPO("LiquidPolicy", "CartPole-v1", policy_kwargs=settings)

@@ -57,6 +57,16 @@ def test_a_trial_that_starts_again_keeps_its_number_and_the_forgotten_ones_go(re
     assert results.trials()[0].settings == {"gamma": 0.7}
 
 
+def test_a_forgotten_trial_leaves_no_lineage(results):
+    for trial in ("a", "b", "c"):
+        results.start(trial, {}, ["a", "b", "c"])
+    kept = Inheritance("b", "c", 100, {}, {})
+    for event in (Inheritance("a", "b", 100, {}, {}), Inheritance("c", "a", 100, {}, {}), kept):
+        results.inherit(event)
+    results.start("b", {}, ["b", "c"])
+    assert results.lineage() == [kept]
+
+
 def test_lineage(results):
     event = Inheritance("a", "b", 100, {"gamma": 0.9}, {"gamma": 0.8})
     results.inherit(event)

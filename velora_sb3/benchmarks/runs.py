@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,44 +18,60 @@ if TYPE_CHECKING:
 Job = tuple[str, str, int]  # candidate, task, seed
 
 
-def parse_arguments(description: str | None, candidates: Sequence[str], tasks: Sequence[str], out: str) -> Any:
-    """The options that the benchmarks in tests/benchmarks share."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path(out))
-    parser.add_argument("--only", nargs="*", choices=list(candidates), default=list(candidates))
-    parser.add_argument("--tasks", nargs="*", choices=list(tasks), default=list(tasks))
-    return parser.parse_args()
-
-
 def read_rows(out: Path) -> list[dict[str, Any]]:
-    """The runs in the file; none if it does not exist."""
-    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-    for number, row in enumerate(rows, start=1):
+    """The runs in the file; none if it does not exist. A last line that was not written to its end is left out."""
+    text = out.read_text() if out.exists() else ""
+    rows = []
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if not line.endswith("\n"):
+                break
+            raise ValueError(f"line {number} is not JSON") from error
         if not isinstance(row, dict) or not {"candidate", "task", "seed", "returns"} <= set(row):
             raise ValueError(f"line {number} is not a run: it must hold candidate, task, seed and returns")
+        rows.append(row)
     return rows
 
 
 def run_missing(run: Callable[[Job], dict[str, Any]], jobs: Sequence[Job], out: Path, processes: int) -> list[Any]:
-    """Run the jobs that are not in the file, and append them."""
+    """Run the jobs that are not in the file, and append them. If some fail, raise ``RuntimeError`` after the others."""
     rows = read_rows(out)
     done = {(row["candidate"], row["task"], row["seed"]) for row in rows}
     missing = [job for job in jobs if job not in done]
     if not missing:
         return rows
+    if out.exists() and not out.read_text().endswith("\n"):
+        out.write_text("".join(map(_line, rows)))
+    failures = []
     with multiprocessing.get_context("spawn").Pool(processes) as pool, out.open("a") as file:
-        for number, row in enumerate(pool.imap_unordered(run, missing), start=1):
-            rows.append(row)
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            returns = ", ".join(f"{value:.4g}" for value in row["returns"].values())
-            print(
-                f"{number}/{len(missing)} {row['task']} | {row['candidate']} | seed {row['seed']}: {returns}",
-                flush=True,
-            )
+        for number, (job, row, error) in enumerate(pool.imap_unordered(partial(_attempt, run), missing), start=1):
+            candidate, task, seed = job
+            if row is None:
+                failures.append(f"{task} | {candidate} | seed {seed}: {error}")
+                told = f"failed: {error}"
+            else:
+                rows.append(row)
+                file.write(_line(row))
+                file.flush()
+                told = ", ".join(f"{value:.4g}" for value in row["returns"].values())
+            print(f"{number}/{len(missing)} {task} | {candidate} | seed {seed}: {told}", flush=True)
+    if failures:
+        raise RuntimeError(f"{len(failures)} of {len(missing)} runs failed, the others are in {out}: {failures[0]}")
     return rows
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row) + "\n"
+
+
+def _attempt(run: Callable[[Job], dict[str, Any]], job: Job) -> tuple[Job, dict[str, Any] | None, str]:
+    """A job with its row, or with what went wrong, which must not end the runs beside it."""
+    try:
+        return job, run(job), ""
+    except Exception as error:
+        return job, None, f"{type(error).__name__}: {error}"
 
 
 def table(rows: Sequence[dict[str, Any]], candidates: Sequence[str], tasks: Sequence[str]) -> str:

@@ -52,9 +52,10 @@ def rows(device: str) -> list[Row]:
         per_second(f"RecurrentPPO, CartPoles without velocities, {MANY} environments", _many_environments, steps=many),
         per_second(f"RecurrentSAC on {PENDULUM}", _recurrent_sac, steps=RECURRENT_SAC_STEPS),
     ]
-    for name in deployment.MODELS:
-        if name != "MLP, 64 and 64 units":
-            made.append(Row(f"StatefulPredictor, RecurrentSAC, {name}", partial(_acting, name), "µs", CALLS))
+    if device == "cpu":
+        for name in deployment.MODELS:
+            if name != "MLP, 64 and 64 units":
+                made.append(Row(f"StatefulPredictor, RecurrentSAC, {name}", partial(_acting, name), "µs", CALLS))
     return made
 
 

@@ -22,9 +22,3 @@ def time_in_turns(
             action()
             seconds[name].append(clock() - start)
     return {name: float(np.median(values[warmup:])) for name, values in seconds.items()}
-
-
-def verdict(name: str, value: float, bound: float, at_least: bool) -> str:
-    """One line: a ratio, its bound, and whether it is met."""
-    good = value >= bound if at_least else value <= bound
-    return f"{'met   ' if good else 'MISSED'} {name}: {value:.2f} (must be {'>=' if at_least else '<='} {bound})"

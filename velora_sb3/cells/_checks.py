@@ -18,10 +18,11 @@ def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:
         raise ValueError(f"inputs must have at least one time step, got shape {tuple(inputs.shape)}")
 
 
-def check_state(state: torch.Tensor | None, batch: int, size: int) -> None:
-    """Raise ``TypeError`` or ``ValueError`` unless ``state`` is None or one tensor ``(batch, size)``."""
+def check_state(state: torch.Tensor | None, inputs: torch.Tensor, size: int) -> None:
+    """Raise unless ``state`` is None or one tensor ``(batch, size)`` of the type of the inputs ``(..., batch, F)``."""
     if state is None:
         return
+    batch = inputs.shape[-2]
     if not isinstance(state, torch.Tensor):
         raise TypeError(
             f"state must be one tensor of shape ({batch}, {size}), got {type(state).__name__}; "
@@ -29,6 +30,8 @@ def check_state(state: torch.Tensor | None, batch: int, size: int) -> None:
         )
     if state.shape != (batch, size):
         raise ValueError(f"state must have shape ({batch}, {size}), got {tuple(state.shape)}")
+    if state.dtype != inputs.dtype:
+        raise TypeError(f"state must have the type of the inputs, {inputs.dtype}, got {state.dtype}: convert it")
 
 
 def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> None:

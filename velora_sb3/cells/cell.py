@@ -118,13 +118,13 @@ class LiquidCell(nn.Module, ABC):
 
         Raises:
             ValueError: If a shape or a value is wrong.
-            TypeError: If the state is not a tensor.
+            TypeError: If the state is not a tensor of the inputs' type.
         """
         if autocasts(inputs):
             return outside_autocast(LiquidCell.forward, self, inputs, state, timespans)
         if not is_tracing():
             check_inputs(inputs, 2, self.input_size)
-            check_state(state, inputs.shape[0], self.state_size)
+            check_state(state, inputs, self.state_size)
             check_timespans(timespans, (inputs.shape[0],))
         timed = None if timespans is None else timespans.to(inputs.dtype).unsqueeze(-1)
         return self.step(self.prepare(timed is not None), inputs, state, timed)

@@ -59,7 +59,7 @@ def time_constants(
         TypeError: If the cell is of another kind.
     """
     check_inputs(inputs, 2, cell.input_size)
-    check_state(state, inputs.shape[0], cell.state_size)
+    check_state(state, inputs, cell.state_size)
     check_timespans(timespans, (inputs.shape[0],))
     timed = None if timespans is None else timespans.to(inputs.dtype).unsqueeze(-1)
     return _time_constants(cell, inputs, state, timed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from itertools import pairwise
 from typing import Any
 
@@ -37,7 +38,7 @@ class TorchCell(LiquidCell):
             raise ValueError(f"{type(self).__name__} got timespans: create it with timed=True")
 
     @property
-    def _weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Weights of the inputs, of the state, and the biases of both."""
         network: Any = self.network
         return network.weight_ih_l0, network.weight_hh_l0, network.bias_ih_l0, network.bias_hh_l0
@@ -46,15 +47,21 @@ class TorchCell(LiquidCell):
         """The inputs, and the time since the last step beside them if the cell takes it."""
         return with_time(inputs, timespans) if self.timed else inputs
 
+    @abstractmethod
     def _compiled(
         self, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
         """The parts of the state after every step, each ``(T, B, H)``, of the C kernel; the first is the output."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _run(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs ``(T, B, H)`` and the last state ``(B, S)`` of a sequence without resets, of torch's kernel."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def _states(
+        self, outputs: torch.Tensor, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The states after every step ``(T, B, S)``, from the outputs of torch's kernel."""
 
     def outputs(
         self,
@@ -63,15 +70,38 @@ class TorchCell(LiquidCell):
         starts: torch.Tensor | None,
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All outputs and the last state: of the C kernel, or one call of torch's for each piece between two resets."""
+        """All outputs and the last state."""
         if needs_plain_form():
-            outputs, states = LiquidCell.sequence(self, inputs, state, starts, timespans)
-            return outputs, states[-1]
+            return super().outputs(inputs, state, starts, timespans)
         self.prepare(timespans is not None)
         inputs = self._with_time(inputs, timespans)
         if cpu.supports(inputs, self.hidden_size):
             parts = self._compiled(inputs, state, starts)
             return parts[0], torch.cat([part[-1] for part in parts], dim=-1)
+        return self._in_pieces(inputs, state, starts)
+
+    def sequence(
+        self,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        starts: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All outputs and states."""
+        if needs_plain_form():
+            return super().sequence(inputs, state, starts, timespans)
+        self.prepare(timespans is not None)
+        inputs = self._with_time(inputs, timespans)
+        if cpu.supports(inputs, self.hidden_size):
+            parts = self._compiled(inputs, state, starts)
+            return parts[0], torch.cat(parts, dim=-1)
+        outputs, _ = self._in_pieces(inputs, state, starts)
+        return outputs, self._states(outputs, inputs, state, starts)
+
+    def _in_pieces(
+        self, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All outputs and the last state: one call of torch's kernel for each piece between two resets."""
         steps, batch, _ = inputs.shape
         state = inputs.new_zeros(batch, self.state_size) if state is None else state
         has_start = [False] * steps if starts is None else starts.flatten(1).any(1).tolist()
@@ -108,7 +138,7 @@ class GRUCell(TorchCell):
         self, prepared: Any, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One step of torch's cell."""
-        inputs, weights = self._with_time(inputs, timespans), self._weights
+        inputs, weights = self._with_time(inputs, timespans), self.weights
         state = inputs.new_zeros(inputs.shape[0], self.state_size) if state is None else state
         if not needs_plain_form():
             state = torch.gru_cell(inputs, state, *weights)
@@ -117,27 +147,19 @@ class GRUCell(TorchCell):
         state = gru.advance(by_inputs, functional.linear(state, weights[1], weights[3]), state)
         return state, state
 
-    def sequence(
-        self,
-        inputs: torch.Tensor,
-        state: torch.Tensor | None,
-        starts: torch.Tensor | None,
-        timespans: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All steps; a GRU's outputs are its states."""
-        if needs_plain_form():
-            return LiquidCell.sequence(self, inputs, state, starts, timespans)
-        states, _ = self.outputs(inputs, state, starts, timespans)
-        return states, states
-
     def _compiled(
         self, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
-        return (gru.gru_sequence(inputs, state, *self._weights, starts),)
+        return (gru.gru_sequence(inputs, state, *self.weights, starts),)
 
     def _run(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         outputs, last = self.network(inputs, state.unsqueeze(0).contiguous())
         return outputs, last[0]
+
+    def _states(
+        self, outputs: torch.Tensor, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
+    ) -> torch.Tensor:
+        return outputs
 
 
 class LSTMCell(TorchCell):
@@ -166,7 +188,7 @@ class LSTMCell(TorchCell):
         self, prepared: Any, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One step of torch's cell."""
-        inputs, weights = self._with_time(inputs, timespans), self._weights
+        inputs, weights = self._with_time(inputs, timespans), self.weights
         state = inputs.new_zeros(inputs.shape[0], self.state_size) if state is None else state
         hidden, memory = state.chunk(2, dim=-1)
         if not needs_plain_form():
@@ -177,48 +199,33 @@ class LSTMCell(TorchCell):
             hidden, memory = lstm.advance(gates, memory)
         return hidden, torch.cat([hidden, memory], dim=-1)
 
-    def sequence(
-        self,
-        inputs: torch.Tensor,
-        state: torch.Tensor | None,
-        starts: torch.Tensor | None,
-        timespans: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All steps. torch's kernel keeps the memories to itself, so they are computed from its outputs once more."""
-        if needs_plain_form():
-            return LiquidCell.sequence(self, inputs, state, starts, timespans)
-        if cpu.supports(inputs, self.hidden_size):
-            self.prepare(timespans is not None)
-            parts = self._compiled(self._with_time(inputs, timespans), state, starts)
-            return parts[0], torch.cat(parts, dim=-1)
-        outputs, _ = self.outputs(inputs, state, starts, timespans)
-        if state is None:
-            state = inputs.new_zeros(inputs.shape[1], self.state_size)
-        hidden, memory = state.chunk(2, dim=-1)
-        before = torch.cat([hidden.unsqueeze(0), outputs[:-1]])
-        if starts is not None:
-            before = torch.where(starts, 0, before)
-        weight_ih, weight_hh, bias_ih, bias_hh = self._weights
-        gates = functional.linear(self._with_time(inputs, timespans), weight_ih, bias_ih)
-        gates = gates + functional.linear(before, weight_hh, bias_hh)
-        write, forget, value, _ = gates.chunk(4, dim=-1)
-        written, kept = write.sigmoid() * value.tanh(), forget.sigmoid()
-        if starts is not None:
-            kept = torch.where(starts, 0, kept)
-            memory = torch.where(starts[0], 0, memory)
-        memories = []
-        for t in range(inputs.shape[0]):
-            memory = torch.addcmul(written[t], kept[t], memory)
-            memories.append(memory)
-        return outputs, torch.cat([outputs, torch.stack(memories)], dim=-1)
-
     def _compiled(
         self, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
-        weight_ih, weight_hh, bias_ih, bias_hh = self._weights
+        weight_ih, weight_hh, bias_ih, bias_hh = self.weights
         return lstm.lstm_sequence(inputs, state, weight_ih, weight_hh, bias_ih + bias_hh, starts)
 
     def _run(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         hidden, memory = state.unsqueeze(0).chunk(2, dim=-1)
         outputs, (hidden, memory) = self.network(inputs, (hidden.contiguous(), memory.contiguous()))
         return outputs, torch.cat([hidden[0], memory[0]], dim=-1)
+
+    def _states(
+        self, outputs: torch.Tensor, inputs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Torch's kernel keeps the memories to itself, so they are computed from its outputs once more."""
+        state = inputs.new_zeros(inputs.shape[1], self.state_size) if state is None else state
+        hidden, memory = state.chunk(2, dim=-1)
+        before = torch.cat([hidden.unsqueeze(0), outputs[:-1]])
+        if starts is not None:
+            before = torch.where(starts, 0, before)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.weights
+        gates = functional.linear(inputs, weight_ih, bias_ih) + functional.linear(before, weight_hh, bias_hh)
+        write, forget, value, _ = gates.chunk(4, dim=-1)
+        written, kept = write.sigmoid() * value.tanh(), forget.sigmoid()
+        memories = []
+        for t in range(inputs.shape[0]):
+            memory = memory if starts is None else torch.where(starts[t], 0, memory)  # a product would keep NaN
+            memory = torch.addcmul(written[t], kept[t], memory)
+            memories.append(memory)
+        return torch.cat([outputs, torch.stack(memories)], dim=-1)

@@ -36,7 +36,7 @@ def unroll(
 
     Raises:
         ValueError: If a shape or a value is wrong.
-        TypeError: If the state is not a tensor.
+        TypeError: If the state is not a tensor of the inputs' type.
     """
     return _unroll(cell.outputs, cell, inputs, state, episode_starts, timespans)
 
@@ -63,7 +63,7 @@ def unroll_states(
 
     Raises:
         ValueError: If a shape or a value is wrong.
-        TypeError: If the state is not a tensor.
+        TypeError: If the state is not a tensor of the inputs' type.
     """
     outputs, states = _unroll(cell.sequence, cell, inputs, state, episode_starts, timespans)
     return outputs, states.unsqueeze(0) if states.dim() == 2 else states
@@ -84,7 +84,7 @@ def _unroll(
     if not traced:
         check_inputs(inputs, 3, cell.input_size)
         steps, batch = inputs.shape[:2]
-        check_state(state, batch, cell.state_size)
+        check_state(state, inputs, cell.state_size)
         check_episode_starts(episode_starts, (steps, batch))
         check_timespans(timespans, (steps, batch))
     starts = None if episode_starts is None else (episode_starts != 0).unsqueeze(-1)

@@ -64,20 +64,28 @@ def recorded_steps(cell: LiquidCell | None) -> Iterator[list[CellStep]]:
         steps.append(CellStep(inputs[:1], before, after[:1], None if timespans is None else timespans[:1, 0]))
         return outputs, after
 
-    def recorded_sequence(inputs: Any, state: Any, keep: Any, timespans: Any) -> Any:
+    def recorded_sequence(inputs: Any, state: Any, starts: Any, timespans: Any) -> Any:
         already = len(steps)
-        outputs, states = sequence(inputs, state, keep, timespans)
+        outputs, states = sequence(inputs, state, starts, timespans)
         del steps[already:]  # a cell without a sequence kernel calls step()
-        before = None if len(states) < 2 else states[-2, :1] * (1 if keep is None else keep[-1, :1])
+        before = None if len(states) < 2 else states[-2, :1]
+        if before is not None and starts is not None:
+            before = torch.where(starts[-1, :1], 0, before)
         last_timespans = None if timespans is None else timespans[-1, :1, 0]
         steps.append(CellStep(inputs[-1, :1], before, states[-1, :1], last_timespans))
         return outputs, states
 
-    cell.__dict__.update(step=recorded_step, sequence=recorded_sequence)
+    def recorded_outputs(inputs: Any, state: Any, starts: Any, timespans: Any) -> Any:
+        outputs, states = recorded_sequence(inputs, state, starts, timespans)
+        return outputs, states[-1]
+
+    recorders = {"step": recorded_step, "sequence": recorded_sequence, "outputs": recorded_outputs}
+    cell.__dict__.update(recorders)
     try:
         yield steps
     finally:
-        del cell.__dict__["step"], cell.__dict__["sequence"]
+        for name in recorders:
+            del cell.__dict__[name]
 
 
 def _first_cell(network: nn.Module) -> LiquidCell | None:

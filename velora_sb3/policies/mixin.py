@@ -92,7 +92,7 @@ class LiquidPolicyMixin:
             extractor_kwargs = {"encoder_class": extractor_class, "encoder_kwargs": extractor_kwargs}
             extractor_class = LiquidExtractor
         pass_on_to_encoder(extractor_class, extractor_kwargs)
-        if self.reactive_initialization is not None and extractor_class is LiquidExtractor:
+        if self.reactive_initialization is not None and _takes(extractor_class, "reactive_initialization"):
             extractor_kwargs.setdefault("reactive_initialization", self.reactive_initialization)
         for name in LIQUID_ARGUMENTS:
             if name in arguments:
@@ -122,14 +122,22 @@ class LiquidOnPolicyMixin(LiquidPolicyMixin):
 
 def pass_on_to_encoder(extractor_class: type, extractor_kwargs: dict[str, Any]) -> None:
     """Move arguments that the extractor does not take, such as NatureCNN's ``features_dim``, to its encoder."""
-    known = inspect.signature(extractor_class).parameters
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
-    if takes_any and extractor_class.__init__ is not LiquidExtractor.__init__:  # type: ignore[misc]  # a subclass's own
-        return
-    names = [name for name in extractor_kwargs if name not in known and name not in LIQUID_ARGUMENTS]
+    has_own_constructor = extractor_class.__init__ is not LiquidExtractor.__init__  # type: ignore[misc]
+    names = [
+        name
+        for name in extractor_kwargs
+        if name not in LIQUID_ARGUMENTS and not _takes(extractor_class, name, has_own_constructor)
+    ]
     unknown = {name: extractor_kwargs.pop(name) for name in names}
     if unknown:
         extractor_kwargs["encoder_kwargs"] = {**(extractor_kwargs.get("encoder_kwargs") or {}), **unknown}
+
+
+def _takes(extractor_class: type, name: str, any_name: bool = True) -> bool:
+    """Whether a class takes an argument of this name, or any (``**kwargs``)."""
+    parameters = inspect.signature(extractor_class).parameters
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    return name in parameters or (any_name and takes_any)
 
 
 def use_fused_adam(policy: BasePolicy) -> None:

@@ -186,7 +186,8 @@ class Recorder(tune.Callback):  # type: ignore[misc]
 
     def _end(self, trial: Trial, status: str, error: str | None) -> None:
         number, score, timesteps = self.results.end(trial.trial_id, status, error)
-        print(f"trial {number}: {status} after {timesteps:,} steps, score {score or math.nan:,.1f}", flush=True)
+        score = math.nan if score is None else score
+        print(f"trial {number}: {status} after {timesteps:,} steps, score {score:,.1f}", flush=True)
 
     def _settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return {name: one.value(config[name]) for name, one in self.space.items()}

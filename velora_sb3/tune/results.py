@@ -98,6 +98,7 @@ class Results:
                 if row["id"] not in known:
                     file.execute("DELETE FROM trials WHERE id = ?", (row["id"],))
                     file.execute("DELETE FROM evaluations WHERE trial = ?", (row["id"],))
+                    file.execute("DELETE FROM lineage WHERE ? IN (trial, parent)", (row["id"],))
             number = file.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM trials").fetchone()[0]
             row = (number, trial, RUNNING, json.dumps(settings))
             file.execute("INSERT OR IGNORE INTO trials (number, id, status, settings) VALUES (?, ?, ?, ?)", row)

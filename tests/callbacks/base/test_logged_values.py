@@ -113,3 +113,6 @@ def test_each_value_counts_once(logged):
     assert logged.count("a") == 3  # it was counted before the dump
     logger.record("a", "text")
     assert logged.count("a") == 3
+    for number in (4, 5):
+        logger.record("a", 7)  # Python has one object for it
+        assert logged.count("a") == number

@@ -8,7 +8,7 @@ from stable_baselines3 import DDPG
 from velora_sb3._optional import missing_modules
 from velora_sb3._statistics import bootstrap_interval, interquartile_mean
 from velora_sb3.benchmarks import speed, speed_of_cells, speed_of_training, suite
-from velora_sb3.benchmarks.runs import bars, read_rows, table
+from velora_sb3.benchmarks.runs import bars, read_rows, run_missing, table
 from velora_sb3.benchmarks.suite import make_env, train
 from velora_sb3.benchmarks.tasks import TASKS
 
@@ -107,6 +107,35 @@ def test_rows_are_read_and_shown_by_steps(tmp_path):
     assert lines[2:] == ["| RecurrentSAC, lrc | -150 (-150 to -150), worst -150 | -140 (-140 to -140), worst -140 |"]
     small = [{**ROW, "seed": seed, "returns": {"8000": 0.4625}} for seed in range(5)]
     assert table(small, ["RecurrentSAC, lrc"], ["PendulumNoVel"]).endswith("| 0.46 (0.46 to 0.46), worst 0.46 |")
+
+
+def job(seed):
+    return ROW["candidate"], ROW["task"], seed
+
+
+def run_or_fail(job):
+    if job[2] == 13:
+        raise ValueError("unlucky")
+    return {**ROW, "seed": job[2]}
+
+
+def test_a_run_that_was_killed_while_writing_is_run_again(tmp_path):
+    out = tmp_path / "rows.jsonl"
+    out.write_text(json.dumps({**ROW, "seed": 0}) + "\n" + json.dumps({**ROW, "seed": 1})[:-9])
+    assert [row["seed"] for row in read_rows(out)] == [0]
+    assert [row["seed"] for row in run_missing(run_or_fail, [job(0), job(1)], out, 1)] == [0, 1]
+    assert [row["seed"] for row in read_rows(out)] == [0, 1]
+    out.write_text("{\n" + json.dumps(ROW) + "\n")
+    with pytest.raises(ValueError, match="line 1 is not JSON"):
+        read_rows(out)
+
+
+def test_a_run_that_fails_does_not_end_the_others(tmp_path, capsys):
+    out = tmp_path / "rows.jsonl"
+    with pytest.raises(RuntimeError, match=r"1 of 3 runs failed, .*seed 13: ValueError: unlucky"):
+        run_missing(run_or_fail, [job(13), job(0), job(1)], out, 1)
+    assert [row["seed"] for row in read_rows(out)] == [0, 1]
+    assert "seed 13: failed: ValueError: unlucky" in capsys.readouterr().out
 
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():

@@ -7,6 +7,7 @@ from typing import Any
 
 from stable_baselines3.common.logger import KVWriter, Logger
 
+from velora_sb3._logger_writes import latest_writes
 from velora_sb3.tracking.writer import sendable
 
 
@@ -27,7 +28,7 @@ class LoggedValues(KVWriter):
         self.values: dict[str, float] = {}
         self.timesteps: dict[str, int] = {}
         self.counts: dict[str, int] = {}
-        self._waiting: dict[str, Any] = {}  # counted before they are dumped
+        self._waiting: dict[str, int] = {}  # writes that were counted before they are dumped
         self._logger: Logger | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -42,7 +43,7 @@ class LoggedValues(KVWriter):
         """
         self.leave()
         self._logger = logger
-        self._waiting = dict(logger.name_to_value)  # of a restored run
+        self._waiting = dict(latest_writes(logger))  # of a restored run
         logger.output_formats.append(self)
 
     def leave(self) -> None:
@@ -55,7 +56,7 @@ class LoggedValues(KVWriter):
         """Keep the numbers of a row, including those excluded from other outputs."""
         for key, value in numbers_in(key_values).items():
             self.values[key], self.timesteps[key] = value, step
-            self._count(key, key_values[key])
+            self._count(key)
             self._waiting.pop(key, None)
 
     def latest(self) -> dict[str, float]:
@@ -90,12 +91,13 @@ class LoggedValues(KVWriter):
             The number. A value that replaces another before a dump counts if this was called in between.
         """
         if self._logger is not None and key in numbers_in(self._logger.name_to_value):
-            self._count(key, self._logger.name_to_value[key])
-            self._waiting[key] = self._logger.name_to_value[key]
+            self._count(key)
+            self._waiting[key] = latest_writes(self._logger)[key]
         return self.counts.get(key, 0)
 
-    def _count(self, key: str, value: Any) -> None:
-        if self._waiting.get(key) is not value:
+    def _count(self, key: str) -> None:
+        write = None if self._logger is None else latest_writes(self._logger).get(key)
+        if write is None or self._waiting.get(key) != write:
             self.counts[key] = self.counts.get(key, 0) + 1
 
     def unknown(self, key: str) -> str:

@@ -158,7 +158,10 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"tasks of popgym need {', '.join(missing)}: {install_line('benchmarks')}")
         jobs = [job for job in jobs if not job[1].startswith("popgym")]
         print(f"left out: the tasks of popgym, which need {', '.join(missing)}: {install_line('benchmarks')}")
-    rows = run_missing(train, jobs, args.out, args.jobs)
+    try:
+        rows = run_missing(train, jobs, args.out, args.jobs)
+    except RuntimeError as error:
+        raise UserError(str(error)) from error
     for name, candidates in chosen.items():
         print(f"\n{name}\n\n{table(rows, candidates, [name])}")
     if not missing_modules("plot"):

@@ -112,7 +112,7 @@ def _lrc(program: Program, cell: LRCCell, inputs: str, state: str, from_zero: bo
 
 
 def _gru(program: Program, cell: Any, inputs: str, state: str, from_zero: bool, timespan: str | None) -> str:
-    weight_ih, weight_hh, bias_ih, bias_hh = cell._weights
+    weight_ih, weight_hh, bias_ih, bias_hh = cell.weights
     by_inputs = emit_linear(program, weight_ih, bias_ih, _with_time(program, cell, inputs, timespan))
     by_state = emit_linear(program, weight_hh, bias_hh, state)
     program.call("gru", cell.hidden_size, by_inputs, by_state, state)
@@ -120,7 +120,7 @@ def _gru(program: Program, cell: Any, inputs: str, state: str, from_zero: bool, 
 
 
 def _lstm_cell(program: Program, cell: Any, inputs: str, state: str, from_zero: bool, timespan: str | None) -> str:
-    weight_ih, weight_hh, bias_ih, bias_hh = cell._weights
+    weight_ih, weight_hh, bias_ih, bias_hh = cell.weights
     products = emit_linear(program, weight_ih, bias_ih + bias_hh, _with_time(program, cell, inputs, timespan))
     if not from_zero:
         add_product(program, weight_hh, None, state, products)
