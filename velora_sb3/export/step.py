@@ -20,6 +20,7 @@ from torch import nn
 
 from velora_sb3._normalization import ObservationStatistics
 from velora_sb3.cells import LiquidCell
+from velora_sb3.cells.kernels.lstm import advance
 from velora_sb3.export.actions import ActionRule
 from velora_sb3.export.observations import TIMESPANS, ObservationEntry, make_entries, raw_observation_space
 from velora_sb3.memory import LiquidExtractor, StepInput
@@ -61,9 +62,7 @@ class LSTMStep(nn.Module):
         for layer in range(self.layers):
             ih, hh, bias = self.weights(layer)
             gates = nn.functional.linear(inputs, ih, bias) + nn.functional.linear(parts[layer], hh)
-            i, f, g, o = gates.chunk(4, dim=-1)
-            kept = torch.sigmoid(f) * parts[self.layers + layer] + torch.sigmoid(i) * torch.tanh(g)
-            inputs = torch.sigmoid(o) * torch.tanh(kept)
+            inputs, kept = advance(gates, parts[self.layers + layer])
             hidden.append(inputs)
             memory.append(kept)
         return inputs, torch.cat([*hidden, *memory], dim=-1)

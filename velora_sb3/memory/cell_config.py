@@ -60,9 +60,9 @@ class CellConfig:
         backbone_units: Dense CfC only: width of the backbone; None for 128 if there is a backbone.
         backbone_layers: Dense CfC only: layers of the backbone; None for 1 if ``backbone_units`` is given, else none.
         ode_unfolds: LTC only: solver steps in one time step.
-        initialization: CfC and LRC: ``ncps``, ``orthogonal`` or ``orthogonal_inputs``; None for ``orthogonal`` in a
-            cell that takes more than one step (histories, recurrent algorithms off policy), ``orthogonal_inputs`` in
-            a reactive policy of PPO, A2C, MaskablePPO or TRPO, else ``ncps``.
+        initialization: CfC and LRC: ``ncps``, ``orthogonal`` or ``orthogonal_inputs``. None is ``ncps``, but policies
+            replace it: by ``orthogonal`` for a cell that takes more than one step (histories, recurrent algorithms
+            off policy), by ``orthogonal_inputs`` in a reactive policy of PPO, A2C, MaskablePPO or TRPO.
         cell_kwargs: Further arguments of a cell of your own.
 
     Raises:

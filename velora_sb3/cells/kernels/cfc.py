@@ -22,12 +22,11 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from velora_sb3.cells.kernels import cpu, gpu
+from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
-
-OptionalTensor = torch.Tensor | None
+from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, seen_by_steps
 
 
 def blend(gates: torch.Tensor, carried: torch.Tensor, timespans: OptionalTensor) -> Callable[[int], None]:
@@ -115,47 +114,6 @@ def gate_derivatives(
     if timespans is not None:
         torch.mul(result[:, :, 2], timespans - 1, out=result[:, :, 3])
     return result
-
-
-def compiled(inputs: torch.Tensor, units: int, stored: int) -> Any:
-    """The module whose ``forward`` and ``backward`` replace the loops over time; None where there is none."""
-    if gpu.supports(inputs, units, stored):
-        from velora_sb3.cells.kernels.gpu import gated as on_gpu  # imports Triton
-
-        return on_gpu
-    return on_cpu if cpu.supports(inputs, units) else None
-
-
-def reset_masks(starts: OptionalTensor, steps: int) -> list[OptionalTensor]:
-    """The mask of each step at which an episode starts, and None for the others; on a GPU, every step's mask.
-
-    Kernels select with it: a product with 0 would carry a NaN into the next episode.
-    """
-    if starts is None:
-        return [None] * steps
-    masks: list[OptionalTensor] = list(starts.unbind(0))
-    if starts.device.type != "cpu":  # looking would wait for it
-        return masks
-    has_start = starts.flatten(1).any(1).tolist()
-    return [mask if has else None for mask, has in zip(masks, has_start, strict=True)]
-
-
-def seen_by_steps(
-    outputs: torch.Tensor,  # (T, B, H)
-    state: OptionalTensor,  # (B, H)
-    starts: OptionalTensor,  # (T, B, 1)
-    inputs: torch.Tensor,  # (T, B, F)
-) -> torch.Tensor:
-    """What the weights of each step are multiplied by: the state before it, after its reset, and its inputs."""
-    size, features = outputs.shape[-1], inputs.shape[-1]
-    seen = outputs.new_empty(*outputs.shape[:2], size + features)
-    before, rest = seen.split([size, features], dim=-1)
-    before[0] = 0 if state is None else state
-    before[1:] = outputs[:-1]
-    if starts is not None:
-        before.masked_fill_(starts, 0)
-    rest.copy_(inputs)
-    return seen
 
 
 def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -> torch.Tensor:
@@ -252,7 +210,7 @@ class _CfCSequence(torch.autograd.Function):
         mode: str,
     ) -> torch.Tensor:
         ctx.mode = mode
-        ctx.compiled = None if mode == "pure" else compiled(inputs, weight_hh.shape[-1], len(bias))
+        ctx.compiled = None if mode == "pure" else compiled("gated", inputs, weight_hh.shape[-1], len(bias))
         outputs: torch.Tensor
         if ctx.compiled is not None:
             given = (inputs, weight_ih, weight_hh, bias, state, starts, timespans)

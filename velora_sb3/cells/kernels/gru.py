@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from velora_sb3.cells.kernels.cfc import OptionalTensor, seen_by_steps
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import plain_gradients
+from velora_sb3.cells.kernels.sequence import OptionalTensor, seen_by_steps
 
 
 def advance(by_inputs: torch.Tensor, by_state: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
@@ -59,8 +59,10 @@ def _forward(
 class _GRUSequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> torch.Tensor:
-        gates, states = _forward(*arguments, keep=True)
-        ctx.save_for_backward(*arguments, gates, states)
+        keep = any(ctx.needs_input_grad)
+        gates, states = _forward(*arguments, keep=keep)
+        if keep:
+            ctx.save_for_backward(*arguments, gates, states)
         return states
 
     @staticmethod
@@ -70,7 +72,7 @@ class _GRUSequence(torch.autograd.Function):
             return tuple(plain_gradients(_plain, arguments, grad_states))
         inputs, state, weight_ih, weight_hh, _, _, starts = arguments
         size, needs = states.shape[-1], ctx.needs_input_grad
-        before = seen_by_steps(states, state, starts, inputs)[..., :size]
+        before = seen_by_steps(states, state, starts)
         grad_gates, grad_state, _ = on_cpu.backward(grad_states, gates, weight_hh, before, starts, None, "gru")
         flat = grad_gates.flatten(0, 1)
         by_state, by_inputs = flat[:, : 3 * size], torch.cat([flat[:, : 2 * size], flat[:, 3 * size :]], dim=1)

@@ -20,9 +20,9 @@ import torch
 from torch.nn import functional
 
 from velora_sb3.cells.kernels import cpu
-from velora_sb3.cells.kernels.cfc import OptionalTensor, compiled, reset_masks, seen_by_steps
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
+from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, seen_by_steps
 
 
 def next_potential(
@@ -141,7 +141,7 @@ class _LRCSequence(torch.autograd.Function):
         timespans: OptionalTensor,  # (T, B, 1)
     ) -> torch.Tensor:
         decays = None
-        ctx.compiled = compiled(inputs, weight_hh.shape[-1], len(bias))
+        ctx.compiled = compiled("gated", inputs, weight_hh.shape[-1], len(bias))
         states: torch.Tensor
         if ctx.compiled is not None:
             given = (inputs, weight_ih, weight_hh, bias, state, starts, timespans)

@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from velora_sb3.cells.kernels.cpu import lstm as on_cpu
 from velora_sb3.cells.kernels.plain_form import plain_gradients
-
-OptionalTensor = torch.Tensor | None
+from velora_sb3.cells.kernels.sequence import OptionalTensor, seen_by_steps
 
 
 def advance(products: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,12 +77,9 @@ class _LSTMSequence(torch.autograd.Function):
             grads = [torch.zeros_like(hidden) if grad is None else grad for grad in (grad_hidden, grad_memories)]
             return tuple(plain_gradients(_plain, arguments, torch.stack(grads)))
         size = hidden.shape[-1]
-        first = (hidden.new_zeros(hidden.shape[1], 2 * size) if state is None else state).unsqueeze(0).chunk(2, dim=-1)
-        seen = torch.cat([torch.cat([first[0], hidden[:-1]]), inputs], dim=-1)
-        memory_before = torch.cat([first[1], memories[:-1]])
-        if starts is not None:
-            seen[..., :size].masked_fill_(starts, 0)
-            memory_before.masked_fill_(starts, 0)
+        first, memory = (None, None) if state is None else state.chunk(2, dim=-1)
+        seen = seen_by_steps(hidden, first, starts, inputs)
+        memory_before = seen_by_steps(memories, memory, starts)
         grad_gates, grad_state = on_cpu.backward(
             grad_hidden, grad_memories, gates, weight_hh, memories, memory_before, starts
         )

@@ -25,11 +25,11 @@ from typing import Any
 import torch
 
 from velora_sb3.cells.kernels import cpu, gpu
-from velora_sb3.cells.kernels.cfc import reset_masks
 from velora_sb3.cells.kernels.cpu import ltc as on_cpu
-from velora_sb3.cells.kernels.cpu.gated import dense
+from velora_sb3.cells.kernels.cpu.calling import dense
 from velora_sb3.cells.kernels.ltc_synapses import SynapseBank, Synapses, SynapseTable
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
+from velora_sb3.cells.kernels.sequence import reset_masks
 
 COLUMNS = 256  # width of the pieces in which sensory synapses are computed: they fit the processor's cache
 GPU_COLUMNS = 2**16  # the same on a GPU, which has to be kept busy
@@ -233,13 +233,7 @@ def ltc_sequence(
 
 def is_compiled(synapses: torch.Tensor) -> bool:
     """Whether an LTC with these synapses runs in C: :func:`compiled_sequence` then takes the place of the others."""
-    return (
-        not needs_plain_form()
-        and synapses.device.type == "cpu"
-        and synapses.dtype == torch.float32
-        and synapses.numel() > 0
-        and cpu.library() is not None
-    )
+    return not needs_plain_form() and cpu.supports(synapses, 0)
 
 
 def _by_tables(network: on_cpu.Network, *tensors: Any) -> torch.Tensor:

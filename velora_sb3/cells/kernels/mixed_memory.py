@@ -17,13 +17,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from velora_sb3.cells.kernels import cpu, gpu
-from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives, reset_masks
+from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives
 from velora_sb3.cells.kernels.cfc_gates import next_state
-from velora_sb3.cells.kernels.cpu import mixed_memory as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
-
-OptionalTensor = torch.Tensor | None
+from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks
 
 
 def write(products: torch.Tensor, memory: OptionalTensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,15 +37,6 @@ def write(products: torch.Tensor, memory: OptionalTensor) -> tuple[torch.Tensor,
     written = torch.sigmoid(input_gate) * torch.tanh(candidate)
     memory = written if memory is None else torch.sigmoid(forget_gate + 1) * memory + written
     return torch.sigmoid(output_gate) * torch.tanh(memory), memory
-
-
-def _compiled(inputs: torch.Tensor, units: int, stored: int) -> Any:
-    """As :func:`velora_sb3.cells.kernels.cfc.compiled`."""
-    if gpu.supports(inputs, units, stored):
-        from velora_sb3.cells.kernels.gpu import mixed_memory as on_gpu  # imports Triton
-
-        return on_gpu
-    return on_cpu if cpu.supports(inputs, units) else None
 
 
 def _plain(mode: str, inputs: torch.Tensor, state: OptionalTensor, *rest: Any) -> torch.Tensor:
@@ -183,7 +171,7 @@ class _MixedMemorySequence(torch.autograd.Function):
     ) -> torch.Tensor:
         squashed = None
         ctx.mode = mode
-        ctx.compiled = _compiled(inputs, weight_hh.shape[-1], len(lstm_bias))
+        ctx.compiled = compiled("mixed_memory", inputs, weight_hh.shape[-1], len(lstm_bias))
         states: torch.Tensor
         if ctx.compiled is not None:
             weights = (lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from velora_sb3.cells.kernels.cpu.gated import call
+from velora_sb3.cells.kernels.cpu.calling import call
 from velora_sb3.cells.kernels.ltc_synapses import SynapseTable
 
 LANES = 16  # of the widest vectors: potentials are kept for multiples of as many rows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from velora_sb3.cells.kernels.cpu.gated import MODES, call, check_shapes, dense
+from velora_sb3.cells.kernels.cpu.calling import call, check_shapes, dense
+from velora_sb3.cells.kernels.cpu.gated import MODES
 
 
 def forward(

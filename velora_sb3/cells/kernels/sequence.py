@@ -1,0 +1,59 @@
+"""What the kernels of whole sequences share."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from velora_sb3.cells.kernels import cpu, gpu
+
+OptionalTensor = torch.Tensor | None
+
+
+def compiled(name: str, inputs: torch.Tensor, units: int, stored: int) -> Any:
+    """The module of this name whose ``forward`` and ``backward`` replace the loops over time; None where there is none.
+
+    Args:
+        name: ``gated`` or ``mixed_memory``.
+        inputs: ``(T, B, F)``.
+        units: Units of the cell.
+        stored: Numbers that the kernel stores for each step and row of the batch.
+    """
+    if gpu.supports(inputs, units, stored):
+        return import_module(f"{gpu.__name__}.{name}")  # which imports Triton
+    return import_module(f"{cpu.__name__}.{name}") if cpu.supports(inputs, units) else None
+
+
+def reset_masks(starts: OptionalTensor, steps: int) -> list[OptionalTensor]:
+    """The mask of each step at which an episode starts, and None for the others; on a GPU, every step's mask.
+
+    Kernels select with it: a product with 0 would carry a NaN into the next episode.
+    """
+    if starts is None:
+        return [None] * steps
+    masks: list[OptionalTensor] = list(starts.unbind(0))
+    if starts.device.type != "cpu":  # looking would wait for it
+        return masks
+    has_start = starts.flatten(1).any(1).tolist()
+    return [mask if has else None for mask, has in zip(masks, has_start, strict=True)]
+
+
+def seen_by_steps(
+    outputs: torch.Tensor,  # (T, B, H)
+    state: OptionalTensor,  # (B, H)
+    starts: OptionalTensor,  # (T, B, 1)
+    inputs: OptionalTensor = None,  # (T, B, F)
+) -> torch.Tensor:
+    """What the weights of each step are multiplied by: the state before it, after its reset, and its inputs."""
+    size, features = outputs.shape[-1], 0 if inputs is None else inputs.shape[-1]
+    seen = outputs.new_empty(*outputs.shape[:2], size + features)
+    before, rest = seen.split([size, features], dim=-1)
+    before[0] = 0 if state is None else state
+    before[1:] = outputs[:-1]
+    if starts is not None:
+        before.masked_fill_(starts, 0)
+    if inputs is not None:
+        rest.copy_(inputs)
+    return seen
