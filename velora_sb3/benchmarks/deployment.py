@@ -104,7 +104,8 @@ def _compiled(folder: Path, compiler: str) -> ctypes.CDLL:
 
 def table(found: dict[str, dict[str, float]]) -> str:
     """A Markdown table: microseconds, and in brackets their share of ``predict``'s."""
-    lines = ["| | " + " | ".join(f"`{way}`" if way != "C" else way for way in WAYS) + " |", "|---" * (1 + len(WAYS)) + "|"]
+    names = [f"`{way}`" if way != "C" else way for way in WAYS]
+    lines = [f"| | {' | '.join(names)} |", "|---" * (1 + len(WAYS)) + "|"]
     for name, by_way in found.items():
         cells = [_cell(by_way.get(way), by_way["predict"]) for way in WAYS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")

@@ -1,4 +1,4 @@
-"""Base of ``CfC``, ``LRC`` and ``LTC``: a cell unrolled over batches of sequences, and the projection of its outputs."""
+"""Base of ``CfC``, ``LRC`` and ``LTC``: a cell over batches of sequences, and the projection of its outputs."""
 
 from __future__ import annotations
 
