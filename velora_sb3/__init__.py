@@ -20,7 +20,7 @@ def _only_explains() -> bool:
 
 
 if not _only_explains():
-    from velora_sb3 import algorithms, checkpoints, memory, policies
+    from velora_sb3 import algorithms, cells, checkpoints, memory, policies
     from velora_sb3.algorithms import (
         RecurrentDDPG,
         RecurrentDQN,
@@ -41,7 +41,7 @@ if not _only_explains():
     register()
     register_envs()
     checkpoints.register(
-        algorithms, policies, memory, memory.encoder, plain=[algorithms.collection_state.CollectionState]
+        algorithms, cells, policies, memory, memory.encoder, plain=[algorithms.collection_state.CollectionState]
     )
 
 __all__ = [

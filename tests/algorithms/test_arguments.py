@@ -245,6 +245,8 @@ def test_loading_takes_the_policy_s_arguments_as_they_were_given(algorithm, tmp_
     archive = BytesIO()
     model.save(archive)
     assert algorithm.load(archive, policy_kwargs=given()).policy.recurrent
+    replaced = algorithm.load(tmp_path / "model", custom_objects={"policy_kwargs": given(), "learning_rate": 0.5})
+    assert replaced.policy_kwargs == model.policy_kwargs and replaced.learning_rate == 0.5
     with pytest.raises(ValueError, match="policy kwargs do not equal"):
         algorithm.load(tmp_path / "model", policy_kwargs={**given(), "units": 9})
 

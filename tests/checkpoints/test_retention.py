@@ -1,10 +1,12 @@
 """The newest, the best, and those that may go."""
 
 import json
+import pickle
 import subprocess
 import sys
 import time
 
+import cloudpickle
 import pytest
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
@@ -224,6 +226,12 @@ def test_a_value_that_is_logged_again_counts_even_if_it_is_the_same(value, tmp_p
     model, log = small_model(env()), Log()
     model.learn(64, callback=[log, SaveOften(tmp_path)], log_interval=1000)
     assert score_by_steps(tmp_path, "eval/wins") == {24: value, 40: value}
+
+
+def test_a_saved_model_can_be_copied(model, tmp_path):
+    save_checkpoint(model, tmp_path / "one")
+    other = pickle.loads(cloudpickle.dumps(model))
+    save_checkpoint(other, tmp_path / "two")
 
 
 def test_a_resumed_run_leaves_earlier_values_to_the_checkpoints_before(tmp_path):

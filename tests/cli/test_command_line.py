@@ -99,3 +99,12 @@ assert not loaded, loaded
 """
     result = in_a_process("-c", code, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+def test_an_error_of_ours_without_a_number_is_one_line(monkeypatch, capsys):
+    def fail(args):
+        raise OSError("RecordMetrics cannot write to m.db: database is locked")
+
+    monkeypatch.setattr("velora_sb3.cli.commands.doctor.run", fail)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err == "velora-sb3: error: RecordMetrics cannot write to m.db: database is locked\n"

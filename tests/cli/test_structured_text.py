@@ -37,6 +37,7 @@ def test_nothing_is_an_empty_mapping(text):
         ("units", "expected a mapping"),
         ("{1: 2}", "names must be strings, got 1"),
         ("!!python/object/apply:os.getcwd []", "malformed"),
+        ("settings: {day: 2024-01-01}", "2024-01-01 is read as a date: put it in quotes"),
         ("missing.yml", "cannot read missing.yml: No such file"),
     ],
 )

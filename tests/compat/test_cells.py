@@ -1,6 +1,8 @@
 """Every cell, and one of the user's own, in every algorithm: learn, act, save and load."""
 
 import math
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -95,3 +97,19 @@ def test_a_checkpoint_imports_no_cell_that_is_not_trusted(tmp_path, cell):
         load_checkpoint(tmp_path / "saved")
     loaded = load_checkpoint(tmp_path / "saved", trusted=[LeakyCell])
     assert loaded.policy_kwargs["cell_kwargs"] == {"slowest": 5.0}
+
+
+def test_a_trusted_cell_may_be_named_by_the_package_that_exports_it(tmp_path, monkeypatch):
+    package = ModuleType("exporting")
+    package.LeakyCell = LeakyCell
+    monkeypatch.setitem(sys.modules, "exporting", package)
+    save_checkpoint(make(ALGORITHMS[0], cell="exporting:LeakyCell"), tmp_path / "saved")
+    with pytest.raises(CheckpointError, match="exporting.LeakyCell.*not on the list of classes"):
+        load_checkpoint(tmp_path / "saved", trusted=[LSTMCell])
+    for trusted in (LeakyCell, "exporting:LeakyCell", "exporting.LeakyCell"):
+        load_checkpoint(tmp_path / "saved", trusted=[trusted])
+
+
+def test_the_cells_of_this_package_are_trusted(tmp_path):
+    save_checkpoint(make(ALGORITHMS[0], cell="velora_sb3.cells:LSTMCell"), tmp_path / "saved")
+    load_checkpoint(tmp_path / "saved")

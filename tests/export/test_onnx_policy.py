@@ -3,7 +3,7 @@ import pytest
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C
 
-from tests.export.models import CHOICE, DICT, TIMED, build, liquid
+from tests.export.models import CHOICE, DICT, MODELS, TIMED, build, liquid
 from velora_sb3 import RecurrentSAC, StatefulPredictor
 from velora_sb3.export import OnnxPolicy, export_onnx
 
@@ -57,6 +57,16 @@ def test_observations_that_do_not_fit(policy, tmp_path):
     mixed = {**{key: np.stack([value, value]) for key, value in DICT.sample().items()}, "b": np.zeros((3, 2, 2))}
     with pytest.raises(ValueError, match=r"observation.b holds 3 observation"):
         other.predict(mixed)
+
+
+@pytest.mark.parametrize("timespan", [-1.0, float("nan"), float("inf")])
+def test_timespans_that_the_model_refuses(timespan, tmp_path):
+    policy = OnnxPolicy(export_onnx(MODELS["RecurrentSAC, timespans"](), tmp_path / "timed"))
+    shapes = {entry["key"]: entry["shape"][1:] for entry in policy.contract["inputs"] if "key" in entry}
+    observation = {key: np.ones(shape, np.float32) for key, shape in shapes.items()}
+    policy.predict(observation)
+    with pytest.raises(ValueError, match=r"timespans must be finite and not negative, got"):
+        policy.predict({**observation, "timespans": np.full(shapes["timespans"], timespan)})
 
 
 def test_masks(tmp_path):

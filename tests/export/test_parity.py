@@ -3,10 +3,16 @@
 import json
 import subprocess
 
+import numpy as np
 import pytest
+import torch
+from stable_baselines3 import DQN, PPO
 
-from tests.export.models import IMAGE_MODELS, MODELS
+from tests.export.models import CHOICE, IMAGE_MODELS, MODELS, build
+from velora_sb3 import RecurrentSAC
 from velora_sb3.export import export_c, export_onnx
+from velora_sb3.export.parity import check_parity
+from velora_sb3.export.step import make_step
 from velora_sb3.export.to_c import find_compiler
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
@@ -53,3 +59,49 @@ def test_a_thousand_steps_in_c(name, tmp_path):
     assert found["largest_difference"] <= found["tolerance"] <= 2e-5
     example = compile_strictly(folder, "-fsanitize=address,undefined", "-fno-sanitize-recover")
     subprocess.run([example], check=True, capture_output=True)
+
+
+@needs_compiler
+def test_a_large_bias_does_not_round_the_differences_away(tmp_path):
+    model = build(DQN, actions=CHOICE)
+    with torch.no_grad():
+        model.q_net.q_net[-1].bias.fill_(2_000)
+        model.q_net.q_net[-1].weight *= 0.05
+    assert report(export_c(model, tmp_path / "policy"))["compared"] == 1_000
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1.0], ids=["ties", "others"])
+def test_of_equal_actions_either_may_be_taken(gap):
+    model = build(DQN, actions=CHOICE)
+    others = []
+
+    def act(observation, starts, masks):
+        with torch.no_grad():
+            values, order = model.q_net(torch.as_tensor(observation)).sort(descending=True)
+        other = values[:, 0] - values[:, 1] < gap * values[:, 0].abs()
+        others.append(int(other.sum()))
+        return torch.where(other, order[:, 1], order[:, 0]).numpy()
+
+    if gap == 1.0:
+        with pytest.raises(ValueError, match="differs from model.predict"):
+            check_parity(model, make_step(model, None), None, act)
+    else:
+        assert check_parity(model, make_step(model, None), None, act)["compared"] == 1_000 - sum(others) < 1_000
+
+
+def test_a_memory_that_amplifies_rounding_is_compared_in_short_episodes(tmp_path):
+    model = build(RecurrentSAC)
+    with torch.no_grad():
+        model.actor.features_extractor.cell.weight_hh *= 4
+    assert report(export_onnx(model, tmp_path / "policy"))["compared"] >= 500
+
+
+class Random(PPO):
+    def predict(self, *args, **kwargs):
+        action, state = super().predict(*args, **kwargs)
+        return action + np.random.standard_normal(action.shape), state
+
+
+def test_what_does_not_repeat_itself_cannot_be_compared(tmp_path):
+    with pytest.raises(ValueError, match="repeats itself in 0 of 1000 steps only.* draws random numbers"):
+        export_onnx(build(Random), tmp_path / "policy")

@@ -4,6 +4,7 @@ import cloudpickle
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
@@ -112,8 +113,10 @@ def test_a_batch_of_another_size_needs_a_reset(algorithm, policy):
     assert predictor.predict(np.stack([OBSERVATION] * 3))[0].shape == (3, 1)
 
 
-def test_a_list_is_an_observation(model):
-    action, _ = StatefulPredictor(model).predict(OBSERVATION.tolist(), deterministic=True)
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of SB3, which converts a tensor
+@pytest.mark.parametrize("convert", [np.ndarray.tolist, torch.as_tensor], ids=["list", "tensor"])
+def test_a_list_or_a_tensor_is_an_observation(model, convert):
+    action, _ = StatefulPredictor(model).predict(convert(OBSERVATION), deterministic=True)
     np.testing.assert_array_equal(action, StatefulPredictor(model).predict(OBSERVATION, deterministic=True)[0])
 
 

@@ -136,12 +136,16 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         force_reset: bool = True,
         **kwargs: Any,
     ) -> Any:
-        """SB3's; ``policy_kwargs`` may be those of the constructor, to which the algorithm has added its own."""
-        if "policy_kwargs" in kwargs:
-            data, _, _ = load_from_zip_file(path, custom_objects=custom_objects, device="cpu")
+        """SB3's; ``policy_kwargs`` may be the constructor's, to which the algorithm has added its own."""
+        custom_objects = dict(custom_objects or {})
+        given = [place for place in (kwargs, custom_objects) if "policy_kwargs" in place]
+        if given:
+            others = {name: value for name, value in custom_objects.items() if name != "policy_kwargs"}
+            data, _, _ = load_from_zip_file(path, custom_objects=others, device="cpu")
             saved = (data or {}).get("policy_kwargs", {})
             added = {name: saved[name] for name in ADDED if name in saved}
-            kwargs["policy_kwargs"] = {**added, **(kwargs["policy_kwargs"] or {})}
+            for place in given:
+                place["policy_kwargs"] = {**added, **(place["policy_kwargs"] or {})}
         return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:

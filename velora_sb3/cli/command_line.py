@@ -85,9 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"velora-sb3: error: {error}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno is None:  # one of ours, with its own words
+            told = str(error)
+        elif error.errno in DISK_ERRORS:
+            told = f"{error.filename or 'the disk'}: {error.strerror}"
+        else:
             raise
-        print(f"velora-sb3: error: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
+        print(f"velora-sb3: error: {told}", file=sys.stderr)
         return FAILURE
     except KeyboardInterrupt as error:
         print("velora-sb3: interrupted", file=sys.stderr)

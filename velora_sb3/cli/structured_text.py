@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from velora_sb3.cli.errors import UserError
 
@@ -34,7 +34,15 @@ def read_mapping(argument: str, option: str) -> dict[str, Any]:
     for name in value:
         if not isinstance(name, str):
             raise UserError(f"{where}: names must be strings, got {name!r}")
+    try:
+        json.dumps(value, default=_refuse)
+    except TypeError as error:
+        raise UserError(f"{where}: {error}") from error
     return value
+
+
+def _refuse(value: Any) -> NoReturn:
+    raise TypeError(f"{value} is read as a {type(value).__name__}: put it in quotes if it is text")
 
 
 def union_members(annotation: Any) -> tuple[Any, ...]:

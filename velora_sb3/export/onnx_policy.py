@@ -107,6 +107,8 @@ class OnnxPolicy:
                 single = False
             else:
                 raise ValueError(f"{name} must have shape {shape}, or one dimension more, got {values.shape}")
+            if name == "timespans" and not (np.isfinite(values) & (values >= 0)).all():
+                raise ValueError(f"timespans must be finite and not negative, got {values.tolist()}")
             if batch not in (0, len(values)):
                 raise ValueError(f"{name} holds {len(values)} observation(s), the entries before it {batch}")
             feeds[name], batch = values, len(values)

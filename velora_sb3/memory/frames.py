@@ -67,7 +67,8 @@ def batch_size(observation: Any, space: spaces.Space[Any]) -> int:
     if isinstance(space, spaces.Dict):
         key = next(iter(observation))
         observation, space = observation[key], space[key]
-    return max(1, np.size(observation) // math.prod(space.shape or ()))  # SB3 refuses what does not fit the space
+    shape = np.shape(observation)  # SB3 refuses what does not fit the space
+    return math.prod(shape) // math.prod(space.shape or ()) if len(shape) > len(space.shape or ()) else 1
 
 
 def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: str, history: bool = True) -> Frames:

@@ -1,4 +1,6 @@
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -98,6 +100,24 @@ def test_in_training(tmp_path, algorithm):
     assert follow.logged not in model.logger.output_formats
     if algorithm is PPO:  # recorded by the update that has just been, before any dump
         assert "train/loss" in follow.known[1]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda values: pickle.loads(pickle.dumps(values))])
+def test_the_values_of_a_followed_logger_can_be_copied(logged, copied):
+    logged._logger.record("a", 7)
+    assert logged.count("a") == 1
+    values = copied(logged._logger.name_to_value)
+    values["b"] += 1.0
+    assert values == {"a": 7, "b": 1.0}
+    logged._logger.name_to_value = values
+    assert [logged.count("a"), logged.count("b")] == [2, 1]
+
+
+def test_values_that_are_not_recorded_one_by_one_count(logged):
+    logged._logger.record("a", 7)
+    assert logged.count("a") == 1
+    logged._logger.name_to_value.update({"a": 8, "b": 9})
+    assert [logged.count("a"), logged.count("b")] == [2, 1]
 
 
 def test_each_value_counts_once(logged):

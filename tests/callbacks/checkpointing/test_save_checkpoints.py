@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,6 +217,10 @@ def test_from_yaml(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     make_model(DDPG, make_env(tmp_path, DDPG)).learn(16, callback=save)
     assert (tmp_path / "here" / "a" / "b" / "saves" / "Steps_final").is_dir()
+
+
+def test_a_path_is_a_name(tmp_path):
+    assert SaveCheckpoints(Path("a", "b"), root=tmp_path).directory == tmp_path / "a" / "b"
 
 
 @pytest.mark.parametrize("dirname", ["", ".", "..", "../run", "a/../../b", "/run", 3, None])

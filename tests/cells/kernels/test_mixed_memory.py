@@ -1,8 +1,10 @@
 import pytest
 import torch
+from ncps.wirings import FullyConnected
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils.checkpoint import checkpoint
 
-from velora_sb3.cells import CfCCell, LiquidCell, MixedMemoryCell
+from velora_sb3.cells import LRC, LTC, CfC, CfCCell, LiquidCell, MixedMemoryCell
 from velora_sb3.cells.kernels.mixed_memory import mixed_memory_sequence
 
 T, B, F, H = 4, 2, 2, 3
@@ -87,3 +89,18 @@ def test_float32_is_as_exact_as_float32_allows():
     torch.testing.assert_close(
         mixed_memory_sequence(*single), mixed_memory_sequence(*given).float(), atol=2e-6, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("kind", [CfC, LRC, LTC])
+@pytest.mark.parametrize("mixed_memory", [False, True])
+def test_activations_can_be_computed_again(kind, mixed_memory):
+    """torch.utils.checkpoint unpacks what is saved once."""
+    network = (
+        kind(F, FullyConnected(H), mixed_memory=mixed_memory) if kind is LTC else kind(F, H, mixed_memory=mixed_memory)
+    )
+    inputs = torch.randn(B, T, F, requires_grad=True)
+    expected = torch.autograd.grad(network(inputs)[0].square().sum(), [inputs, *network.parameters()])
+    outputs, _ = checkpoint(network, inputs, use_reentrant=False)
+    found = torch.autograd.grad(outputs.square().sum(), [inputs, *network.parameters()])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)

@@ -169,6 +169,11 @@ def other_env(directory):
     (directory / "config.json").write_text(json.dumps({**config, "env": "CartPole-v1"}))
 
 
+def other_algorithm(directory):
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "algo": "a2c"}))
+
+
 def unknown_env(directory):
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({**config, "env": "DyingCartPole-v7"}))
@@ -182,6 +187,7 @@ def unknown_env(directory):
         (no_checkpoint, [], "has no intact checkpoint (the first was due after 50 steps): start it again"),
         (all_damaged, [], "has no intact checkpoint"),
         (other_env, [], "was saved with environment DyingCartPole-v0, but"),
+        (other_algorithm, [], "is of PPO, but"),
         (unknown_env, [], "unknown env 'DyingCartPole-v7'"),
         (lambda _: None, ["--steps", "100"], "--steps 100: the run has already reached step"),
     ],

@@ -54,7 +54,10 @@ def test_action_noise(kind, noise):
         (DDPG, {"action_noise": 1}, "unknown hyperparameter of DDPG 'action_noise'"),
         (DDPG, {"noise_type": "normal"}, "must be given together"),
         (DDPG, {"noise_type": "uniform", "noise_std": 1}, "choose from normal, ornstein-uhlenbeck"),
-        (DDPG, {"noise_type": "normal", "noise_std": -1}, "noise_std must be at least 0"),
+        (DDPG, {"noise_type": ["normal"], "noise_std": 1}, "choose from normal, ornstein-uhlenbeck"),
+        (DDPG, {"noise_type": "normal", "noise_std": -1}, "noise_std must be a finite number, at least 0, got -1"),
+        (DDPG, {"noise_type": "normal", "noise_std": float("inf")}, "noise_std must be a finite number"),
+        (DDPG, {"train_freq": [0, "episode"]}, "train_freq must be above 0, got 0"),
         (DDPG, {"train_freq": [1]}, r"train_freq must be an integer or \[an integer, a string\]"),
     ],
 )

@@ -102,7 +102,7 @@ class SaveCheckpoints(VeloraCallback):
 
     def __init__(
         self,
-        dirname: str,
+        dirname: str | Path,
         *,
         frequency: int = 100,
         every_n_timesteps: int | None = None,
@@ -120,10 +120,10 @@ class SaveCheckpoints(VeloraCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        parts = Path(dirname).parts if isinstance(dirname, str) else ()
+        parts = Path(dirname).parts if isinstance(dirname, str | Path) else ()
         if not parts or Path(dirname).is_absolute() or ".." in parts:
             raise ValueError(f"dirname must be a relative path below root={str(root)!r}, got {dirname!r}")
-        self.dirname, self.force, self.root = dirname, force, str(root)
+        self.dirname, self.force, self.root = str(dirname), force, str(root)
         self.frequency = check_integer("frequency", frequency)
         self._period = None if every_n_timesteps is None else EveryTimesteps(every_n_timesteps)
         self.every_n_timesteps = None if self._period is None else self._period.period

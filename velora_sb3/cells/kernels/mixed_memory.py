@@ -190,7 +190,8 @@ class _MixedMemorySequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[OptionalTensor, ...]:
-        arguments, made = ctx.saved_tensors[:10], ctx.saved_tensors[10:]
+        saved = ctx.saved_tensors  # unpacked once: torch.utils.checkpoint allows no more
+        arguments, made = saved[:10], saved[10:]
         if torch.is_grad_enabled():  # create_graph
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_states), None)
         inputs, state, lstm_ih, lstm_hh, _, weight_ih, weight_hh, _, starts, timespans = arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Iterable
 from enum import Enum
 from importlib import import_module
@@ -98,7 +99,7 @@ def name_of(named: type) -> str:
 
 
 def register(*modules: ModuleType, plain: Iterable[type] = ()) -> None:
-    """Allow checkpoints to name the algorithms, policies, buffers and features extractors of modules.
+    """Allow checkpoints to name the algorithms, policies, buffers and networks of modules.
 
     Importing velora_sb3 registers its own.
 
@@ -110,9 +111,9 @@ def register(*modules: ModuleType, plain: Iterable[type] = ()) -> None:
         _registered[name_of(named)] = named
         _plain.add(named)
     for module in modules:
-        for _, named in inspect.getmembers(module, inspect.isclass):
-            if issubclass(named, BaseAlgorithm | BasePolicy | BaseBuffer | BaseFeaturesExtractor):
-                _registered[name_of(named)] = named
+        for name, named in inspect.getmembers(module, inspect.isclass):
+            if issubclass(named, BaseAlgorithm | BaseBuffer | torch.nn.Module):
+                _registered[name_of(named)] = _registered[f"{module.__name__}.{name}"] = named
 
 
 @functools.cache
@@ -127,13 +128,14 @@ class AllowList:
     """The classes that one checkpoint may name."""
 
     def __init__(self, trusted: Iterable[type | str] = ()) -> None:
-        self._trusted = {entry if isinstance(entry, str) else name_of(entry): entry for entry in trusted}
+        names = (entry.replace(":", ".") if isinstance(entry, str) else entry for entry in trusted)
+        self._trusted = {entry if isinstance(entry, str) else name_of(entry): entry for entry in names}
 
     def find(self, name: Any, kind: type = object) -> type:
         """The class of a name, which must be a subclass of ``kind``."""
         found: Any = None
         if isinstance(name, str):
-            found = self._trusted.get(name) or _known().get(name) or _registered.get(name)
+            found = self._trusted.get(name) or _known().get(name) or _registered.get(name) or self._exported(name)
         if isinstance(found, str):
             module, _, attribute = found.rpartition(".")
             found = getattr(import_module(module), attribute, None)
@@ -145,6 +147,12 @@ class AllowList:
         if not isinstance(found, type) or not issubclass(found, kind):
             raise CheckpointError(f"it names {name!r} instead of a kind of {kind.__name__}")
         return found
+
+    def _exported(self, name: str) -> type | None:
+        """The trusted class that a module has under this name, other than the one in which it is defined."""
+        module, _, attribute = name.rpartition(".")
+        found = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+        return found if any(found is entry for entry in self._trusted.values()) else None
 
 
 def is_plain_object(value: Any) -> bool:

@@ -111,6 +111,7 @@ def no_checkpoint(directory: Path, config: RunConfig) -> Exception:
 
 def find_checkpoint(directory: Path, config: RunConfig, env_id: str, steps: int | None) -> tuple[Path, int] | None:
     """The checkpoint to resume from, and its timesteps; None if there is none."""
+    from velora_sb3.cli.algorithms import find_algorithm
     from velora_sb3.cli.errors import UserError
 
     checkpoint = newest_resumable(directory)
@@ -122,6 +123,9 @@ def find_checkpoint(directory: Path, config: RunConfig, env_id: str, steps: int 
         raise UserError(
             f"{path} was saved with environment {saved[0]['id']}, but {directory / 'config.json'} names {env_id}"
         )
+    algorithm = checkpoint.state["algorithm"].rpartition(".")[2]
+    if algorithm != find_algorithm(config.algo)[1].__name__:
+        raise UserError(f"{path} is of {algorithm}, but {directory / 'config.json'} names {config.algo}")
     if steps is not None and timesteps > steps:
         raise UserError(f"--steps {steps}: the run has already reached step {timesteps:,}")
     return path, timesteps

@@ -110,6 +110,9 @@ def _number(name: str, text: str) -> float:
 
 
 def _range_checked(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        for item in value:
+            _range_checked(name, item)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if not math.isfinite(value):
@@ -125,10 +128,10 @@ def _action_noise(hyperparams: dict[str, Any], action_shape: tuple[int, ...] | N
     kind, std = hyperparams.get("noise_type"), hyperparams.get("noise_std")
     if kind is None or std is None:
         raise UserError("hyperparameters noise_type and noise_std must be given together")
-    if kind not in NOISES:
+    if not isinstance(kind, str) or kind not in NOISES:
         raise unknown("noise_type", str(kind), NOISES)
-    if not has_type(std, float) or std < 0:
-        raise UserError(f"hyperparameter noise_std must be at least 0, got {std!r}")
+    if not has_type(std, float) or not 0 <= std < math.inf:
+        raise UserError(f"hyperparameter noise_std must be a finite number, at least 0, got {std!r}")
     if action_shape is None:
         raise UserError("hyperparameter noise_type needs continuous actions (a Box action space): remove it")
     return NOISES[kind](np.zeros(action_shape), float(std) * np.ones(action_shape))

@@ -17,6 +17,12 @@ static void copy(int n, const float *x, float *y)
     for (int i = 0; i < n; i++) y[i] = x[i];
 }
 """,
+    "add": """\
+static void add(int n, const float *x, float *y)
+{
+    for (int i = 0; i < n; i++) y[i] += x[i];
+}
+""",
     "read_numbers": """\
 static void read_numbers(int n, const NUMBER *x, float *y)
 {

@@ -76,11 +76,10 @@ def emit_linear(
     """Emit a dense layer; returns the name of its outputs."""
     outputs = len(weight)
     target = target or program.buffer("layer", outputs)
-    if bias is None:
-        program.call("fill_zero", outputs, target)
-    else:
-        program.call("copy", outputs, program.floats("bias", bias), target)
+    program.call("fill_zero", outputs, target)
     add_product(program, weight, None, source, target)
+    if bias is not None:  # last, since small products would be rounded away beside a large one
+        program.call("add", outputs, program.floats("bias", bias), target)
     return target
 
 
