@@ -93,7 +93,7 @@ def table(rows: Sequence[dict[str, Any]], candidates: Sequence[str], tasks: Sequ
 def _cell(values: list[float]) -> str:
     if not values:
         return ""
-    seeds = "" if len(values) == 5 else f", {len(values)} seeds"
+    seeds = "" if len(values) == 5 else f", {len(values)} seed{'s' if len(values) > 1 else ''}"
     digits = 0 if max(map(abs, values)) >= 10 else 2
     numbers = interquartile_mean(values), *bootstrap_interval(values), min(values)
     mean, low, high, worst = (f"{number:.{digits}f}" for number in numbers)
