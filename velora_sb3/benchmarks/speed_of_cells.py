@@ -12,7 +12,7 @@ from ncps.wirings import AutoNCP, FullyConnected, Wiring
 from torch import nn
 
 from velora_sb3.benchmarks.speed import Row
-from velora_sb3.cells import LRC, LTC, CfC
+from velora_sb3.cells import LRC, LTC, CfC, GRUCell, LiquidCell, unroll
 
 Shape = tuple[int, int, int, int]  # steps, batch, inputs, units
 SHAPES: tuple[Shape, ...] = ((64, 32, 16, 64), (128, 8, 16, 64), (1, 1, 16, 64), (64, 32, 64, 256), (128, 4096, 16, 64))
@@ -45,6 +45,25 @@ def _lrc(inputs: int, units: int) -> dict[str, nn.Module]:
     }
 
 
+class _Unrolled(nn.Module):
+    """A cell over a sequence."""
+
+    def __init__(self, cell: LiquidCell) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return unroll(self.cell, inputs)
+
+
+def _gru(inputs: int, units: int) -> dict[str, nn.Module]:
+    return {
+        "GRUCell": _Unrolled(GRUCell(inputs, units)),
+        "nn.GRU": nn.GRU(inputs, units),
+        "nn.LSTM": nn.LSTM(inputs, units),
+    }
+
+
 def _mixed(inputs: int, units: int) -> dict[str, nn.Module]:
     theirs = _dense_cfc(inputs, units, mixed_memory=True)
     return {"CfC, mixed memory": CfC.from_ncps(theirs), "nn.LSTM": nn.LSTM(inputs, units), "ncps": theirs}
@@ -68,6 +87,7 @@ def _ltc(inputs: int, units: int) -> dict[str, nn.Module]:
 NETWORKS: dict[str, Callable[[int, int], dict[str, nn.Module]]] = {
     "CfC": _cfc,
     "LRC": _lrc,
+    "GRU": _gru,
     "CfC, mixed memory": _mixed,
     "CfC, NCP": _wired,
     "LTC, NCP": _wired_ltc,

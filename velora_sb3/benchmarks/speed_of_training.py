@@ -21,7 +21,7 @@ from velora_sb3.algorithms import RecurrentPPO, RecurrentSAC
 from velora_sb3.benchmarks import deployment
 from velora_sb3.benchmarks.speed import Row
 from velora_sb3.benchmarks.suite import make_model
-from velora_sb3.benchmarks.tasks import MLP, PENDULUM, TASKS
+from velora_sb3.benchmarks.tasks import MEMORIES, MLP, PENDULUM, TASKS
 from velora_sb3.memory import StatefulPredictor
 
 Turns = dict[str, Callable[[], object]]
@@ -152,6 +152,10 @@ def _many_environments(device: str) -> Turns:
 def _recurrent_sac(device: str) -> Turns:
     models = {
         "LiquidPolicy": RecurrentSAC("LiquidPolicy", PENDULUM, seed=0, device=device),
+        **{
+            name: RecurrentSAC("LiquidPolicy", PENDULUM, seed=0, device=device, policy_kwargs=dict(MEMORIES[name]))
+            for name in ("cfc, mixed memory", "lrc")
+        },
         "SAC, MlpPolicy": SAC("MlpPolicy", PENDULUM, seed=0, device=device),
     }
     return _learning(models, RECURRENT_SAC_STEPS)

@@ -1,6 +1,6 @@
 """The metrics that rank checkpoints. Each value counts for the first checkpoint after it: later ones are other weights.
 
-A value is known by the object that it comes from, which SB3 replaces with each new one, or by when it was logged.
+A value is known by the object that it comes from, which SB3 replaces with each new one, or by the token of its write.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 
-from velora_sb3._logger_writes import latest_writes
+from velora_sb3._logger_writes import latest_write
 from velora_sb3.checkpoints.format.files import Manifest
 from velora_sb3.checkpoints.state.callbacks import named_callbacks
 
@@ -46,7 +46,7 @@ def new_metrics(
     """
     sources, values = _current(model, callback)
     known = _known(model, directory)
-    found = {name: value for name, value in values.items() if not _is_same(known.get(name), sources[name])}
+    found = {name: value for name, value in values.items() if known.get(name) is not sources[name]}
     return {name: float(value) for name, value in {**found, **(metrics or {})}.items() if math.isfinite(value)}
 
 
@@ -66,10 +66,6 @@ def metrics_are_loaded(model: BaseAlgorithm, callback: BaseCallback, manifest: M
     sources, _ = _current(model, callback)
     earlier = {name: source for name, source in sources.items() if name not in manifest.metrics}
     _note(model, manifest.path.parent, sources, earlier)
-
-
-def _is_same(one: object, other: object) -> bool:
-    return one == other if isinstance(other, int) else one is other
 
 
 def _note(model: BaseAlgorithm, directory: Path, sources: Sources, earlier: Sources) -> None:
@@ -92,10 +88,9 @@ def _current(model: BaseAlgorithm, callback: BaseCallback) -> tuple[Sources, dic
     values: dict[str, float] = {}
     sources: Sources = {}
     if getattr(model, "_logger", None) is not None:
-        writes = latest_writes(model.logger)
         log = model.logger.name_to_value
         values = {name: value for name, value in log.items() if isinstance(value, int | float | np.number)}
-        sources = {name: writes[name] for name in values}
+        sources = {name: latest_write(model.logger, name) for name in values}
     if model.ep_info_buffer and "r" in model.ep_info_buffer[0]:
         sources["rollout/ep_rew_mean"] = model.ep_info_buffer[-1]
         values["rollout/ep_rew_mean"] = np.mean([info["r"] for info in model.ep_info_buffer])

@@ -7,7 +7,7 @@ from typing import Any
 
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from velora_sb3._logger_writes import latest_writes
+from velora_sb3._logger_writes import latest_write
 from velora_sb3.tracking.writer import sendable
 
 
@@ -28,7 +28,7 @@ class LoggedValues(KVWriter):
         self.values: dict[str, float] = {}
         self.timesteps: dict[str, int] = {}
         self.counts: dict[str, int] = {}
-        self._waiting: dict[str, int] = {}  # writes that were counted before they are dumped
+        self._waiting: dict[str, object] = {}  # writes that were counted before they are dumped
         self._logger: Logger | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class LoggedValues(KVWriter):
         """
         self.leave()
         self._logger = logger
-        self._waiting = dict(latest_writes(logger))  # of a restored run
+        self._waiting = {key: latest_write(logger, key) for key in list(logger.name_to_value)}  # of a restored run
         logger.output_formats.append(self)
 
     def leave(self) -> None:
@@ -92,12 +92,12 @@ class LoggedValues(KVWriter):
         """
         if self._logger is not None and key in numbers_in(self._logger.name_to_value):
             self._count(key)
-            self._waiting[key] = latest_writes(self._logger)[key]
+            self._waiting[key] = latest_write(self._logger, key)
         return self.counts.get(key, 0)
 
     def _count(self, key: str) -> None:
-        write = None if self._logger is None else latest_writes(self._logger).get(key)
-        if write is None or self._waiting.get(key) != write:
+        log = self._logger
+        if log is None or key not in log.name_to_value or self._waiting.get(key) is not latest_write(log, key):
             self.counts[key] = self.counts.get(key, 0) + 1
 
     def unknown(self, key: str) -> str:
