@@ -260,7 +260,7 @@ def test_what_is_no_buffer_at_all_leaves_the_model_s_own(tmp_path):
 
 
 def test_a_state_of_another_policy_is_explained():
-    model = make_model(RecurrentSAC)
+    model = make_model(RecurrentSAC, policy_kwargs={"cell": "lrc"})
     observation = np.zeros((2, 4), dtype=np.float32)
     with pytest.raises(ValueError, match=r"two arrays of shapes \(2, 8\) \(memory\) and \(2, 2\) \(previous action\)"):
         model.predict(observation, (np.zeros((1, 8)), np.zeros((1, 2))), np.zeros(2))

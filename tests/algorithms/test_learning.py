@@ -46,7 +46,9 @@ def test_several_normalized_environments(algorithm):
     assert every_memory_learned(before, model)
 
 
-@pytest.mark.parametrize("liquid", [{"wiring": "ncp", "units": 12}, {"cell": "ltc"}, {"mixed_memory": True}])
+@pytest.mark.parametrize(
+    "liquid", [{"wiring": "ncp", "units": 12}, {"cell": "ltc"}, {"mixed_memory": True}, {"mixed_memory": False}]
+)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_cells_and_burn_in(algorithm, liquid):
     model = make_model(algorithm, policy_kwargs=liquid, burn_in_length=3)

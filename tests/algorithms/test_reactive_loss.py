@@ -52,7 +52,8 @@ def losses_of(model, updates, batch_size):
 def test_losses_and_what_is_learned_from_them(algorithm, updates):
     # Every step starts an episode, so that nothing is remembered, and none ends it, so that the target looks ahead.
     env = TimeLimit(make_env(algorithm), max_episode_steps=1)
-    model = make_model(algorithm, env, sequence_length=1, learning_starts=10_000).learn(STEPS)
+    without_lstm = {"mixed_memory": False}  # as in a reactive policy
+    model = make_model(algorithm, env, without_lstm, sequence_length=1, learning_starts=10_000).learn(STEPS)
     assert np.all(model.replay_buffer.timeouts[:STEPS] == 1)
     twin = reactive_twin(model)
     assert type(twin.replay_buffer) is ReplayBuffer

@@ -79,7 +79,7 @@ def test_windows_go_on_from_where_the_memories_were(algorithm, n_envs, capacity,
 
 @pytest.mark.parametrize(
     "liquid",
-    [{"cell": "ltc"}, {"wiring": "ncp", "units": 12}, {"mixed_memory": True}, {"share_features_extractor": True}],
+    [{"cell": "ltc"}, {"wiring": "ncp", "units": 12}, {"mixed_memory": False}, {"share_features_extractor": True}],
     ids=lambda liquid: " ".join(map(str, liquid)),
 )
 @pytest.mark.parametrize("algorithm", CONTINUOUS)
@@ -178,12 +178,12 @@ def test_off_nothing_is_stored_and_no_memory_steps_but_the_acting_one(monkeypatc
 def test_a_buffer_without_states_or_with_others_is_refused(tmp_path):
     make_model(RecurrentSAC).learn(12).save_replay_buffer(tmp_path / "without")
     make_model(RecurrentSAC, stored_state=True).learn(12).save_replay_buffer(tmp_path / "with")
-    with pytest.raises(ValueError, match="needs a state of width 16 with each transition, the replay buffer has 0"):
+    with pytest.raises(ValueError, match="needs a state of width 32 with each transition, the replay buffer has 0"):
         make_model(RecurrentSAC, stored_state=True).load_replay_buffer(tmp_path / "without")
     larger = make_model(RecurrentSAC, stored_state=True, policy_kwargs={"units": 9})
-    with pytest.raises(ValueError, match="needs a state of width 18 .* has 16: load one saved with stored_state=True"):
+    with pytest.raises(ValueError, match="needs a state of width 36 .* has 32: load one saved with stored_state=True"):
         larger.load_replay_buffer(tmp_path / "with")
-    assert larger.replay_buffer.states.shape[-1] == 18  # its own is still there
+    assert larger.replay_buffer.states.shape[-1] == 36  # its own is still there
     plain = make_model(RecurrentSAC)
     plain.load_replay_buffer(tmp_path / "with")
     assert plain.replay_buffer.states is None
@@ -193,7 +193,7 @@ def test_a_choice_at_load_holds_for_a_new_buffer(tmp_path):
     model = make_model(RecurrentSAC).learn(12)
     model.save(tmp_path / "model")
     loaded = RecurrentSAC.load(tmp_path / "model", env=model.get_env(), stored_state=True).learn(STEPS)
-    assert loaded.replay_buffer.sample(8).observations.stored_state.shape == (2, 16)
+    assert loaded.replay_buffer.sample(8).observations.stored_state.shape == (2, 32)
 
 
 def test_what_is_no_choice_is_refused():

@@ -112,7 +112,8 @@ def run(job: Job) -> dict[str, Any]:
     torch.set_num_threads(1)
     algorithm, env_id, steps = TASKS[task]
     _, settings, policy_kwargs, updates = CANDIDATES[name]
-    model = algorithm("LiquidPolicy", env_id, seed=seed, policy_kwargs=dict(policy_kwargs), device="cpu", **settings)
+    policy_kwargs = {"mixed_memory": False, **policy_kwargs}  # the default when these were screened
+    model = algorithm("LiquidPolicy", env_id, seed=seed, policy_kwargs=policy_kwargs, device="cpu", **settings)
     change_updates(model, **updates)
     model.learn(steps)
     mean, _ = evaluate_policy(model, make_vec_env(env_id, seed=seed + 10_000), n_eval_episodes=20)

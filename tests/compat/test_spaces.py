@@ -73,6 +73,7 @@ def test_generalised_state_dependent_exploration(algorithm):
         {"cell": "ltc"},
         {"cell": "ltc", "wiring": "ncp", "ode_unfolds": 2},
         {"mixed_memory": True},
+        {"mixed_memory": False},
         {"backbone_units": 8, "backbone_layers": 2},
         {"encoder_units": 8, "readout_units": 8},
     ],

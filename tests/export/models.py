@@ -178,6 +178,8 @@ MODELS: dict[str, Make] = {
     "liquid MaskablePPO": lambda: build(MaskablePPO, actions=CHOICES, **liquid()),
     # liquid, recurrent
     "RecurrentSAC": lambda: build(RecurrentSAC, **liquid()),
+    "RecurrentSAC, CfC alone": lambda: build(RecurrentSAC, **liquid(mixed_memory=False)),
+    "RecurrentSAC, CfC alone, timespans": lambda: build(RecurrentSAC, observations=TIMED, **liquid(mixed_memory=False)),
     "RecurrentSAC, gSDE": lambda: build(RecurrentSAC, use_sde=True, **liquid()),
     "RecurrentSAC, timespans": lambda: build(RecurrentSAC, observations=TIMED, **liquid()),
     "RecurrentSAC, wired": lambda: build(RecurrentSAC, **liquid(wiring="ncp", units=19)),

@@ -21,7 +21,7 @@ OBSERVATION = np.array([0.1, -0.2, 0.5], np.float32)
 def test_the_state_is_kept_until_reset(policy):
     first, second = policy.predict(OBSERVATION), policy.predict(OBSERVATION)
     assert first.shape == (2,)
-    assert policy.state.shape == (1, 10)
+    assert policy.state.shape == (1, 18)  # eight units, eight of the LSTM, two of the previous action
     assert not np.array_equal(first, second)
     policy.reset()
     np.testing.assert_array_equal(policy.predict(OBSERVATION.tolist()), first)

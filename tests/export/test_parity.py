@@ -69,10 +69,10 @@ def test_a_large_bias_does_not_round_the_differences_away(tmp_path):
 
 
 def test_a_memory_that_amplifies_rounding_is_compared_in_short_episodes(tmp_path):
-    model = build(RecurrentSAC)
+    model = build(RecurrentSAC, policy_kwargs={"mixed_memory": False})
     with torch.no_grad():
         model.actor.features_extractor.cell.weight_hh *= 4
-    assert report(export_onnx(model, tmp_path / "policy"))["compared"] >= 500
+    assert 500 <= report(export_onnx(model, tmp_path / "policy"))["compared"] < 1_000
 
 
 class Random(PPO):

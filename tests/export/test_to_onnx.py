@@ -39,12 +39,12 @@ def test_the_contract(tmp_path):
     assert [(entry["name"], entry["shape"], entry["dtype"]) for entry in contract["inputs"]] == [
         ("observation.observation", [None, 3], "float32"),
         ("timespans", [None, 1], "float32"),
-        ("state_in", [None, 10], "float32"),
+        ("state_in", [None, 18], "float32"),  # units, the LSTM, the previous action
         ("episode_start", [None], "bool"),
     ]
     assert [(entry["name"], entry["shape"]) for entry in contract["outputs"]] == [
         ("action", [None, 2]),
-        ("state_out", [None, 10]),
+        ("state_out", [None, 18]),
     ]
     assert contract["observation_keys"] == ["observation", "timespans"]
     assert contract["action_space"]["high"] == [2.0, 3.0]

@@ -31,7 +31,7 @@ def filled(
         infos = [{"TimeLimit.truncated": ended and episode % 2 == 1}] * n_envs
         action = np.full((n_envs, 1), (number % 7) / 10) if actions is ACTIONS else np.full(n_envs, number % 3)
         if isinstance(space, spaces.Dict):
-            rows, following = {"vector": rows}, {"vector": following}
+            rows, following = (dict.fromkeys(space.spaces, part) for part in (rows, following))
         if states:
             buffer.states[buffer.pos] = [[env, number] for env in range(n_envs)]
         buffer.add(rows, following, action, np.full(n_envs, number), np.full(n_envs, ended), infos)
@@ -90,6 +90,34 @@ def test_rows_are_flattened_time_before_batch_and_belong_together():
     torch.testing.assert_close(following, observations + torch.tensor([0.0, 0.0, 1.0]))
     assert sample.next_observations.is_next
     assert not sample.observations.is_next
+
+
+@pytest.mark.parametrize("burn_in_length", [0, 3])
+@pytest.mark.parametrize("key", [None, "first", "second"])
+def test_apart_are_the_rows_whose_next_observation_the_next_step_does_not_show(key, burn_in_length):
+    space, kind = VECTOR, SequenceReplayBuffer
+    if key is not None:
+        space, kind = spaces.Dict({"first": VECTOR, "second": VECTOR}), SequenceDictReplayBuffer
+    buffer = filled(30, space=space, kind=kind, sequence_length=4, burn_in_length=burn_in_length)
+    before, after = (
+        stored if key is None else stored[key] for stored in (buffer.observations, buffer.next_observations)
+    )
+    after[11] += 0.5  # as of a transition that somebody else has recorded
+    after[14] = before[15]  # an episode ends with what the next one begins with
+    batch = buffer.sample(4 * 60).observations
+    numbers = before[:30, 0, 1] * EPISODE + before[:30, 0, 2]
+    assert numbers.tolist() == list(range(30))
+    observed = batch.observations if key is None else batch.observations[key]
+    number = (observed[:, 1] * EPISODE + observed[:, 2]).view(-1, 60)[burn_in_length:]
+    expected = (number % EPISODE == EPISODE - 1) | (number == 11)
+    expected[-1] = True
+    assert torch.equal(batch.apart, expected.flatten().nonzero().flatten())
+    assert (number[:-1] == 11).any()
+    assert (number[:-1] == 14).any()
+
+
+def test_of_a_single_step_every_row_is_apart():
+    assert filled(30, sequence_length=1).sample(5).observations.apart.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_ends_by_a_time_limit_bootstrap_as_in_sb3():

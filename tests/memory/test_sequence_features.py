@@ -1,12 +1,15 @@
 """Windows from the replay buffer give what stepping through the episodes gives."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from velora_sb3.memory import LiquidExtractor, SequenceBatch, StepInput
+from velora_sb3.memory.inputs import Unrolled
 
 T, B, F, A = 7, 3, 4, 2
 
@@ -62,6 +65,49 @@ def test_features_of_next_observations_are_those_of_one_more_step_also_at_episod
     _, states = step_through(extractor, batch)
     more = StepInput(batch.next_observations, states[burn_in:].flatten(0, 1), batch.actions)
     torch.testing.assert_close(extractor(batch.next_view()), extractor(more), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("burn_in", [0, 3])
+def test_what_the_next_step_observes_takes_no_step_of_its_own(extractor, burn_in, gradients):
+    batch = make_batch(burn_in)
+    observations, following, actions = (
+        rows.view(-1, B, rows.shape[-1]) for rows in (batch.observations, batch.next_observations, batch.actions)
+    )
+    goes_on = ~batch.episode_starts[burn_in + 1 :] & (torch.rand(T - burn_in - 1, B) < 0.7)
+    following[:-1][goes_on] = observations[burn_in + 1 :][goes_on]
+    actions[:-1][goes_on] = batch.previous_actions[burn_in + 1 :][goes_on]
+    apart = torch.cat([~goes_on, torch.ones(1, B, dtype=torch.bool)]).flatten().nonzero().flatten()
+    assert B < len(apart) < len(batch.actions)
+    found = []
+    shown = batch.next_observations.clone()
+    shown[torch.isin(torch.arange(len(shown)), apart, invert=True)] = torch.nan  # not looked at
+    with torch.set_grad_enabled(gradients):
+        for rows, following in ((None, batch.next_observations), (apart, shown)):
+            extractor.zero_grad()
+            features = extractor(replace(batch, apart=rows, next_observations=following).next_view())
+            if gradients:
+                (features * torch.linspace(-1, 2, features.numel()).view_as(features)).sum().backward()
+            found.append([features, *(parameter.grad for parameter in extractor.parameters() if gradients)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_encoder_that_normalizes_batches_sees_every_next_observation(training):
+    class Encoder(BaseFeaturesExtractor):
+        def __init__(self, space):
+            super().__init__(space, F)
+            self.norm = torch.nn.BatchNorm1d(F)
+
+        def forward(self, observations):
+            return self.norm(observations)
+
+    extractor = LiquidExtractor(spaces.Box(-1, 1, (F,)), previous_action_size=A, encoder_class=Encoder).train(training)
+    batch, twin = make_batch(), copy.deepcopy(extractor)
+    expected = twin(batch.next_view())
+    torch.testing.assert_close(extractor(replace(batch, apart=torch.arange(1)).next_view()), expected, atol=0, rtol=0)
+    assert torch.equal(extractor.encoder.norm.running_mean, twin.encoder.norm.running_mean)
 
 
 def test_features_after_an_n_step_return_are_those_of_its_last_step(extractor):
@@ -196,9 +242,10 @@ def test_timespans_reach_the_cell_in_windows_and_steps():
 def test_states_are_unrolled_again_whichever_weights_have_changed(part):
     extractor = LiquidExtractor(spaces.Box(-1, 1, (F,)), previous_action_size=A, encoder_units=5, readout_units=5)
     batch = make_batch()
-    states = torch.zeros(T, B, extractor.cell.state_size)
-    batch.cache.store(extractor, states)
-    assert torch.equal(batch.next_view().cache.load(extractor), states)
+    unrolled = Unrolled(torch.zeros(T, B, F), torch.ones(T, B, 64), torch.zeros(T, B, extractor.cell.state_size))
+    batch.cache.store(extractor, unrolled)
+    loaded = batch.next_view().cache.load(extractor)
+    assert all(torch.equal(one, other) for one, other in zip(loaded, unrolled, strict=True))
     assert batch.cache.load(LiquidExtractor(spaces.Box(-1, 1, (F,)))) is None
     next(getattr(extractor, part).parameters()).data[0, 0] += 1  # as SB3's polyak_update does
     assert batch.cache.load(extractor) is None

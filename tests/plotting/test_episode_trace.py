@@ -30,7 +30,7 @@ def test_the_trace_is_what_predict_says():
     env = make_env()
     observation, _ = env.reset(seed=3)
     state = None
-    memory = np.zeros((1, 6), np.float32)
+    memory = np.zeros((1, find_cell(model).state_size), np.float32)
     before = np.zeros(1, np.float32)
     for step in range(5):
         np.testing.assert_array_equal(trace.observations[step], observation)

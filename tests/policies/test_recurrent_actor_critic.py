@@ -273,6 +273,8 @@ def test_a_slot_refuses_halves_of_another_width():
         ({}, True),
         ({"cell": "cfc", "mode": "no_gate"}, True),
         ({"mixed_memory": False}, False),
+        ({"mode": "pure"}, False),
+        ({"backbone_units": 8}, False),
         ({"wiring": "ncp", "units": 12}, False),
         ({"cell": "ltc", "units": 4}, False),
         ({"cell": "gru", "units": 4}, False),
@@ -290,7 +292,7 @@ def test_a_model_of_a_cfc_alone_that_does_not_say_so_can_be_loaded(tmp_path):
     settings = model.policy_kwargs
     model.policy_kwargs = {name: value for name, value in settings.items() if name != "mixed_memory"}
     model.save(tmp_path / "model")
-    with pytest.raises(RuntimeError, match="lstm_actor"):
+    with pytest.raises(RuntimeError, match="of a cell without mixed memory"):
         RecurrentPPO.load(tmp_path / "model", device="cpu")
     loaded = RecurrentPPO.load(tmp_path / "model", device="cpu", custom_objects={"policy_kwargs": settings})
     for one, other in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):

@@ -1,16 +1,74 @@
-"""The critics of SAC and TQC compute no gradients that SB3 throws away, and learn the same."""
+"""The default memory; the critics of SAC and TQC compute no gradients that SB3 throws away, and learn the same."""
 
 import pytest
 import torch
 
-from tests.algorithms.recurrent import make_model
-from velora_sb3 import RecurrentSAC, RecurrentTQC
+from tests.algorithms.recurrent import CONTINUOUS, DISCRETE_ACTIONS, make_model
+from velora_sb3 import RecurrentSAC, RecurrentTD3, RecurrentTQC
+from velora_sb3.cells import MixedMemoryCell
+from velora_sb3.memory import LiquidExtractor
 from velora_sb3.policies.recurrent_off_policy import SequenceCritic
 
 
 def learned(algorithm, **policy_kwargs):
     model = make_model(algorithm, policy_kwargs=policy_kwargs).learn(30)
     return model, {name: value.clone() for name, value in model.policy.state_dict().items()}
+
+
+class Gated(LiquidExtractor):
+    def __init__(self, space, cell="gru", **kwargs):
+        super().__init__(space, cell=cell, **kwargs)
+
+
+class WithoutLSTM(LiquidExtractor):
+    def __init__(self, space, **kwargs):
+        super().__init__(space, mixed_memory=False, **kwargs)
+
+
+class OfFewArguments(LiquidExtractor):
+    def __init__(self, space, units, previous_action_size, readout_units):
+        super().__init__(space, units=units, previous_action_size=previous_action_size, readout_units=readout_units)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings", "mixed"),
+    [
+        *((algorithm, {}, True) for algorithm in CONTINUOUS),
+        *((algorithm, {}, False) for algorithm in DISCRETE_ACTIONS),
+        *((algorithm, {"mixed_memory": True}, True) for algorithm in DISCRETE_ACTIONS),
+        (RecurrentSAC, {"mode": "no_gate"}, True),
+        (RecurrentSAC, {"mode": "pure"}, False),
+        (RecurrentSAC, {"backbone_units": 8}, False),
+        (RecurrentSAC, {"backbone_units": 8, "backbone_layers": 0}, True),
+        (RecurrentSAC, {"mixed_memory": False}, False),
+        (RecurrentSAC, {"wiring": "ncp", "units": 12}, False),
+        (RecurrentSAC, {"cell": "lrc"}, False),
+        (RecurrentSAC, {"features_extractor_kwargs": {"cell": "lrc"}}, False),
+        (RecurrentTD3, {"features_extractor_kwargs": {"mixed_memory": False}}, False),
+        (RecurrentSAC, {"features_extractor_class": LiquidExtractor}, True),
+        (RecurrentSAC, {"features_extractor_class": Gated}, False),
+        (RecurrentSAC, {"features_extractor_class": WithoutLSTM}, False),
+        (RecurrentSAC, {"features_extractor_class": OfFewArguments}, False),
+    ],
+)
+def test_with_continuous_actions_a_dense_cfc_has_mixed_memory_unless_told_otherwise(algorithm, settings, mixed):
+    policy = make_model(algorithm, policy_kwargs=settings).policy
+    cells = [extractor.cell for extractor in policy.modules() if isinstance(extractor, LiquidExtractor)]
+    assert cells
+    assert all(isinstance(cell, MixedMemoryCell) == mixed for cell in cells)
+
+
+def test_a_model_of_a_cfc_alone_that_does_not_say_so_can_be_loaded(tmp_path):
+    """As models were before mixed memory became the default."""
+    model = make_model(RecurrentSAC, policy_kwargs={"mixed_memory": False})
+    settings = model.policy_kwargs
+    model.policy_kwargs = {name: value for name, value in settings.items() if name != "mixed_memory"}
+    model.save(tmp_path / "model")
+    with pytest.raises(RuntimeError, match="of a cell without mixed memory"):
+        RecurrentSAC.load(tmp_path / "model", device="cpu")
+    loaded = RecurrentSAC.load(tmp_path / "model", device="cpu", custom_objects={"policy_kwargs": settings})
+    for one, other in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("shared", [False, True])

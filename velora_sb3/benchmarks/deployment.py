@@ -47,7 +47,8 @@ def _recurrent(**policy_kwargs: Any) -> Any:
 
 MODELS: dict[str, Callable[[], Any]] = {
     "MLP, 64 and 64 units": lambda: PPO("MlpPolicy", "Pendulum-v1", n_steps=8, batch_size=8, seed=0, device="cpu"),
-    "CfC, 64 units": _recurrent,
+    "CfC, mixed memory, 64 units": _recurrent,
+    "CfC, 64 units": partial(_recurrent, mixed_memory=False),
     "CfC, NCP of 19 neurons": partial(_recurrent, wiring="ncp", units=19),
     "LTC, NCP of 19 neurons": partial(_recurrent, cell="ltc", wiring="ncp", units=19),
     "LTC, 64 units": partial(_recurrent, cell="ltc"),

@@ -154,7 +154,7 @@ def _recurrent_sac(device: str) -> Turns:
         "LiquidPolicy": RecurrentSAC("LiquidPolicy", PENDULUM, seed=0, device=device),
         **{
             name: RecurrentSAC("LiquidPolicy", PENDULUM, seed=0, device=device, policy_kwargs=dict(MEMORIES[name]))
-            for name in ("cfc, mixed memory", "lrc")
+            for name in ("cfc", "lrc")
         },
         "SAC, MlpPolicy": SAC("MlpPolicy", PENDULUM, seed=0, device=device),
     }

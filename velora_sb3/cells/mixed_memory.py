@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from velora_sb3._validation import check_bool
 from velora_sb3.cells.cell import LiquidCell, with_time
-from velora_sb3.cells.cfc_cell import CfCCell
+from velora_sb3.cells.cfc_cell import CfCCell, CfCWeights
+from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.mixed_memory import mixed_memory_sequence, write
 
 
@@ -59,6 +60,11 @@ class MixedMemoryCell(LiquidCell):
         self, prepared: Any, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One LSTM step, then one step of the liquid cell from its output."""
+        cfc = self._plain_cfc()
+        if cfc is not None and state is not None and cpu.supports_step(inputs, cfc.state_size):
+            timed = None if timespans is None else timespans.unsqueeze(0)
+            output, states = self._fused(cfc, prepared, inputs.unsqueeze(0), state, None, timed)
+            return output[0], states[0]
         hidden, memory = self.write(inputs, state, timespans)
         output, hidden = self.cell.step(prepared, inputs, hidden, timespans)
         return output, torch.cat([hidden, memory], dim=-1)
@@ -91,15 +97,32 @@ class MixedMemoryCell(LiquidCell):
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps: one fused kernel around a dense CfC, else step by step."""
-        inner = self.cell
-        if not isinstance(inner, CfCCell) or inner.backbone is not None or inner.mode == "pure":
+        cfc = self._plain_cfc()
+        if cfc is None:
             return super().sequence(inputs, state, starts, timespans)
-        weight_ih, weight_hh, bias = inner.prepare(timespans is not None)
+        return self._fused(cfc, cfc.prepare(timespans is not None), inputs, state, starts, timespans)
+
+    def _plain_cfc(self) -> CfCCell | None:
+        """The liquid cell, if the kernel has its equations."""
+        cell = self.cell
+        return cell if isinstance(cell, CfCCell) and cell.backbone is None and cell.mode != "pure" else None
+
+    def _fused(
+        self,
+        cfc: CfCCell,
+        prepared: CfCWeights,
+        inputs: torch.Tensor,
+        state: torch.Tensor | None,
+        starts: torch.Tensor | None,
+        timespans: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs ``(T, B, H)`` and states ``(T, B, 2H)``."""
+        weight_ih, weight_hh, bias = prepared
         if self.timed:  # the kernel has one input for both halves
             inputs, weight_ih = with_time(inputs, timespans), functional.pad(weight_ih, (0, 1))
-        lstm, cfc = (self.weight_ih, self.weight_hh, self.bias), (weight_ih, weight_hh, bias)
-        states = mixed_memory_sequence(inputs, state, *lstm, *cfc, starts, timespans, inner.mode)
-        return states[..., : inner.state_size], states
+        weights = (self.weight_ih, self.weight_hh, self.bias, weight_ih, weight_hh, bias)
+        states = mixed_memory_sequence(inputs, state, *weights, starts, timespans, cfc.mode)
+        return states[..., : cfc.state_size], states
 
     @torch.no_grad()
     def import_lstm(self, lstm: Any) -> None:

@@ -110,6 +110,12 @@ class CellConfig:
                 names = " or ".join("a cell of your own" if cell is None else f"cell={cell!r}" for cell in cells)
                 raise ValueError(f"{name}={value!r} needs {names}: leave it out with cell={self.cell!r}")
 
+    @property
+    def is_plain_cfc(self) -> bool:
+        """Whether the cell is a CfC without wiring, backbone or ``pure`` mode: what mixed memory has a kernel for."""
+        layers = bool(self.backbone_units) if self.backbone_layers is None else self.backbone_layers > 0
+        return self.cell == "cfc" and self.wiring is None and self.mode != "pure" and not layers
+
     def build(self, input_size: int, timed: bool = False) -> LiquidCell:
         """Make the cell.
 

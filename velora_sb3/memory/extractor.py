@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from velora_sb3._validation import check_bool, check_integer
 from velora_sb3.cells import unroll, unroll_states
@@ -17,7 +18,7 @@ from velora_sb3.cells.kernels.plain_form import autocasts
 from velora_sb3.memory.cell_config import WHOSE, CellConfig
 from velora_sb3.memory.encoder import make_encoder
 from velora_sb3.memory.frames import Observation, read_frames
-from velora_sb3.memory.inputs import SequenceBatch, StepInput
+from velora_sb3.memory.inputs import SequenceBatch, StepInput, Unrolled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
             algorithms set it.
         reactive_initialization: ``initialization`` of a cell that takes a single step, unless ``settings`` name one;
             None for ``ncps``.
+        mixed_memory_by_default: Whether a CfC without wiring, backbone or ``pure`` mode has mixed memory, unless
+            ``settings`` say.
         **settings: The fields of :class:`ExtractorConfig`: ``cell``, ``units``, ``wiring``, ``n_stack``, ...
 
     Raises:
@@ -92,16 +95,21 @@ class LiquidExtractor(BaseFeaturesExtractor):
         normalized_image: bool = False,
         previous_action_size: int = 0,
         reactive_initialization: str | None = None,
+        mixed_memory_by_default: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(observation_space, features_dim=1)  # set below, once the network is built
         config = ExtractorConfig(**settings)
+        if mixed_memory_by_default and "mixed_memory" not in settings and config.is_plain_cfc:
+            config = replace(config, mixed_memory=True)
         if previous_action_size and config.n_stack is not None:
             raise ValueError("a recurrent algorithm takes one observation at a time, not a history: leave out n_stack")
         history = config.history and not previous_action_size
         self.frames = read_frames(observation_space, config.n_stack, config.timespans_key, history)
         self.encoder = make_encoder(self.frames.space, encoder_class, encoder_kwargs, normalized_image)
         self.flat = type(self.encoder) is FlattenExtractor
+        # Whether features of a row depend on the others, and statistics on which rows there are.
+        self.sees_batches = any(isinstance(module, _BatchNorm) for module in self.encoder.modules())
         width = int(self.encoder.features_dim)  # numpy's, if a user's extractor multiplies a shape
         self.dense: nn.Linear | None = None
         if config.encoder_units is not None:
@@ -172,22 +180,29 @@ class LiquidExtractor(BaseFeaturesExtractor):
 
     def _window_features(self, batch: SequenceBatch) -> torch.Tensor:
         """Features of the training steps ``(L * B, D)``."""
-        inputs, outputs, states = self._unroll(batch)
-        batch.cache.store(self, states)
-        return self._read(inputs.flatten(0, 1), outputs.flatten(0, 1))
+        unrolled = self._unroll(batch)
+        batch.cache.store(self, unrolled)
+        return self._read(unrolled.inputs.flatten(0, 1), unrolled.outputs.flatten(0, 1))
 
     def _next_features(self, batch: SequenceBatch) -> torch.Tensor:
-        """Features of the observations after the steps, or after their n-step returns: a step from the state there."""
-        states = None if torch.is_grad_enabled() else batch.cache.load(self)
-        if states is None:
-            _, _, states = self._unroll(batch)
-        inputs, timespans = self._inputs(batch.next_observations, batch.actions)
-        outputs, _ = self.cell(inputs, states.flatten(0, 1), timespans)
-        features = self._read(inputs, outputs)
+        """Features of the observations after the steps, or after their n-step returns.
+
+        Most are the next step's observations, and so are their features; the others take a step from the state there.
+        """
+        unrolled = None if torch.is_grad_enabled() else batch.cache.load(self)
+        inputs, outputs, states = self._unroll(batch) if unrolled is None else unrolled
+        apart = None if self.sees_batches else batch.apart
+        rows = slice(None) if apart is None else apart
+        following, timespans = self._inputs(_rows(batch.next_observations, rows), batch.actions[rows])
+        found, _ = self.cell(following, states.flatten(0, 1)[rows], timespans)
+        if apart is not None:
+            found = outputs.roll(-1, 0).flatten(0, 1).index_copy(0, apart, found)
+            if self.readout is not None:
+                following = inputs.roll(-1, 0).flatten(0, 1).index_copy(0, apart, following)
+        features = self._read(following, found)
         return features if batch.bootstrap_index is None else features[batch.bootstrap_index]
 
-    def _unroll(self, batch: SequenceBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The cell's inputs, outputs and states at the training steps, each ``(L, B, ...)``."""
+    def _unroll(self, batch: SequenceBatch) -> Unrolled:
         steps, windows = batch.episode_starts.shape
         inputs, timespans = self._inputs(batch.observations, batch.previous_actions.flatten(0, 1))
         inputs = inputs.view(steps, windows, -1)
@@ -211,9 +226,15 @@ class LiquidExtractor(BaseFeaturesExtractor):
             episode_starts=batch.episode_starts[learned],
             timespans=None if timespans is None else timespans[learned],
         )
-        return inputs[learned], outputs, states
+        return Unrolled(inputs[learned], outputs, states)
 
     def _read(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         if self.readout is None:
             return outputs
         return torch.relu(self.readout(torch.cat([inputs, outputs], dim=-1)))
+
+
+def _rows(observations: Observation, rows: torch.Tensor | slice) -> Observation:
+    if isinstance(observations, dict):
+        return {key: values[rows] for key, values in observations.items()}
+    return observations[rows]

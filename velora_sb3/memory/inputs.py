@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -29,29 +30,37 @@ class StepInput:
         return self
 
 
+class Unrolled(NamedTuple):
+    """A cell's inputs, outputs and states at the training steps."""
+
+    inputs: torch.Tensor  # (L, B, F)
+    outputs: torch.Tensor  # (L, B, O)
+    states: torch.Tensor  # (L, B, S), after each step
+
+
 class UnrollCache:
-    """The states that networks computed on a batch of windows, so that its two views share one unroll.
+    """What networks computed on a batch of windows, so that its two views share one unroll.
 
     A batch creates it and shares it with its next-observation view; SB3 drops both after the gradient step. An entry
     is valid only while the network's parameters are those that it was computed with.
     """
 
     def __init__(self) -> None:
-        self._entries: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._entries: dict[nn.Module, tuple[torch.Tensor, Unrolled]] = {}
 
     @torch.no_grad()
-    def store(self, network: nn.Module, states: torch.Tensor) -> None:
-        """Keep a network's state after each training step ``(L, B, S)``, without its graph."""
-        self._entries[network] = _parameters(network), states.detach()
+    def store(self, network: nn.Module, unrolled: Unrolled) -> None:
+        """Keep what a network computed, without its graph."""
+        self._entries[network] = _parameters(network), Unrolled(*(tensor.detach() for tensor in unrolled))
 
     @torch.no_grad()
-    def load(self, network: nn.Module) -> torch.Tensor | None:
-        """The states of a network ``(L, B, S)``; None if there are none, or if it has changed since."""
-        parameters, states = self._entries.get(network, (None, None))
+    def load(self, network: nn.Module) -> Unrolled | None:
+        """What a network computed; None if it did not, or if it has changed since."""
+        parameters, unrolled = self._entries.get(network, (None, None))
         # Compared by value: SB3's polyak_update() writes to .data, which no version counter sees.
         if parameters is None or not parameters.equal(_parameters(network)):
             return None
-        return states
+        return unrolled
 
 
 def _parameters(network: nn.Module) -> torch.Tensor:
@@ -76,6 +85,7 @@ class SequenceBatch:
     is_next: bool = False
     bootstrap_index: torch.Tensor | None = None  # (L * B,), where n-step returns end; None for one step
     stored_state: torch.Tensor | None = None  # (B, S) of all networks before the first step, None for the zero state
+    apart: torch.Tensor | None = None  # (K,), the rows whose next observation is not the next step's; None for all
     cache: UnrollCache = field(default_factory=UnrollCache)
 
     def next_view(self) -> SequenceBatch:

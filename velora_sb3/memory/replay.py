@@ -187,17 +187,20 @@ class SequenceReplayBuffer(ReplayBuffer):
     def _gather(self, windows: Windows, bootstrap_index: np.ndarray | None, env: VecNormalize | None) -> SequenceBatch:
         """The windows as input of a recurrent network."""
         steps, envs, starts, burn_in = windows
+        observations = self._normalize_obs(_pick(self.observations, steps, envs), env)
+        following = self._normalize_obs(_pick(self.next_observations, *windows.learned), env)
         previous = self._encoded((steps - 1) % self.buffer_size, envs).view(*steps.shape, -1)
         is_start = torch.as_tensor(starts, device=self.device)
         return SequenceBatch(
-            observations=self._observations(self.observations, steps, envs, env),
+            observations=self._flattened(observations),
             previous_actions=torch.where(is_start.unsqueeze(-1), 0, previous),
             episode_starts=is_start,
-            next_observations=self._observations(self.next_observations, *windows.learned, env),
+            next_observations=self._flattened(following),
             actions=self._encoded(*windows.learned),
             burn_in=burn_in,
             bootstrap_index=None if bootstrap_index is None else torch.as_tensor(bootstrap_index, device=self.device),
             stored_state=None if self.states is None else self.to_torch(self.states[steps[0], envs[0]]),
+            apart=torch.as_tensor(_apart(windows, observations, following), device=self.device),
         )
 
     def _returns(
@@ -220,15 +223,31 @@ class SequenceReplayBuffer(ReplayBuffer):
         actions = self.actions[steps.reshape(-1), envs.reshape(-1)]
         return encode_actions(self.to_torch(actions), self.action_space)
 
-    def _observations(self, stored: Any, steps: np.ndarray, envs: np.ndarray, env: VecNormalize | None) -> Any:
-        """Observations at ``(T, B)`` places, normalized, flattened to ``(T * B, ...)``."""
-        picked: Any = self._normalize_obs(stored[steps, envs], env)
+    def _flattened(self, picked: Any) -> Any:
+        """Observations ``(T, B, ...)`` as ``(T * B, ...)``."""
+        if isinstance(picked, dict):
+            return {key: self._flattened(values) for key, values in picked.items()}
         return self.to_torch(picked.reshape(-1, *picked.shape[2:]))
 
 
 class SequenceDictReplayBuffer(SequenceReplayBuffer, DictReplayBuffer):  # type: ignore[misc]  # sample()
     """:class:`SequenceReplayBuffer` for Dict observations."""
 
-    def _observations(self, stored: Any, steps: np.ndarray, envs: np.ndarray, env: VecNormalize | None) -> Any:
-        picked: Any = self._normalize_obs({key: values[steps, envs] for key, values in stored.items()}, env)
-        return {key: self.to_torch(values.reshape(-1, *values.shape[2:])) for key, values in picked.items()}
+
+def _pick(stored: Any, steps: np.ndarray, envs: np.ndarray) -> Any:
+    """Observations at ``(T, B)`` places."""
+    if isinstance(stored, dict):
+        return {key: values[steps, envs] for key, values in stored.items()}
+    return stored[steps, envs]
+
+
+def _apart(windows: Windows, observations: Any, following: Any) -> np.ndarray:
+    """The learned rows whose next observation is not the observation of the window's next step ``(K,)``."""
+    goes_on = ~windows.episode_starts[windows.burn_in + 1 :]  # (L - 1, B)
+    if not isinstance(following, dict):
+        observations, following = {"": observations}, {"": following}
+    for key, after in following.items():
+        before = observations[key]
+        equal = before[windows.burn_in + 1 :] == after[:-1]
+        goes_on &= equal.all(axis=tuple(range(2, equal.ndim)))
+    return np.flatnonzero(np.concatenate([~goes_on, np.ones_like(windows.episode_starts[:1])]))

@@ -18,6 +18,7 @@ class LiquidDQNPolicy(RecurrentPolicyMixin, DQNPolicy):
     """
 
     acting_network = "q_net"
+    mixed_memory_by_default = False
 
     def make_q_net(self) -> QNetwork:
         """SB3's Q-network, which also takes windows and states."""

@@ -92,7 +92,7 @@ class LiquidPolicyMixin:
             extractor_kwargs = {"encoder_class": extractor_class, "encoder_kwargs": extractor_kwargs}
             extractor_class = LiquidExtractor
         pass_on_to_encoder(extractor_class, extractor_kwargs)
-        if self.reactive_initialization is not None and _takes(extractor_class, "reactive_initialization"):
+        if self.reactive_initialization is not None and takes(extractor_class, "reactive_initialization"):
             extractor_kwargs.setdefault("reactive_initialization", self.reactive_initialization)
         for name in LIQUID_ARGUMENTS:
             if name in arguments:
@@ -126,14 +126,14 @@ def pass_on_to_encoder(extractor_class: type, extractor_kwargs: dict[str, Any]) 
     names = [
         name
         for name in extractor_kwargs
-        if name not in LIQUID_ARGUMENTS and not _takes(extractor_class, name, has_own_constructor)
+        if name not in LIQUID_ARGUMENTS and not takes(extractor_class, name, has_own_constructor)
     ]
     unknown = {name: extractor_kwargs.pop(name) for name in names}
     if unknown:
         extractor_kwargs["encoder_kwargs"] = {**(extractor_kwargs.get("encoder_kwargs") or {}), **unknown}
 
 
-def _takes(extractor_class: type, name: str, any_name: bool = True) -> bool:
+def takes(extractor_class: type, name: str, any_name: bool = True) -> bool:
     """Whether a class takes an argument of this name, or any (``**kwargs``)."""
     parameters = inspect.signature(extractor_class).parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())

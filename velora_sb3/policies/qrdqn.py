@@ -20,6 +20,7 @@ class LiquidQRDQNPolicy(RecurrentPolicyMixin, QRDQNPolicy):
     # The loss compares every pair of quantiles in each of 512 rows: QR-DQN's default of 200 quantiles is slow.
     recurrent_defaults = {**RecurrentPolicyMixin.recurrent_defaults, "n_quantiles": 25}
     acting_network = "quantile_net"
+    mixed_memory_by_default = False
 
     def make_quantile_net(self) -> QuantileNetwork:
         """sb3-contrib's quantile network, which also takes windows and states."""

@@ -98,8 +98,8 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
         self._cell_arguments = {name: arguments.pop(name) for name in CELL_ARGUMENTS if name in arguments}
         if units is not None:
             self._cell_arguments.setdefault("units", units)
-        if self._cell_arguments.get("cell", "cfc") == "cfc" and self._cell_arguments.get("wiring") is None:
-            self._cell_arguments.setdefault("mixed_memory", True)  # the steadiest on policy: docs/decisions.md
+        if self.mixed_memory_by_default and CellConfig(**self._cell_arguments).is_plain_cfc:
+            self._cell_arguments.setdefault("mixed_memory", True)
         encoder_class = arguments.pop("features_extractor_class", TimedEncoder)
         encoder_kwargs = dict(arguments.pop("features_extractor_kwargs", {}))
         if not issubclass(encoder_class, TimedEncoder):
@@ -158,7 +158,8 @@ class LiquidRecurrentActorCriticPolicy(LiquidRecurrentMixin):
     """sb3-contrib's ``RecurrentActorCriticPolicy`` with liquid cells in its LSTM slots, for RecurrentPPO.
 
     Takes every argument of ``RecurrentActorCriticPolicy`` and of :class:`velora_sb3.memory.CellConfig`;
-    ``lstm_hidden_size`` is another name for ``units``, and ``mixed_memory`` of a dense CfC is True by default.
+    ``lstm_hidden_size`` is another name for ``units``, and ``mixed_memory`` is True by default for a CfC without
+    wiring, backbone or ``pure`` mode.
     """
 
 

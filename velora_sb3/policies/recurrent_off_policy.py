@@ -14,6 +14,7 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from velora_sb3.memory import LiquidExtractor, SequenceBatch, StepInput
 from velora_sb3.memory.actions import action_size, encode_actions
 from velora_sb3.memory.frames import batch_size
+from velora_sb3.policies.mixin import takes
 from velora_sb3.policies.stateful import StatefulPolicyMixin, check_episode_start
 
 State = tuple[np.ndarray, ...]
@@ -86,8 +87,11 @@ class RecurrentPolicyMixin(StatefulPolicyMixin):
     def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
         arguments.pop("recurrent", None)
         translated = super()._to_sb3(arguments)
+        extractor_class, settings = translated["features_extractor_class"], translated["features_extractor_kwargs"]
         if self._action_size:
-            translated["features_extractor_kwargs"]["previous_action_size"] = self._action_size
+            settings["previous_action_size"] = self._action_size
+            if self.mixed_memory_by_default and takes(extractor_class, "mixed_memory_by_default"):
+                settings["mixed_memory_by_default"] = True
         return translated
 
     def _make_network(

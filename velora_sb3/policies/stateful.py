@@ -1,8 +1,9 @@
-"""A warning for code that calls a recurrent policy without its state."""
+"""What policies with a memory share: the default memory, and errors and warnings about weights and states."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def check_episode_start(episode_start: Any, batch: int) -> None:
 class StatefulPolicyMixin(LiquidPolicyMixin):
     """A liquid policy whose ``predict`` takes and returns a state."""
 
+    mixed_memory_by_default = True  # of a plain CfC; docs/decisions.md has the measurements
     _stateless_calls = 0
     _warned = False
 
@@ -29,6 +31,17 @@ class StatefulPolicyMixin(LiquidPolicyMixin):
         policy: Any = self
         if policy.training != mode or any(network.training != mode for network in policy.children()):
             super().set_training_mode(mode)  # type: ignore[misc]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """PyTorch's; says so if the weights are of a model from before mixed memory was the default."""
+        policy: Any = self
+        missing = [name for name in policy.state_dict() if ".cell.cell." in name and name not in state_dict]
+        if any(name.replace(".cell.cell.", ".cell.") in state_dict for name in missing):
+            raise RuntimeError(
+                "the weights are of a cell without mixed memory, and this policy has it: load the model with its "
+                'policy_kwargs and "mixed_memory": False in custom_objects={"policy_kwargs": {...}}'
+            )
+        return super().load_state_dict(state_dict, *args, **kwargs)  # type: ignore[misc]
 
     def _warn_if_stateless(self, state: Any, episode_start: Any) -> None:
         """Warn at the second call in a row with neither state nor episode start, once per policy."""

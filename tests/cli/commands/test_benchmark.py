@@ -190,7 +190,7 @@ def test_speed(run, monkeypatch, tmp_path):
     lines = [line for line in out.splitlines() if line.startswith("| ") and "ours | others" not in line]
     found = [json.loads(line) for line in out_file.read_text().splitlines()]
     assert [line.split(" | ")[0] for line in lines] == [f"| {row['row']}" for row in found]
-    assert len(found) == len(speed_of_cells.NETWORKS) + 4
+    assert len(found) == len(speed_of_cells.NETWORKS) + 5
     for line, row in zip(lines, found, strict=True):
         assert min(row["values"].values()) > 0
         assert all(f"{name}: " in line for name in row["values"])

@@ -17,8 +17,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives
 from velora_sb3.cells.kernels.cfc_gates import next_state
+from velora_sb3.cells.kernels.cpu import mixed_memory as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
 from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks
 
@@ -260,6 +262,9 @@ def mixed_memory_sequence(
     """
     if needs_plain_form():
         return _plain(mode, inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, starts, timespans)
+    if not torch.is_grad_enabled() and cpu.supports(inputs, weight_hh.shape[-1]):
+        weights = (lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias)
+        return on_cpu.forward(inputs, *weights, state, starts, timespans, mode, keep=False)[3]
     states: torch.Tensor = _MixedMemorySequence.apply(  # type: ignore[no-untyped-call]
         inputs, state, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, starts, timespans, mode
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from velora_sb3.cells import CfCCell, LRCCell, unroll
+from velora_sb3.cells import CfCCell, LRCCell, MixedMemoryCell, unroll
 from velora_sb3.cells.kernels import cfc, cpu, gru, lrc, mixed_memory
 
 T, F = 4, 3
@@ -79,7 +79,7 @@ def test_values_and_gradients(mode, timed, resets, state):
 
 @pytest.mark.parametrize(("mode", "timed"), [pair for pair in WITH_TIME if "no_gate" not in pair])
 @pytest.mark.parametrize(
-    ("steps", "batch", "units"), [(1, 1, 1), (1, 4, 5), (5, 1, 17), (3, 15, 65), (3, 2, 64), (2, 33, 100)]
+    ("steps", "batch", "units"), [(1, 1, 1), (1, 3, 20), (1, 4, 5), (5, 1, 17), (3, 15, 65), (3, 2, 64), (2, 33, 100)]
 )
 def test_shapes(mode, timed, steps, batch, units):
     check(*kernel_and_plain(mode), arguments(mode, batch, units, timed, True, True, steps))
@@ -188,10 +188,25 @@ def mixed(mode):
 @pytest.mark.parametrize("mode", ["default", "no_gate"])
 @pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
 @pytest.mark.parametrize("resets", [False, True], ids=["one episode", "resets"])
-@pytest.mark.parametrize(("batch", "units"), [(9, 20), (1, 1), (6, 64)])
-def test_mixed_memory(mode, timed, resets, batch, units):
-    given = mixed_arguments(mode, batch, units, timed, resets, state=timed == resets)
+@pytest.mark.parametrize(("steps", "batch", "units"), [(T, 9, 20), (T, 1, 1), (T, 6, 64), (1, 1, 64), (1, 3, 20)])
+def test_mixed_memory(mode, timed, resets, steps, batch, units):
+    given = mixed_arguments(mode, batch, units, timed, resets, timed == resets, steps)
     check(mixed(mode), partial(mixed_memory._plain, mode), given)
+
+
+@pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
+@pytest.mark.parametrize("batch", [1, 9])
+def test_a_step_of_mixed_memory_runs_in_the_kernel(batch, timed):
+    cell = MixedMemoryCell(CfCCell(F, 20, backbone_layers=0), timed)
+    inputs, state = torch.randn(batch, F), torch.randn(batch, 40)
+    timespans = 2 * torch.rand(batch) if timed else None
+    found, after = cell(inputs, state, timespans)
+    with torch.no_grad():
+        assert torch.equal(cell(inputs, state, timespans)[1], after)
+    expected, _ = cell.double()(inputs.double(), state.double(), None if timespans is None else timespans.double())
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=0)
+    assert type(after.grad_fn).__name__ == "SelectBackward0"
+    assert type(after.grad_fn.next_functions[0][0]).__name__ == "_MixedMemorySequenceBackward"
 
 
 def test_nan_stays_in_its_row_and_its_episode_with_mixed_memory():

@@ -31,7 +31,7 @@ def kernel(*given):
 @pytest.mark.parametrize("state", [False, True], ids=["zero state", "given state"])
 @pytest.mark.parametrize(
     ("steps", "batch", "units"),
-    [(4, 9, 20), (1, 1, 1), (1, 4, 5), (5, 1, 17), (3, 15, 65), (3, 2, 64), (2, 33, 100)],
+    [(4, 9, 20), (1, 1, 1), (1, 3, 20), (1, 4, 5), (5, 1, 17), (3, 15, 65), (3, 2, 64), (2, 33, 100)],
 )
 def test_values_and_gradients(resets, state, steps, batch, units):
     check(kernel, lstm._plain, arguments(batch, units, resets, state, steps))

@@ -9,40 +9,14 @@
  */
 #include "steps.h"
 
-static float dot(const float *one, const float *other, int length) {
-    vector total = {0};
-    for (int k = 0; k < length; k += WIDTH) {
-        int count = least(length - k, WIDTH);
-        total += load_some(one + k, count) * load_some(other + k, count);
-    }
-    return sum(total);
-}
-
-/* A step of one row, with the weights as they are: to pack them would take longer than the step. */
-static void step_alone(const layer *l, const float *weight_ih, const float *weight_hh, const float *bias,
-                       const float *hidden, const float *inputs, const place *p) {
-    for (int unit = 0; unit < l->size; unit += WIDTH) {
-        int count = least(l->size - unit, WIDTH);
-        vector products[MOST_COLUMNS] = {0};
-        for (int b = 0; b < l->blocks; b++)
-            for (int i = 0; i < count; i++) {
-                size_t row = (size_t)b * l->size + unit + i;
-                products[b][i] = bias[row] + dot(weight_hh + row * l->size, hidden, l->size) +
-                                 dot(weight_ih + row * l->features, inputs, l->features);
-            }
-        advance(l, l->blocks == 4, products, p, unit, count);
-    }
-}
-
 int gated_forward(const float *inputs, const float *weight_ih, const float *weight_hh, const float *bias,
                   const float *state, const uint8_t *starts, const float *timespans, float *gates, float *states,
                   int steps, int batch, int features, int size, int blocks, int mode) {
-    layer l = {features, size, blocks, mode, NULL};
+    layer l = {features, size, blocks, mode, weight_ih, weight_hh, bias, NULL};
     float *zeros = calloc(size, sizeof(float));
     const float **rows = malloc(2 * batch * sizeof(float *)), **hidden = rows, **seen = rows + batch;
     place *places = malloc(batch * sizeof(place));
-    int alone = batch * steps == 1 && mode != GRU;
-    int failed = (!alone && pack(&l, weight_ih, weight_hh, bias)) || !zeros || !rows || !places;
+    int failed = pack(&l, steps * batch) || !zeros || !rows || !places;
     for (int t = 0; t < steps && !failed; t++) {
         for (int row = 0; row < batch; row++) {
             size_t at = (size_t)t * batch + row;
@@ -52,10 +26,7 @@ int gated_forward(const float *inputs, const float *weight_ih, const float *weig
             places[row] = (place){hidden[row], gates ? gates + at * blocks * size : NULL, states + at * size, NULL,
                                   timespans ? timespans[at] : 1.0f};
         }
-        if (alone)
-            step_alone(&l, weight_ih, weight_hh, bias, hidden[0], seen[0], places);
-        else
-            step(&l, batch, hidden, seen, places);
+        step(&l, batch, hidden, seen, places);
     }
     free(l.panels);
     free(zeros);

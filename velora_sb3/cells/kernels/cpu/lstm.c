@@ -5,11 +5,11 @@
 int lstm_forward(const float *inputs, const float *weight_ih, const float *weight_hh, const float *bias,
                  const float *state, const uint8_t *starts, float *gates, float *hidden, float *memories, int steps,
                  int batch, int features, int size) {
-    layer l = {features, size, 4, TORCH_LSTM, NULL};
+    layer l = {features, size, 4, TORCH_LSTM, weight_ih, weight_hh, bias, NULL};
     float *zeros = calloc(size, sizeof(float));
     const float **rows = malloc(2 * batch * sizeof(float *)), **before = rows, **seen = rows + batch;
     place *places = malloc(batch * sizeof(place));
-    int failed = pack(&l, weight_ih, weight_hh, bias) || !zeros || !rows || !places;
+    int failed = pack(&l, steps * batch) || !zeros || !rows || !places;
     for (int t = 0; t < steps && !failed; t++) {
         for (int row = 0; row < batch; row++) {
             size_t at = (size_t)t * batch + row;

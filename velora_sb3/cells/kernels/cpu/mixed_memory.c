@@ -1,17 +1,19 @@
 /* Whole sequences of mixed memory, an LSTM cell before a CfC. Arrays are as in gated.c. */
 #include "steps.h"
 
-/* States are (T, B, 2H), the CfC's and then the LSTM's memory; `written` is what the CfC starts from (T, B, H). */
+/* States are (T, B, 2H), the CfC's and then the LSTM's memory; `written` is what the CfC starts from (T, B, H).
+ * `products` and `gates` may be NULL, if there is no way back. */
 int mixed_memory_forward(const float *inputs, const float *lstm_ih, const float *lstm_hh, const float *lstm_bias,
                          const float *weight_ih, const float *weight_hh, const float *bias, const float *state,
                          const uint8_t *starts, const float *timespans, float *products, float *gates, float *written,
                          float *states, int steps, int batch, int features, int size, int blocks, int mode) {
-    layer lstm = {features, size, 4, LSTM, NULL}, cfc = {features, size, blocks, mode, NULL};
+    layer lstm = {features, size, 4, LSTM, lstm_ih, lstm_hh, lstm_bias, NULL};
+    layer cfc = {features, size, blocks, mode, weight_ih, weight_hh, bias, NULL};
     float *zeros = calloc(2 * size, sizeof(float));
     const float **rows = malloc(3 * batch * sizeof(float *)), **hidden = rows, **seen = rows + batch;
     const float **start = rows + 2 * batch;
     place *places = malloc(2 * batch * sizeof(place)), *cfc_places = places + batch;
-    int failed = pack(&lstm, lstm_ih, lstm_hh, lstm_bias) | pack(&cfc, weight_ih, weight_hh, bias);
+    int failed = pack(&lstm, steps * batch) | pack(&cfc, steps * batch);
     failed = failed || !zeros || !rows || !places;
     for (int t = 0; t < steps && !failed; t++) {
         for (int row = 0; row < batch; row++) {
@@ -21,8 +23,10 @@ int mixed_memory_forward(const float *inputs, const float *lstm_ih, const float 
             hidden[row] = starts && starts[at] ? zeros : before;
             seen[row] = inputs + at * features;
             start[row] = between;
-            places[row] = (place){hidden[row] + size, products + at * 4 * size, between, after + size, 1.0f};
-            cfc_places[row] = (place){NULL, gates + at * blocks * size, after, NULL, timespans ? timespans[at] : 1.0f};
+            places[row] = (place){hidden[row] + size, products ? products + at * 4 * size : NULL, between, after + size,
+                                  1.0f};
+            cfc_places[row] = (place){NULL, gates ? gates + at * blocks * size : NULL, after, NULL,
+                                      timespans ? timespans[at] : 1.0f};
         }
         step(&lstm, batch, hidden, seen, places);
         step(&cfc, batch, start, seen, cfc_places);

@@ -1,4 +1,4 @@
-"""The C kernels of mixed memory; the arguments are those of the Triton kernels."""
+"""The C kernels of mixed memory; the Triton kernels take the same arguments, but for ``keep``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ def forward(
     starts: torch.Tensor | None,  # (T, B, 1)
     timespans: torch.Tensor | None,  # (T, B, 1)
     mode: str,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The activations of LSTM and CfC, what the LSTM wrote ``(T, B, H)`` and the states ``(T, B, 2H)``."""
+    keep: bool = True,
+) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor, torch.Tensor]:
+    """The activations of LSTM and CfC, if they are to be kept, what the LSTM wrote and the states ``(T, B, 2H)``."""
     steps, batch, features = inputs.shape
     units = weight_hh.shape[-1]
     check_shapes(inputs, weight_ih, state, 2 * units, starts, timespans)
-    widths = 4 * units, len(bias), units, 2 * units
-    products, gates, written, states = (inputs.new_empty(steps, batch, width) for width in widths)
+    kept = (4 * units, len(bias)) if keep else ()
+    products, gates = [inputs.new_empty(steps, batch, width) for width in kept] or (None, None)
+    written, states = (inputs.new_empty(steps, batch, width) for width in (units, 2 * units))
     given = dense(inputs, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, state, starts, timespans)
     sizes = steps, batch, features, units, len(bias) // units, MODES.index(mode)
     call("mixed_memory_forward", [*given, products, gates, written, states], *sizes)

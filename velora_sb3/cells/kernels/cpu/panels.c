@@ -45,15 +45,16 @@ static float *pack_rows(const float *weight, int length, int blocks, const layer
     return to + (size_t)length * blocks * WIDTH;
 }
 
-int pack(layer *l, const float *weight_ih, const float *weight_hh, const float *bias) {
+int pack(layer *l, int rows) {
+    if (rows < FEWEST_ROWS) return 0;
     int panels = (l->size + WIDTH - 1) / WIDTH, blocks = weight_blocks(l->blocks, l->mode);
     l->panels = allocate(panels * panel_size(l));
     if (!l->panels) return 1;
     for (int p = 0; p < panels; p++) {
         float *to = l->panels + p * panel_size(l);
-        to = pack_rows(bias, 1, l->blocks, l, p * WIDTH, to);
-        to = pack_rows(weight_hh, l->size, blocks, l, p * WIDTH, to);
-        pack_rows(weight_ih, l->features, blocks, l, p * WIDTH, to);
+        to = pack_rows(l->bias, 1, l->blocks, l, p * WIDTH, to);
+        to = pack_rows(l->weight_hh, l->size, blocks, l, p * WIDTH, to);
+        pack_rows(l->weight_ih, l->features, blocks, l, p * WIDTH, to);
     }
     return 0;
 }

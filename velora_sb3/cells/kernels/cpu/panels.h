@@ -8,6 +8,7 @@
 
 enum { DEFAULT, NO_GATE, LRC, GRU, LSTM, TORCH_LSTM }; /* LSTM: the first half of mixed memory */
 enum { MOST_COLUMNS = 4, MOST_ROWS = 8 };
+enum { FEWEST_ROWS = 4 }; /* that are worth packing for: measured with 64 and 128 units */
 
 #if defined(__AVX512F__)
 #define ROWS(columns) ((columns) == 4 ? 4 : 8)
@@ -19,6 +20,7 @@ typedef vector totals[MOST_ROWS][MOST_COLUMNS];
 
 typedef struct {
     int features, size, blocks, mode;
+    const float *weight_ih, *weight_hh, *bias;
     float *panels; /* for WIDTH units each: [bias, state, inputs][block][unit], zero beyond the last unit */
 } layer;
 
@@ -44,8 +46,9 @@ void multiply_rows(int count, int columns, const float *const *rows, long length
 
 float *allocate(size_t count);
 
-/* Fills `panels`; returns whether memory ran out. */
-int pack(layer *l, const float *weight_ih, const float *weight_hh, const float *bias);
+/* Fills `panels`, unless there are so few rows to multiply that it would take longer than to multiply them; returns
+ * whether memory ran out. */
+int pack(layer *l, int rows);
 
 /* Panels for the way back, of up to MOST_COLUMNS vectors: panel[k][column] = weight[k][column]. */
 float *pack_columns(const float *weight, int length, int size);

@@ -74,11 +74,45 @@ INLINE void advance(const layer *l, int timed, const vector *products, const pla
     if (l->blocks == 4) store_some(gates + 3 * l->size, fourth, count);
 }
 
+static float dot(const float *one, const float *other, int length) {
+    vector total = {0};
+    for (int k = 0; k < length; k += WIDTH) {
+        int count = least(length - k, WIDTH);
+        total += load_some(one + k, count) * load_some(other + k, count);
+    }
+    return sum(total);
+}
+
+/* A step of one row, with the weights as they are. */
+static void step_alone(const layer *l, const float *hidden, const float *inputs, const place *p) {
+    const int blocks = weight_blocks(l->blocks, l->mode);
+    for (int unit = 0; unit < l->size; unit += WIDTH) {
+        int count = least(l->size - unit, WIDTH);
+        vector products[MOST_COLUMNS] = {0};
+        for (int b = 0; b < blocks; b++)
+            for (int i = 0; i < count; i++) {
+                size_t row = (size_t)b * l->size + unit + i;
+                float by_state = l->bias[row] + dot(l->weight_hh + row * l->size, hidden, l->size);
+                float by_inputs = dot(l->weight_ih + row * l->features, inputs, l->features);
+                if (l->mode == GRU && b == 2) {
+                    products[3][i] = by_state;
+                    products[2][i] = l->bias[row + l->size] + by_inputs;
+                } else
+                    products[b][i] = by_state + by_inputs;
+            }
+        advance(l, l->blocks == 4, products, p, unit, count);
+    }
+}
+
 /* A step of every row: `hidden` and `inputs` are what the weights are multiplied by. */
 static void step(const layer *l, int batch, const float *const *hidden, const float *const *inputs,
                  const place *places) {
     const float *panel = l->panels;
     const int blocks = weight_blocks(l->blocks, l->mode);
+    if (!panel) {
+        for (int row = 0; row < batch; row++) step_alone(l, hidden[row], inputs[row], places + row);
+        return;
+    }
     for (int unit = 0; unit < l->size; unit += WIDTH, panel += panel_size(l)) {
         int count = least(l->size - unit, WIDTH);
         for (int row = 0; row < batch;) {
