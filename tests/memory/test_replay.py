@@ -86,7 +86,7 @@ def test_rows_are_flattened_time_before_batch_and_belong_together():
     assert sample.actions.shape == (200, 1)
     torch.testing.assert_close(sample.actions, sample.observations.actions)
     torch.testing.assert_close(sample.actions.view(4, 50), rewards % 7 / 10)
-    following = sample.observations.next_observations.view(4, 50, 3)
+    following = sample.observations.every_next_observation().view(4, 50, 3)
     torch.testing.assert_close(following, observations + torch.tensor([0.0, 0.0, 1.0]))
     assert sample.next_observations.is_next
     assert not sample.observations.is_next
@@ -112,6 +112,8 @@ def test_apart_are_the_rows_whose_next_observation_the_next_step_does_not_show(k
     expected = (number % EPISODE == EPISODE - 1) | (number == 11)
     expected[-1] = True
     assert torch.equal(batch.apart, expected.flatten().nonzero().flatten())
+    kept, complete = batch.next_observations, batch.every_next_observation()
+    assert torch.equal(kept if key is None else kept[key], (complete if key is None else complete[key])[batch.apart])
     assert (number[:-1] == 11).any()
     assert (number[:-1] == 14).any()
 
@@ -138,7 +140,7 @@ def test_n_step_returns_are_those_of_sb3_s_buffer_and_shorter_at_a_window_s_end(
     observations = sample.observations.observations.view(-1, count, 3)[burn_in_length:]
     numbers = (observations[..., 1] * EPISODE + observations[..., 2]).long().numpy()
     batch = sample.next_observations
-    following = batch.next_observations[batch.bootstrap_index].view(length, count, 3)
+    following = batch.every_next_observation()[batch.bootstrap_index].view(length, count, 3)
     got = [values.view(length, count, 1) for values in (sample.rewards, sample.dones, sample.discounts)]
     for step in range(length):
         left = min(n_steps, length - step)
@@ -224,7 +226,7 @@ def test_dict_observations():
     sample = filled(30, space=space, kind=SequenceDictReplayBuffer, sequence_length=4).sample(4 * 50)
     rows = sample.observations.observations["vector"].view(4, 50, 3)
     torch.testing.assert_close(rows[..., 1] * EPISODE + rows[..., 2], sample.rewards.view(4, 50))
-    assert sample.observations.next_observations["vector"].shape == (200, 3)
+    assert sample.observations.every_next_observation()["vector"].shape == (200, 3)
 
 
 @pytest.mark.parametrize("n_envs", [1, 4])
@@ -269,7 +271,7 @@ def test_windows_are_normalized_as_sb3_normalizes():
     sample = ours.sample(4 * 20, env)
     expected = plain._get_samples(raw, env)
     torch.testing.assert_close(sample.observations.observations, expected.observations)
-    torch.testing.assert_close(sample.observations.next_observations, expected.next_observations)
+    torch.testing.assert_close(sample.observations.every_next_observation(), expected.next_observations)
     torch.testing.assert_close(sample.rewards, expected.rewards)
     assert not torch.allclose(expected.rewards.flatten(), torch.as_tensor(raw, dtype=torch.float32))
 

@@ -284,16 +284,3 @@ def test_a_dense_cfc_has_mixed_memory_unless_told_otherwise(settings, mixed):
     policy = RecurrentPPO("LiquidPolicy", "CartPole-v1", n_steps=8, batch_size=8, policy_kwargs=settings).policy
     assert isinstance(policy.lstm_actor.cell, MixedMemoryCell) == mixed
     assert isinstance(policy.lstm_critic.cell, MixedMemoryCell) == mixed
-
-
-def test_a_model_of_a_cfc_alone_that_does_not_say_so_can_be_loaded(tmp_path):
-    """As models were before mixed memory became the default."""
-    model = make_model(mixed_memory=False)
-    settings = model.policy_kwargs
-    model.policy_kwargs = {name: value for name, value in settings.items() if name != "mixed_memory"}
-    model.save(tmp_path / "model")
-    with pytest.raises(RuntimeError, match="of a cell without mixed memory"):
-        RecurrentPPO.load(tmp_path / "model", device="cpu")
-    loaded = RecurrentPPO.load(tmp_path / "model", device="cpu", custom_objects={"policy_kwargs": settings})
-    for one, other in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):
-        torch.testing.assert_close(one, other)

@@ -58,19 +58,6 @@ def test_with_continuous_actions_a_dense_cfc_has_mixed_memory_unless_told_otherw
     assert all(isinstance(cell, MixedMemoryCell) == mixed for cell in cells)
 
 
-def test_a_model_of_a_cfc_alone_that_does_not_say_so_can_be_loaded(tmp_path):
-    """As models were before mixed memory became the default."""
-    model = make_model(RecurrentSAC, policy_kwargs={"mixed_memory": False})
-    settings = model.policy_kwargs
-    model.policy_kwargs = {name: value for name, value in settings.items() if name != "mixed_memory"}
-    model.save(tmp_path / "model")
-    with pytest.raises(RuntimeError, match="of a cell without mixed memory"):
-        RecurrentSAC.load(tmp_path / "model", device="cpu")
-    loaded = RecurrentSAC.load(tmp_path / "model", device="cpu", custom_objects={"policy_kwargs": settings})
-    for one, other in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
-
-
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentTQC])
 def test_discarded_gradients_change_nothing(algorithm, shared, monkeypatch):

@@ -108,8 +108,8 @@ class LiquidExtractor(BaseFeaturesExtractor):
         self.frames = read_frames(observation_space, config.n_stack, config.timespans_key, history)
         self.encoder = make_encoder(self.frames.space, encoder_class, encoder_kwargs, normalized_image)
         self.flat = type(self.encoder) is FlattenExtractor
-        # Whether features of a row depend on the others, and statistics on which rows there are.
-        self.sees_batches = any(isinstance(module, _BatchNorm) for module in self.encoder.modules())
+        # Then features and running statistics depend on which rows are encoded together.
+        self.normalizes_batches = any(isinstance(module, _BatchNorm) for module in self.encoder.modules())
         width = int(self.encoder.features_dim)  # numpy's, if a user's extractor multiplies a shape
         self.dense: nn.Linear | None = None
         if config.encoder_units is not None:
@@ -191,9 +191,11 @@ class LiquidExtractor(BaseFeaturesExtractor):
         """
         unrolled = None if torch.is_grad_enabled() else batch.cache.load(self)
         inputs, outputs, states = self._unroll(batch) if unrolled is None else unrolled
-        apart = None if self.sees_batches else batch.apart
+        apart, observations = batch.apart, batch.next_observations
+        if self.normalizes_batches:
+            apart, observations = None, batch.every_next_observation()
         rows = slice(None) if apart is None else apart
-        following, timespans = self._inputs(_rows(batch.next_observations, rows), batch.actions[rows])
+        following, timespans = self._inputs(observations, batch.actions[rows])
         found, _ = self.cell(following, states.flatten(0, 1)[rows], timespans)
         if apart is not None:
             found = outputs.roll(-1, 0).flatten(0, 1).index_copy(0, apart, found)
@@ -232,9 +234,3 @@ class LiquidExtractor(BaseFeaturesExtractor):
         if self.readout is None:
             return outputs
         return torch.relu(self.readout(torch.cat([inputs, outputs], dim=-1)))
-
-
-def _rows(observations: Observation, rows: torch.Tensor | slice) -> Observation:
-    if isinstance(observations, dict):
-        return {key: values[rows] for key, values in observations.items()}
-    return observations[rows]

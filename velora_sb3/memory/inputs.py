@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -79,14 +79,28 @@ class SequenceBatch:
     observations: Observation  # (T * B, ...)
     previous_actions: torch.Tensor  # (T, B, A), zero at the start of an episode
     episode_starts: torch.Tensor  # (T, B)
-    next_observations: Observation  # (L * B, ...)
+    next_observations: Observation  # (K, ...), those that the next step of the window does not show
     actions: torch.Tensor  # (L * B, A), the actions before the next observations
     burn_in: int
     is_next: bool = False
     bootstrap_index: torch.Tensor | None = None  # (L * B,), where n-step returns end; None for one step
     stored_state: torch.Tensor | None = None  # (B, S) of all networks before the first step, None for the zero state
-    apart: torch.Tensor | None = None  # (K,), the rows whose next observation is not the next step's; None for all
+    apart: torch.Tensor | None = None  # (K,), the rows that these follow; None for all of them
     cache: UnrollCache = field(default_factory=UnrollCache)
+
+    def every_next_observation(self) -> Observation:
+        """The observations after all steps ``(L * B, ...)``."""
+        apart, windows = self.apart, self.episode_starts.shape[1]
+        if apart is None:
+            return self.next_observations
+
+        def complete(rows: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+            return rows[self.burn_in * windows :].roll(-windows, 0).index_copy(0, apart, following)
+
+        following: Any = self.next_observations  # a dict where the observations are one
+        if isinstance(self.observations, dict):
+            return {key: complete(rows, following[key]) for key, rows in self.observations.items()}
+        return complete(self.observations, following)
 
     def next_view(self) -> SequenceBatch:
         """The view that represents the next observations."""

@@ -189,18 +189,19 @@ class SequenceReplayBuffer(ReplayBuffer):
         steps, envs, starts, burn_in = windows
         observations = self._normalize_obs(_pick(self.observations, steps, envs), env)
         following = self._normalize_obs(_pick(self.next_observations, *windows.learned), env)
+        apart = _apart(windows, observations, following)
         previous = self._encoded((steps - 1) % self.buffer_size, envs).view(*steps.shape, -1)
         is_start = torch.as_tensor(starts, device=self.device)
         return SequenceBatch(
             observations=self._flattened(observations),
             previous_actions=torch.where(is_start.unsqueeze(-1), 0, previous),
             episode_starts=is_start,
-            next_observations=self._flattened(following),
+            next_observations=self._flattened(following, apart),
             actions=self._encoded(*windows.learned),
             burn_in=burn_in,
             bootstrap_index=None if bootstrap_index is None else torch.as_tensor(bootstrap_index, device=self.device),
             stored_state=None if self.states is None else self.to_torch(self.states[steps[0], envs[0]]),
-            apart=torch.as_tensor(_apart(windows, observations, following), device=self.device),
+            apart=torch.as_tensor(apart, device=self.device),
         )
 
     def _returns(
@@ -223,11 +224,11 @@ class SequenceReplayBuffer(ReplayBuffer):
         actions = self.actions[steps.reshape(-1), envs.reshape(-1)]
         return encode_actions(self.to_torch(actions), self.action_space)
 
-    def _flattened(self, picked: Any) -> Any:
-        """Observations ``(T, B, ...)`` as ``(T * B, ...)``."""
+    def _flattened(self, picked: Any, rows: Any = slice(None)) -> Any:
+        """Observations ``(T, B, ...)`` as ``(T * B, ...)``, or some rows of them."""
         if isinstance(picked, dict):
-            return {key: self._flattened(values) for key, values in picked.items()}
-        return self.to_torch(picked.reshape(-1, *picked.shape[2:]))
+            return {key: self._flattened(values, rows) for key, values in picked.items()}
+        return self.to_torch(picked.reshape(-1, *picked.shape[2:])[rows])
 
 
 class SequenceDictReplayBuffer(SequenceReplayBuffer, DictReplayBuffer):  # type: ignore[misc]  # sample()

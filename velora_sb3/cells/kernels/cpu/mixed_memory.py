@@ -26,9 +26,9 @@ def forward(
     steps, batch, features = inputs.shape
     units = weight_hh.shape[-1]
     check_shapes(inputs, weight_ih, state, 2 * units, starts, timespans)
-    kept = (4 * units, len(bias)) if keep else ()
-    products, gates = [inputs.new_empty(steps, batch, width) for width in kept] or (None, None)
-    written, states = (inputs.new_empty(steps, batch, width) for width in (units, 2 * units))
+    products = inputs.new_empty(steps, batch, 4 * units) if keep else None
+    gates = inputs.new_empty(steps, batch, len(bias)) if keep else None
+    written, states = inputs.new_empty(steps, batch, units), inputs.new_empty(steps, batch, 2 * units)
     given = dense(inputs, lstm_ih, lstm_hh, lstm_bias, weight_ih, weight_hh, bias, state, starts, timespans)
     sizes = steps, batch, features, units, len(bias) // units, MODES.index(mode)
     call("mixed_memory_forward", [*given, products, gates, written, states], *sizes)
