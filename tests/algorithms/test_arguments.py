@@ -4,8 +4,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 from gymnasium import spaces
-from sb3_contrib import CrossQ, MaskablePPO, RecurrentPPO
-from stable_baselines3 import PPO, SAC, HerReplayBuffer
+from sb3_contrib import QRDQN, TQC, CrossQ, MaskablePPO, RecurrentPPO
+from stable_baselines3 import DDPG, DQN, PPO, SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.save_util import save_to_pkl
@@ -59,6 +59,14 @@ def test_an_algorithm_without_memory_refuses_a_policy_that_remembers(tmp_path):
     make_model(RecurrentSAC).save(tmp_path / "model")
     with pytest.raises(ValueError, match="such as RecurrentSAC"):
         SAC.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_model_without_memory_is_not_loaded_as_one_that_remembers(algorithm, tmp_path):
+    reactive = {f"Recurrent{base.__name__}": base for base in (DDPG, TD3, SAC, TQC, DQN, QRDQN)}[algorithm.__name__]
+    make_any_model(reactive).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"without memory: load it with {reactive.__name__}"):
+        algorithm.load(tmp_path / "model")
 
 
 def test_a_tqc_that_drops_every_quantile_is_refused():

@@ -2,7 +2,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.wrappers import FrameStackObservation, TimeLimit
+from gymnasium.wrappers import FrameStackObservation, TimeLimit, TransformObservation
 from stable_baselines3.common import env_checker
 
 from tests.envs.clock import ClockEnv, act, spans
@@ -101,6 +101,11 @@ def test_the_environment_s_own_timespans_are_summed():
     assert spans(env, 2) == [1.0, 4.0, 2.0]
 
 
+def test_timespans_may_come_as_a_list():
+    as_list = TransformObservation(TimeDeltaObservation(ClockEnv()), lambda seen: {**seen, "timespans": [2.0]}, None)
+    assert spans(IrregularSampling(as_list, [0, 1]), 2) == [2.0, 4.0, 4.0]
+
+
 def test_another_key():
     env = IrregularSampling(ClockEnv(), [0, 1], timespans_key="age")
     env.reset(seed=0)
@@ -137,6 +142,7 @@ def test_it_renders_what_is_there_now():
     ("arguments", "message"),
     [
         ({"hold_probabilities": (1, 4)}, r"must add up to 1, got \[1.0, 4.0\]"),
+        ({"hold_probabilities": 0.5}, r"must be a sequence such as \[0.5, 0.5\], got 0.5"),
         ({"hold_probabilities": []}, r"must add up to 1, got \[\]"),
         (
             {"hold_probabilities": [1.5, -0.5]},

@@ -58,6 +58,7 @@ def test_indices_of_one_s_own():
     [
         (lambda: gym.make("Acrobot-v1"), {}, "the velocities of Acrobot-v1 are unknown: pass indices"),
         (lambda: gym.make("CartPole-v1"), {"indices": (4,)}, r"each of indices must be an integer from 0 to 3, got 4"),
+        (lambda: gym.make("CartPole-v1"), {"indices": 1}, r"indices must be a sequence such as \(1, 3\), got 1"),
         (lambda: gym.make("CliffWalking-v1"), {"indices": (0,)}, "needs vector observations, got Discrete"),
     ],
 )

@@ -6,10 +6,11 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import DQN, PPO
+from gymnasium import spaces
+from stable_baselines3 import DQN, PPO, SAC
 
 from tests.export.models import CHOICE, IMAGE_MODELS, MODELS, build
-from velora_sb3 import RecurrentSAC
+from velora_sb3 import RecurrentSAC, RecurrentTD3
 from velora_sb3.export import export_c, export_onnx
 from velora_sb3.export.to_c import find_compiler
 
@@ -57,6 +58,15 @@ def test_a_thousand_steps_in_c(name, tmp_path):
     assert found["largest_difference"] <= found["tolerance"] <= 2e-5
     example = compile_strictly(folder, "-fsanitize=address,undefined", "-fno-sanitize-recover")
     subprocess.run([example], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("algorithm", [SAC, RecurrentTD3])
+@pytest.mark.parametrize(("low", "high"), [(1_000, 1_001), (100_000, 101_000)])
+@pytest.mark.usefixtures("few_steps")
+def test_a_small_range_far_from_zero(low, high, algorithm, tmp_path):
+    model = build(algorithm, actions=spaces.Box(low, high, (1,), np.float32))
+    found = report(export_onnx(model, tmp_path / "policy"))
+    assert found["largest_difference"] <= found["tolerance"] <= 4 * np.spacing(np.float32(high))
 
 
 @needs_compiler

@@ -4,7 +4,17 @@ import torch
 from gymnasium import spaces
 from ncps.wirings import AutoNCP
 
-from velora_sb3.cells import CfCCell, GRUCell, LRCCell, LSTMCell, LTCCell, MixedMemoryCell, WiredCfCCell, WiredLRCCell
+from velora_sb3.cells import (
+    CfCCell,
+    GRUCell,
+    LiquidCell,
+    LRCCell,
+    LSTMCell,
+    LTCCell,
+    MixedMemoryCell,
+    WiredCfCCell,
+    WiredLRCCell,
+)
 from velora_sb3.memory import LiquidExtractor, make_cell
 
 
@@ -41,6 +51,18 @@ def test_a_class_that_is_no_cell():
         make_cell(4, cell="math:pi")
 
 
+def test_a_cell_without_widths_is_explained():
+    class NoWidths(LiquidCell):
+        def __init__(self, inputs, units):
+            super().__init__()
+            self.input_size = inputs
+
+        prepare = step = None
+
+    with pytest.raises(TypeError, match="NoWidths has no state_size, output_size: set them in its constructor"):
+        make_cell(4, NoWidths)
+
+
 def test_a_backbone_comes_only_when_asked_for():
     assert make_cell(4).backbone is None
     assert make_cell(4, backbone_units=32).backbone_layers == 1
@@ -70,6 +92,9 @@ def test_the_same_live_wiring_serves_cells_of_different_inputs():
         ({"cell": "ltc", "backbone_layers": 1}, "backbone_layers=1 needs cell='cfc'"),
         ({"mixed_memory": "no"}, "mixed_memory must be True or False, got 'no'"),
         ({"sparsity_level": "a"}, "sparsity_level must be a finite number, got 'a'"),
+        ({"cell": "lrc", "ode_unfolds": 12}, "ode_unfolds=12 needs cell='ltc': leave it out with cell='lrc'"),
+        ({"sparsity_level": 0.9}, "sparsity_level=0.9 needs a wiring by name, such as wiring='ncp': leave it out"),
+        ({"wiring": AutoNCP(16, 4), "wiring_seed": 3}, "wiring_seed=3 needs a wiring by name"),
         ({"wiring_seed": -1}, "wiring_seed must be an integer of at least 0, got -1"),
         ({"backbone_units": 0}, "backbone_units must be an integer of at least 1, got 0"),
         ({"ode_unfolds": 0}, "ode_unfolds must be an integer of at least 1, got 0"),

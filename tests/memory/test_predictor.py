@@ -100,6 +100,8 @@ def test_masks_are_handed_on():
         for only in (0, 1, 0):
             masks = np.arange(2) == only
             assert predictor.predict(np.zeros(4, dtype=np.float32), action_masks=masks)[0] == only
+    with pytest.raises(ValueError, match="RecurrentSAC takes no action_masks: leave them out"):
+        StatefulPredictor(recurrent(RecurrentSAC)).predict(OBSERVATION, action_masks=masks)
 
 
 @pytest.mark.parametrize(("algorithm", "policy"), [(RecurrentPPO, "MlpLstmPolicy"), (RecurrentSAC, "LiquidPolicy")])

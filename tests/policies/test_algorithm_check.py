@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
+from gymnasium import spaces
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
-from tests.compat.algorithms import make_env
+from tests.compat.algorithms import RandomEnv, make_env
 from velora_sb3 import LiquidPolicy, RecurrentDQN, RecurrentMaskablePPO, RecurrentSAC, RecurrentTD3, policies
 from velora_sb3.memory import SequenceDictReplayBuffer, SequenceReplayBuffer
 
@@ -112,6 +114,15 @@ def test_a_replay_buffer_of_windows_that_is_loaded_later_is_refused_as_well(poli
     model.load_replay_buffer(tmp_path / "buffer")
     with pytest.raises(ValueError, match="SAC has no memory between steps, and SequenceReplayBuffer"):
         model.learn(5)
+
+
+@pytest.mark.parametrize("algorithm", [DDPG, TD3, SAC, TQC, DQN, QRDQN])
+@pytest.mark.parametrize("number", ["observation", "entry"])
+def test_a_number_that_sb3_s_replay_buffer_cannot_sample_is_refused(algorithm, number):
+    space = spaces.Box(-1, 1, (), np.float32)
+    env = RandomEnv(space if number == "observation" else spaces.Dict({"a": space}), make_env(algorithm).action_space)
+    with pytest.raises(ValueError, match=r"is a number, .* make it a vector of one number"):
+        algorithm("LiquidPolicy", env, buffer_size=50)
 
 
 def test_an_algorithm_without_memory_may_hold_such_a_buffer_beside_its_own():

@@ -108,7 +108,12 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         check_algorithm(self)
-        if self.replay_buffer_class in (None, ReplayBuffer):
+        name = type(self).__name__
+        if not self.policy_kwargs.get("recurrent"):  # loaded from the file of an algorithm without memory
+            raise ValueError(
+                f"{name} cannot load a policy without memory: load it with {name.removeprefix('Recurrent')}"
+            )
+        if self.replay_buffer_class in (None, ReplayBuffer, SequenceReplayBuffer):
             with_dict = isinstance(self.observation_space, spaces.Dict)
             self.replay_buffer_class = SequenceDictReplayBuffer if with_dict else SequenceReplayBuffer
         lengths = {"sequence_length": self.sequence_length, "burn_in_length": self.burn_in_length}

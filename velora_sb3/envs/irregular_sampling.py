@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -47,6 +47,8 @@ class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.Re
         drop_probability: float = 0.0,
         timespans_key: str = "timespans",
     ) -> None:
+        if not isinstance(hold_probabilities, Iterable):
+            raise ValueError(f"hold_probabilities must be a sequence such as [0.5, 0.5], got {hold_probabilities!r}")
         hold = [check_number("each of hold_probabilities", value, least=0) for value in hold_probabilities]
         gym.utils.RecordConstructorArgs.__init__(
             self, hold_probabilities=hold, drop_probability=drop_probability, timespans_key=timespans_key
@@ -76,7 +78,7 @@ class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.Re
         if seed is not None:  # spawn_key: a stream apart from the environment's
             self._random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
         observation, info = self.env.reset(seed=seed, options=options)
-        return self._with_time(observation, observation[self._timespans_key].item()), info
+        return self._with_time(observation, self._time(observation)), info
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Hold the action until an observation arrives.
@@ -93,11 +95,15 @@ class IrregularSampling(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.Re
             for _ in range(1 + self._random.choice(len(self._probabilities), p=self._probabilities)):
                 observation, reward, terminated, truncated, info = self.env.step(action)
                 total += float(reward)
-                passed += observation[self._timespans_key].item()
+                passed += self._time(observation)
                 if terminated or truncated:
                     break
             arrived = terminated or truncated or self._random.random() >= self._drop_probability
         return self._with_time(observation, passed), total, terminated, truncated, info
+
+    def _time(self, observation: dict[str, Any]) -> float:
+        time: float = np.asarray(observation[self._timespans_key]).item()
+        return time
 
     def _with_time(self, observation: dict[str, Any], passed: float) -> dict[str, Any]:
         shape = np.shape(observation[self._timespans_key])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -45,6 +46,8 @@ class MaskVelocity(gym.ObservationWrapper[np.ndarray, Any, np.ndarray], gym.util
         space = env.observation_space
         if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
             raise ValueError(f"MaskVelocity needs vector observations, got {space}")
+        if not isinstance(indices, Iterable):
+            raise ValueError(f"indices must be a sequence such as (1, 3), got {indices!r}")
         for index in indices:
             check_integer("each of indices", index, least=0, most=space.shape[0] - 1)
         self._velocities = list(indices)

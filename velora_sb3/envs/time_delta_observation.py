@@ -15,7 +15,8 @@ from gymnasium import spaces
 
 from velora_sb3._validation import check_number
 
-DAY_OR_MONTH_FIRST = re.compile(r"\s*\d{1,2}([./-])\d{1,2}\1\d{2,4}\b")
+# Anywhere but after a year; blanks separate, too.
+DAY_OR_MONTH_FIRST = re.compile(r"(?<!\d)(?<!\d{4}[./ -])\d{1,2}([./ -])\d{1,2}\1\d{2,4}\b")
 
 
 class TimeDeltaObservation(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -143,7 +144,7 @@ def _point_in_time(value: Any) -> float | pd.Timestamp:
     number = _number(value)
     if number is not None:
         return number
-    if isinstance(_single(value), str) and DAY_OR_MONTH_FIRST.match(_single(value)):
+    if isinstance(_single(value), str) and DAY_OR_MONTH_FIRST.search(_single(value)):
         raise ValueError(f"{value!r} may have the day or the month first: write dates as 2024-01-31")
     try:
         moment = pd.Timestamp(_single(value))

@@ -15,6 +15,7 @@ from velora_sb3.export.step import PolicyStep
 
 STEPS, ENVIRONMENTS, EPISODE = 1_000, 4, 40  # EPISODE: steps between resets, on average
 TOLERANCE = 1e-5  # of an action; of half its range where that is above 1
+SPACINGS = 4  # of float32 at the larger bound, where that is more
 ROUNDING = 5e-7  # a relative error
 Array = np.ndarray[Any, Any]
 Act = Callable[[Any, Array, Array | None], Array]
@@ -102,8 +103,12 @@ def _nudged(state: Any, random: np.random.Generator) -> Any:
 def _allowed_difference(step: PolicyStep) -> Array:
     if not isinstance(step.action.space, spaces.Box):
         return np.zeros(())
-    reach = (step.action.space.high.astype(np.float64) - step.action.space.low) / 2
-    return TOLERANCE * np.where(np.isfinite(reach), np.maximum(reach, 1), 1)
+    low, high = (bound.astype(np.float64) for bound in (step.action.space.low, step.action.space.high))
+    reach, bound = (high - low) / 2, np.maximum(np.abs(low), np.abs(high))
+    finite = np.isfinite(reach)
+    allowed = TOLERANCE * np.where(finite, np.maximum(reach, 1), 1)
+    rounding = SPACINGS * np.spacing(np.where(finite, bound, 0).astype(np.float32)).astype(np.float64)
+    return np.maximum(allowed, rounding)
 
 
 def _episode_starts(random: np.random.Generator, rounds: int) -> Iterator[Array]:

@@ -36,6 +36,7 @@ WHOSE: dict[str, tuple[str | None, ...]] = {
     "mixed_memory": (*LIQUID_CELLS, None),
     "backbone_units": ("cfc",),
     "backbone_layers": ("cfc",),
+    "ode_unfolds": ("ltc",),
     "initialization": ("cfc", "lrc"),
     "cell_kwargs": (None,),
 }
@@ -104,6 +105,10 @@ class CellConfig:
         if self.wiring is not None and (self.backbone_units or self.backbone_layers):
             raise ValueError("backbone_units and backbone_layers need cell='cfc' and wiring=None: leave them out")
         defaults = {field.name: field.default for field in fields(CellConfig)}
+        for name in ("sparsity_level", "wiring_seed"):
+            value = getattr(self, name)
+            if not isinstance(self.wiring, str) and value != defaults[name]:
+                raise ValueError(f"{name}={value!r} needs a wiring by name, such as wiring='ncp': leave it out")
         for name, cells in WHOSE.items():
             value = getattr(self, name)
             if (None if own else self.cell) not in cells and value and value != defaults[name]:
@@ -150,6 +155,7 @@ class CellConfig:
                 network = WiredCfCCell(input_size, self._make_wiring(), self.mode)
             case own:
                 network = find_cell_class(own)(input_size, self.units, **(self.cell_kwargs or {}))
+                check_widths(network)
         if self.initialization is not None:
             for module in network.modules():
                 if isinstance(module, CfCCell | LRCCell):
@@ -179,6 +185,13 @@ def find_cell_class(cell: str | type) -> Any:
     if not isinstance(found, type) or not issubclass(found, LiquidCell):
         raise TypeError(f"cell must be a subclass of velora_sb3.cells.LiquidCell, got {cell!r}")
     return found
+
+
+def check_widths(cell: LiquidCell) -> None:
+    """Raise ``TypeError`` if a user's cell lacks one of its widths."""
+    missing = [name for name in ("input_size", "state_size", "output_size") if not hasattr(cell, name)]
+    if missing:
+        raise TypeError(f"{type(cell).__name__} has no {', '.join(missing)}: set them in its constructor")
 
 
 def make_cell(input_size: int, cell: str | type[LiquidCell] = "cfc", **settings: Any) -> LiquidCell:

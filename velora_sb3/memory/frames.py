@@ -13,6 +13,7 @@ from gymnasium import spaces
 from velora_sb3._validation import check_integer
 
 Observation = torch.Tensor | dict[str, torch.Tensor]
+TIMESPANS_KEY = "timespans"  # unless the policy has another
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,14 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
     """
     if n_stack is not None:
         check_integer("n_stack", n_stack, least=2)
+    entries = dict(space.spaces) if isinstance(space, spaces.Dict) else {}
+    if timespans_key != TIMESPANS_KEY and timespans_key not in entries:
+        keys = f"a Dict of {', '.join(map(repr, entries))}" if entries else str(space)
+        raise ValueError(
+            f"timespans_key={timespans_key!r} is no entry of the observation, {keys}: pass its key, or leave it out"
+        )
+    for name, subspace in (entries or {"": space}).items():
+        check_start(f"observation[{name!r}]" if name else "the observation", subspace)
     if not isinstance(space, spaces.Dict):
         frame, steps = _read_box("the observation", space, n_stack, history)
         return Frames(_number_as_vector(frame), steps, None, frame.shape == ())
@@ -112,11 +121,26 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
         return Frames(frames, steps, None, numbers)
     times = space[timespans_key]
     if not isinstance(times, spaces.Box) or int(np.prod(times.shape)) != (steps or 1):
+        hint = "" if history else "; this policy takes one observation at a time: remove the frame stack"
+        if history and steps is None and isinstance(times, spaces.Box) and np.prod(times.shape) > 1:
+            other = next(key for key, sub in rest.items() if not isinstance(sub, spaces.Box) or len(sub.shape) != 2)
+            hint = (
+                f"; observation[{other!r}] is {rest[other]}, not a stack of vectors: flatten it before stacking"
+            )
         raise ValueError(
-            f"observation[{timespans_key!r}] must be a Box of {steps or 1} number(s), one per frame, got {times}"
-            + ("" if history else "; this policy takes one observation at a time: remove the frame stack")
+            f"observation[{timespans_key!r}] must be a Box of {steps or 1} number(s), one per frame, got {times}{hint}"
         )
     return Frames(frames, steps, timespans_key, numbers)
+
+
+def check_start(name: str, space: spaces.Space[Any]) -> None:
+    """Raise ``ValueError`` if a choice does not count from 0: SB3 encodes it one-hot as if it did."""
+    if np.any(getattr(space, "start", 0)):  # of Discrete a number, of MultiDiscrete one for each dimension
+        raise ValueError(
+            f"SB3 numbers choices from 0, but {name} is {space}: wrap the environment in "
+            "gymnasium.wrappers.TransformObservation, with a space that starts at 0 and a function that subtracts the "
+            "start"
+        )
 
 
 def _number_as_vector(space: spaces.Space[Any]) -> spaces.Space[Any]:

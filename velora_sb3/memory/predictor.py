@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any, Literal
 
@@ -88,8 +89,10 @@ class StatefulPredictor:
             The action and the next state, which is also kept.
 
         Raises:
-            ValueError: If the kept state is of another batch.
+            ValueError: If the kept state is of another batch, or the model takes no action masks.
         """
+        if action_masks is not None and "action_masks" not in inspect.signature(self.model.predict).parameters:
+            raise ValueError(f"{type(self.model).__name__} takes no action_masks: leave them out")
         if self._warning is not None:
             warnings.warn(self._warning, stacklevel=2)
             self._warning = None

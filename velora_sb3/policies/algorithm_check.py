@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
@@ -49,6 +52,21 @@ def check_algorithm(algorithm: BaseAlgorithm, recurrent: bool = False) -> None:
         )
     if recurrent and not getattr(algorithm, "carries_memory", False):
         raise ValueError(f"{name} has no memory between steps, and its policy is recurrent: use Recurrent{name}")
+
+
+def check_replay(algorithm: BaseAlgorithm, space: spaces.Space[Any]) -> None:
+    """Raise ``ValueError`` for numbers as observations, which SB3's replay buffers fail to sample."""
+    buffer_class = getattr(algorithm, "replay_buffer_class", None)
+    if buffer_class is None or not buffer_class.__module__.startswith("stable_baselines3."):
+        return
+    entries = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    for key, entry in entries.items():
+        if isinstance(entry, spaces.Box) and entry.shape == ():
+            name = f"observation[{key!r}] is" if key else "the observation is"
+            raise ValueError(
+                f"{name} a number, {entry}, which SB3's replay buffer cannot sample: make it a vector of one number, "
+                "as gymnasium.wrappers.ReshapeObservation(env, (1,)) does"
+            )
 
 
 def building_algorithm(policy: BasePolicy) -> BaseAlgorithm | None:

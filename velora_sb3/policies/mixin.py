@@ -14,7 +14,7 @@ from velora_sb3._validation import check_integer, check_number
 from velora_sb3.cells import LiquidCell
 from velora_sb3.memory import ExtractorConfig, LiquidExtractor
 from velora_sb3.memory.actions import check_action_start
-from velora_sb3.policies.algorithm_check import building_algorithm, check_algorithm
+from velora_sb3.policies.algorithm_check import building_algorithm, check_algorithm, check_replay
 from velora_sb3.policies.normalization_check import check_normalization
 
 # The settings that a policy takes as keyword arguments and passes on to its LiquidExtractor.
@@ -41,6 +41,7 @@ class LiquidPolicyMixin:
         algorithm = building_algorithm(self)  # type: ignore[arg-type]
         if algorithm is not None:
             check_algorithm(algorithm, bool(kwargs.get("recurrent", False)))
+            check_replay(algorithm, observation_space)
         check_action_start(action_space)
         accepted = self._accepted_arguments()
         choices = sorted(accepted - {"lr_schedule", "recurrent"})  # which the algorithm passes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +38,17 @@ def check_pair(policy: RecurrentActorCriticPolicy, observation: Any, state: Any,
             f"state must be two arrays of shape {shape} for {batch} observation(s), got shapes "
             f"{[np.shape(part) for part in state]}: pass the state that predict() returned for the same environments, "
             "or None"
+        )
+
+
+def check_masks(policy: RecurrentMaskableActorCriticPolicy, observation: Any, action_masks: Any) -> None:
+    """Raise ``ValueError`` unless there is one mask for each observation, with one value for each action."""
+    net: Any = policy.action_net
+    shape = (batch_size(observation, policy.observation_space), int(net.out_features))
+    if action_masks is not None and np.size(action_masks) != math.prod(shape):
+        raise ValueError(
+            f"action_masks must have shape {shape}, one row per observation and one value per action, got "
+            f"{np.shape(action_masks)}"
         )
 
 
@@ -115,9 +127,10 @@ class RecurrentMaskableActorCriticPolicy(PackedLstmMixin):
             The action and the state for the next call.
 
         Raises:
-            ValueError: If the state has other shapes than this policy's, or is of another batch.
+            ValueError: If the state has other shapes than this policy's, or state or masks are of another batch.
         """
         check_pair(self, observation, state, episode_start)
+        check_masks(self, observation, action_masks)
         with self._masked(action_masks):
             action, next_state = super().predict(observation, state, episode_start, deterministic)
         return action, next_state

@@ -43,6 +43,19 @@ def test_parquet(tmp_path):
     pd.testing.assert_frame_equal(load_prices(tmp_path / "prices.parquet"), made, check_dtype=False)
 
 
+@pytest.mark.skipif(find_spec("pyarrow") is None, reason="Arrow's types come with pyarrow")
+@pytest.mark.parametrize("kind", ["timestamp[s]", "timestamp[ns, tz=UTC]", "date32[day]", "string"])
+def test_dates_of_arrow(kind):
+    made = prices()
+    dates = made["date"].astype("datetime64[ns]")
+    dates = made["date"] if kind == "string" else dates.dt.tz_localize("UTC") if "UTC" in kind else dates
+    given = made.assign(date=dates.astype(f"{kind}[pyarrow]"))
+    assert load_prices(given)["date"].tolist() == load_prices(made)["date"].tolist()
+    given.loc[1, "date"] = None
+    with pytest.raises(ValueError, match="B, NaT: date is missing"):
+        load_prices(given)
+
+
 @pytest.mark.skipif(find_spec("pyarrow") is not None, reason="pyarrow is here")
 def test_parquet_without_a_reader(tmp_path):
     (tmp_path / "prices.parquet").touch()
@@ -86,7 +99,8 @@ def with_value(column, row, value):
         (with_value("close", 3, np.nan), "B, 2024-03-08: close is missing or infinite: fill it in"),
         (with_value("close", 3, np.inf), "B, 2024-03-08: close is missing or infinite"),
         (with_value("close", 0, 0.0), "A, 2024-03-07: close is not positive"),
-        (with_value("close", 0, "x"), "column close must be numeric"),
+        (with_value("close", 0, "1,2"), "A, 2024-03-07: close is '1,2', not a number: correct it or drop the day"),
+        (prices().assign(close="1"), "column close must be numeric"),
         (prices().assign(rsi=[1.0, 2, 3, np.nan, 5, 6]), "B, 2024-03-08: rsi is missing"),
     ],
 )

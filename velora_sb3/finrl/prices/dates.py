@@ -76,6 +76,8 @@ def read_dates(column: pd.Series, date_format: str | None = None) -> Dates:
         raise ValueError(f"date_format must be a format such as '%d/%m/%Y', got {date_format!r}")
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
+    if isinstance(column.dtype, pd.ArrowDtype):  # as pandas.read_parquet(dtype_backend="pyarrow") gives it
+        column = column.astype(object)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return _from_datetimes(column)
     try:

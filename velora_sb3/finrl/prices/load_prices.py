@@ -148,6 +148,10 @@ def check_numbers(prices: pd.DataFrame, numeric: Sequence[str] = COLUMNS) -> Non
             continue
         if not pd.api.types.is_numeric_dtype(column):
             if name in numeric:
+                text = (pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
+                if text.any():
+                    value = column.iloc[int(np.argmax(text))]
+                    _raise_first(prices, text, f"{name} is {value!r}, not a number", "correct it or drop the day")
                 raise ValueError(f"column {name} must be numeric, got {column.dtype}")
             continue
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
