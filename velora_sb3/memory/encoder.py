@@ -15,7 +15,7 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 
-from velora_sb3.memory.frames import Observation, read_frames
+from velora_sb3.memory.frames import TIMESPANS_KEY, Observation, read_frames
 
 SMALLEST_IMAGE = 36  # pixels of a side: NatureCNN's three layers have no output below
 
@@ -85,7 +85,7 @@ class TimedEncoder(BaseFeaturesExtractor):
     def __init__(
         self,
         observation_space: spaces.Space[Any],
-        timespans_key: str = "timespans",
+        timespans_key: str = TIMESPANS_KEY,
         encoder_class: type[BaseFeaturesExtractor] | None = None,
         encoder_kwargs: dict[str, Any] | None = None,
         normalized_image: bool = False,

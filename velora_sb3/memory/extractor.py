@@ -17,7 +17,7 @@ from velora_sb3.cells._checks import check_inputs, check_timespans
 from velora_sb3.cells.kernels.plain_form import autocasts
 from velora_sb3.memory.cell_config import WHOSE, CellConfig
 from velora_sb3.memory.encoder import make_encoder
-from velora_sb3.memory.frames import Observation, read_frames
+from velora_sb3.memory.frames import TIMESPANS_KEY, Observation, read_frames
 from velora_sb3.memory.inputs import SequenceBatch, StepInput, Unrolled
 
 
@@ -37,7 +37,7 @@ class ExtractorConfig(CellConfig):
 
     history: bool = True
     n_stack: int | None = None
-    timespans_key: str = "timespans"
+    timespans_key: str = TIMESPANS_KEY
     encoder_units: int | None = None
     readout_units: int | None = None
 

@@ -124,9 +124,7 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
         hint = "" if history else "; this policy takes one observation at a time: remove the frame stack"
         if history and steps is None and isinstance(times, spaces.Box) and np.prod(times.shape) > 1:
             other = next(key for key, sub in rest.items() if not isinstance(sub, spaces.Box) or len(sub.shape) != 2)
-            hint = (
-                f"; observation[{other!r}] is {rest[other]}, not a stack of vectors: flatten it before stacking"
-            )
+            hint = f"; observation[{other!r}] is {rest[other]}, not a stack of vectors: flatten it before stacking"
         raise ValueError(
             f"observation[{timespans_key!r}] must be a Box of {steps or 1} number(s), one per frame, got {times}{hint}"
         )

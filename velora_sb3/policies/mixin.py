@@ -14,6 +14,7 @@ from velora_sb3._validation import check_integer, check_number
 from velora_sb3.cells import LiquidCell
 from velora_sb3.memory import ExtractorConfig, LiquidExtractor
 from velora_sb3.memory.actions import check_action_start
+from velora_sb3.memory.frames import TIMESPANS_KEY
 from velora_sb3.policies.algorithm_check import building_algorithm, check_algorithm, check_replay
 from velora_sb3.policies.normalization_check import check_normalization
 
@@ -58,7 +59,7 @@ class LiquidPolicyMixin:
         self._given = {**self.defaults, **chosen}
         if algorithm is not None:
             extractor_kwargs = self._given.get("features_extractor_kwargs", {})
-            settings = {"timespans_key": "timespans", **extractor_kwargs, **self._given}
+            settings = {"timespans_key": TIMESPANS_KEY, **extractor_kwargs, **self._given}
             check_normalization(algorithm, settings["timespans_key"])
         self._multiplier = check_number(MULTIPLIER, self._given.get(MULTIPLIER, 1.0), above=0)
         arguments = self._to_sb3({name: value for name, value in self._given.items() if name != MULTIPLIER})
