@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def save(figure: Figure, name: str) -> None:
-    """Save a figure with a palette of 128 colours, a third of the size."""
+    """Save a figure with a palette of 128 colors, a third of the size."""
     figure.savefig(IMAGES / name, dpi=DPI)
     with Image.open(IMAGES / name) as picture:
         picture.convert("RGB").quantize(128).save(IMAGES / name, optimize=True)
