@@ -65,6 +65,7 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, float
     ),
     "mixed memory": (DQN_TASK, {}, {"mixed_memory": True}, {}),
     "ncps's": (DQN_TASK, {}, NCPS, {}),
+    "burn-in of 16": (DQN_TASK, {"burn_in_length": 16}, {}, {}),
     "no burn-in": (DQN_TASK, {"burn_in_length": 0}, {}, {}),
     "no burn-in, stored states": (DQN_TASK, {"burn_in_length": 0, "stored_state": True}, {}, {}),
     "learning rate 1e-3": (DQN_TASK, {"learning_rate": 1e-3}, {}, {}),

@@ -34,7 +34,7 @@ class RecurrentDQN(EpsilonGreedyMixin, DQN):  # type: ignore[misc]  # SB3's trai
         learning_rate: float | Schedule = 5e-4,
         *,
         sequence_length: int = 32,
-        burn_in_length: int = 16,
+        burn_in_length: int = 64,
         stored_state: bool = False,
         buffer_size: int = 1_000_000,
         learning_starts: int = 100,
