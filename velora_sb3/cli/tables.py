@@ -59,7 +59,7 @@ def print_summary(console: Console, config: RunConfig, directory: Path, outcome:
         console.print(failure, style="red", markup=False, highlight=False)
     for note in outcome.notes:
         console.print(note, style="yellow", markup=False, highlight=False)
-    if outcome.interrupted or outcome.failures:
+    if (outcome.interrupted or outcome.failures) and config.checkpoint_every:
         first = "free some space; " if outcome.failures else ""
         print_line(console, f"resume it:   {first}velora-sb3 resume {shlex.quote(str(directory))}")
     else:

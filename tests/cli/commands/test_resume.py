@@ -210,7 +210,8 @@ def test_a_run_may_save_nothing(run, tmp_path):
     assert code == 2 and "(it was started with --checkpoint-every 0): start it again" in err
 
 
-def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):
+@pytest.fixture
+def ctrl_c(monkeypatch):
     step, once = dying_env.Dying.step, []
 
     def interrupted(self, action):
@@ -220,11 +221,21 @@ def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path, monkeypatch):
         return step(self, action)
 
     monkeypatch.setattr(dying_env.Dying, "step", interrupted)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_run_without_checkpoints_is_not_said_to_be_resumable(run):
+    code, out, _ = run(*command("ppo", "run"), "--checkpoint-every", "0")
+    assert code == 130
+    assert "resume it:" not in out and "evaluate it: velora-sb3 evaluate run" in out
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_saves_where_the_run_can_go_on(run, tmp_path):
     code, out, _ = run(*command("ppo", "run"))
     assert code == 130
     assert "stopping at the end of this rollout; press Ctrl-C again to stop at once" in out
     assert "resume it:   velora-sb3 resume run" in out
-    monkeypatch.setattr(dying_env.Dying, "step", step)
     code, out, err = run("resume", "run", "--no-video")
     assert (code, err) == (0, "")
     assert " at step 192 of 320" in out  # the rollout of 64 steps in which it came
