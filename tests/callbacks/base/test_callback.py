@@ -215,6 +215,15 @@ def test_state_goes_on_in_another_callback(model):
     )
 
 
+def test_a_state_leaves_the_episodes_that_others_have_counted_since(model, tmp_path):
+    """SB3 starts a callback_on_new_best at the first new best, which may come long after a resume."""
+    listener, late = Listener(), Listener()
+    late.load_state_dict({"n_calls": 3, "episodes": {"finished": 0}})
+    model.learn(48, callback=[listener, evaluation(tmp_path, callback_on_new_best=late)])
+    assert "start" in late.told
+    assert [episode.number for episode in listener.heard] == list(range(1, len(listener.heard) + 1))
+
+
 @pytest.mark.parametrize("as_child", [False, True])
 def test_sb3s_own_hooks_may_be_overridden_without_super(as_child, tmp_path):
     class Own(Listener):

@@ -173,7 +173,8 @@ class VeloraCallback(BaseCallback):
         self._counter = EpisodeCounter.of(self.model)
         self._last_counted = timestep
         self._pending.clear()
-        if self._restored is not None and "episodes" in self._restored:
+        has_stepped = self.model.num_timesteps > self.model._num_timesteps_at_start  # others have counted since
+        if self._restored is not None and "episodes" in self._restored and not has_stepped:
             self._counter.load_state_dict(self._restored["episodes"])
         self._restored = None
         if self.verbose >= 1:
