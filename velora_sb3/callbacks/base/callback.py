@@ -7,6 +7,7 @@ import os
 import traceback
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -61,7 +62,7 @@ class VeloraCallback(BaseCallback):
         self._restored: dict[str, Any] | None = None
         self._counter: EpisodeCounter | None = None
         self._last_counted: int | None = None  # timestep of the latest step that was counted; None: not counting
-        self._pending: deque[Episode] = deque()
+        self._pending: deque[Episode] = deque()  # for the next event
 
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings for the run's configuration.
@@ -90,6 +91,7 @@ class VeloraCallback(BaseCallback):
         state: dict[str, Any] = {"n_calls": self.n_calls}
         if self._counter is not None or getattr(self, "model", None) is not None:
             state["episodes"] = self.episodes.state_dict()
+            state["pending"] = [asdict(episode) for episode in self._pending]
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -99,6 +101,7 @@ class VeloraCallback(BaseCallback):
             state: A state from :meth:`state_dict`.
         """
         self.n_calls = int(state["n_calls"])
+        self._pending = deque(Episode(**episode) for episode in state.get("pending", ()))
         self._restored = state
 
     def discard_running_episodes(self) -> None:
@@ -172,7 +175,8 @@ class VeloraCallback(BaseCallback):
         TERMINATION.install()
         self._counter = EpisodeCounter.of(self.model)
         self._last_counted = timestep
-        self._pending.clear()
+        if self.is_new_run:
+            self._pending.clear()
         has_stepped = self.model.num_timesteps > self.model._num_timesteps_at_start  # others have counted since
         if self._restored is not None and "episodes" in self._restored and not has_stepped:
             self._counter.load_state_dict(self._restored["episodes"])
