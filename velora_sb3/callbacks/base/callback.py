@@ -17,6 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalC
 from velora_sb3._signals import postponed_signals
 from velora_sb3.callbacks.base.episodes import Episode, EpisodeCounter
 from velora_sb3.callbacks.base.termination import TERMINATION
+from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 Self = TypeVar("Self", bound="VeloraCallback")
 
@@ -53,6 +54,7 @@ class VeloraCallback(BaseCallback):
 
     priority: float = 0
     _needs_every_step = False  # whether it cannot be the child of an event
+    _trigger: EveryTimesteps | None = None  # of subclasses that act once per period
     _owner_pid = 0  # the process in which it was started
 
     def __init__(self, verbose: int = 0) -> None:
@@ -92,6 +94,8 @@ class VeloraCallback(BaseCallback):
         if self._counter is not None or getattr(self, "model", None) is not None:
             state["episodes"] = self.episodes.state_dict()
             state["pending"] = [asdict(episode) for episode in self._pending]
+        if self._trigger is not None and self._trigger.timestep is not None:
+            state["trigger"] = self._trigger.timestep
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -102,6 +106,8 @@ class VeloraCallback(BaseCallback):
         """
         self.n_calls = int(state["n_calls"])
         self._pending = deque(Episode(**episode) for episode in state.get("pending", ()))
+        if self._trigger is not None and "trigger" in state:
+            self._trigger.start(int(state["trigger"]))
         self._restored = state
 
     def discard_running_episodes(self) -> None:
@@ -177,6 +183,8 @@ class VeloraCallback(BaseCallback):
         self._last_counted = timestep
         if self.is_new_run:
             self._pending.clear()
+        if self._trigger is not None and (self.is_new_run or self._trigger.timestep is None):
+            self._trigger.start(self.model.num_timesteps)
         has_stepped = self.model.num_timesteps > self.model._num_timesteps_at_start  # others have counted since
         if self._restored is not None and "episodes" in self._restored and not has_stepped:
             self._counter.load_state_dict(self._restored["episodes"])

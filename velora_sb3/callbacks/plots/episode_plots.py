@@ -31,7 +31,7 @@ class EpisodePlots(VeloraCallback):
 
     def __init__(self, every_n_timesteps: int, window: int | None, value: Value, verbose: int) -> None:
         super().__init__(verbose)
-        self._every = EveryTimesteps(every_n_timesteps)
+        self._trigger: EveryTimesteps = EveryTimesteps(every_n_timesteps)
         self.window = None if window is None else check_integer("window", window)
         self.value = value
         self._values = EpisodeValues(value)
@@ -42,7 +42,7 @@ class EpisodePlots(VeloraCallback):
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings."""
         value = repr(self.value) if callable(self.value) else self.value
-        settings = {"every_n_timesteps": self._every.period, "window": self.window, "value": value}
+        settings = {"every_n_timesteps": self._trigger.period, "window": self.window, "value": value}
         return type(self).__name__, settings
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,7 +73,6 @@ class EpisodePlots(VeloraCallback):
         if self.is_new_run:
             self._rows = []
         self._env_name = env_name(self.training_env)
-        self._every.start(self.num_timesteps)
         self._values.start(self.training_env)
 
     def _listen(self) -> None:
@@ -88,7 +87,7 @@ class EpisodePlots(VeloraCallback):
         return True
 
     def _on_every_step(self) -> bool:
-        if self._every.crossed(self.num_timesteps) or self.parent is not None:
+        if self._trigger.crossed(self.num_timesteps) or self.parent is not None:
             self._try_to_draw(final=False)
         return True
 
