@@ -274,15 +274,23 @@ class SaveCheckpoints(VeloraCallback):
             self._kept.add(path, score)
             self._scored, self._score_saved = self._values_so_far(), score
             self._failing, self._saved_at = False, self.num_timesteps
-            removed = self._kept.remove_others(spare=path if suffix == "final" else None)
         except Exception as error:  # a failed checkpoint must not end hours of training
             self._warn(path, error)
             return
         finally:
             self._being_written = None, None
+        self._say(f"saved {path}")
+        for other in self._kept.others(spare=path if suffix == "final" else None):
+            try:
+                self._kept.remove(other)
+                self._say(f"removed {other}")
+            except OSError as error:
+                reason = f"{type(error).__name__}: {error}"
+                self._warn_once("removal", f"could not remove {other} ({reason}); training continues and it is retried")
+
+    def _say(self, text: str) -> None:
         if self.verbose >= 1:
-            for done, one in [("saved", path), *(("removed", one) for one in removed)]:
-                print(f"SaveCheckpoints: {done} {one}")
+            print(f"SaveCheckpoints: {text}")
 
     def _write(self, directory: Path, score: float | None, moment: Moment) -> None:
         write_sb3_files(self.model, directory, self.buffer is True)
