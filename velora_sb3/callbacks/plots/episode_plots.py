@@ -49,12 +49,14 @@ class EpisodePlots(VeloraCallback):
         """Adds the episodes so far; beyond ten thousand only every second, third and so on."""
         stored = self._rows[:: -(-len(self._rows) // MAX_STORED) or 1]
         rows = [[number if math.isfinite(number) else None for number in row] for row in stored]
-        return {**super().state_dict(), "rows": rows}
+        ended = [[*at, value] for at, value in self._values.ended.items() if math.isfinite(value)]
+        return {**super().state_dict(), "rows": rows, "ended": ended}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         super().load_state_dict(state)
         self._rows = [tuple(math.nan if number is None else number for number in row) for row in state["rows"]]
+        self._values.ended = {(timestep, index): value for timestep, index, value in state.get("ended", ())}
 
     def frame(self) -> pd.DataFrame:
         """One row per episode so far: ``timesteps``, ``return``, ``length``, ``value``."""
@@ -71,7 +73,7 @@ class EpisodePlots(VeloraCallback):
 
     def _on_start(self) -> None:
         if self.is_new_run:
-            self._rows = []
+            self._rows, self._values.ended = [], {}
         self._env_name = env_name(self.training_env)
         self._values.start(self.training_env)
 
