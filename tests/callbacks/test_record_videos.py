@@ -194,6 +194,27 @@ def test_a_number_that_waits_for_the_first_env_is_not_forgotten(tmp_path):
     assert shown(second.videos[0]) == whole(1, 20)[:13]
 
 
+@pytest.mark.parametrize(("at", "number", "shows"), [(24, 5, 6), (40, 9, 9)])  # in mid-episode, and as it starts
+def test_a_video_that_was_being_recorded_is_made_after_a_resume(tmp_path, at, number, shows):
+    states = {}
+
+    class Save(BaseCallback):
+        def _on_step(self):
+            return True
+
+        def _on_rollout_start(self):
+            states[self.num_timesteps] = json.loads(json.dumps(first.state_dict()))
+
+    first, second = (RecordVideos(name, frequency=number, root=tmp_path) for name in ("first", "second"))
+    ppo(envs()).learn(48, callback=[first, Save()])
+    assert shown(first.videos[0]) == whole(number - 1)
+    model = ppo(envs()).learn(at)
+    second.load_state_dict(states[at])
+    model.learn(16, callback=second, reset_num_timesteps=False)
+    assert names(second) == [f"-episode-{number}", "_final-episode-0"]
+    assert shown(second.videos[0]) == whole(shows - 1)
+
+
 def test_what_it_says(tmp_path, capsys):
     record = RecordVideos("run", method="step", frequency=1000, root=tmp_path, verbose=1)
     ppo(envs()).learn(8, callback=record)

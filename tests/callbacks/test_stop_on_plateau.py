@@ -1,11 +1,13 @@
 import json
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from sb3_contrib import ARS
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.logger import Logger
 
 from tests.callbacks.runs import make_env, make_model
 from velora_sb3.callbacks import StopOnPlateau
@@ -126,6 +128,28 @@ def test_it_goes_on_from_a_state():
     second.load_state_dict(state)
     assert judge(second, values[6:]).stopped
     assert (second.best, second.failures, second.reason[-16:]) == (whole.best, whole.failures, whole.reason[-16:])
+
+
+@pytest.mark.filterwarnings("ignore:StopOnPlateau never saw its metric")  # at the end of the first piece
+@pytest.mark.parametrize(
+    ("key", "outcome"),
+    [("train/n_updates", nullcontext()), ("train/n", pytest.raises(ValueError, match="found no metric in 3 rows"))],
+)
+def test_in_two_pieces_it_ends_where_it_does_in_one(tmp_path, key, outcome):
+    """The row of the last rollout is judged at the next step, which comes after the resume."""
+    ends = []
+    for pieces in ([160], [48, 112]):
+        model, state = make_model(PPO, make_env(tmp_path, monitor=True)), None
+        model.set_logger(Logger(None, []))
+        with outcome:
+            for steps in pieces:
+                stop = StopOnPlateau(key, "min", patience=3, wait=3)
+                if state is not None:
+                    stop.load_state_dict(state)
+                model.learn(steps, callback=stop, reset_num_timesteps=False)
+                state = json.loads(json.dumps(stop.state_dict()))
+        ends.append(model.num_timesteps)
+    assert ends[0] == ends[1] < 160
 
 
 def test_a_new_run_begins_anew(tmp_path):

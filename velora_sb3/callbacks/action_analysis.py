@@ -60,7 +60,7 @@ class ActionAnalysis(VeloraCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        self._every = EveryTimesteps(every_n_timesteps)
+        self._trigger: EveryTimesteps = EveryTimesteps(every_n_timesteps)
         if names is not None and (isinstance(names, str) or len(set(names)) != len(names)):
             raise ValueError(f"names must be a list of distinct strings, got {names!r}")
         if histogram is not None and Path(histogram).suffix not in (".png", ".svg", ".pdf"):
@@ -78,7 +78,7 @@ class ActionAnalysis(VeloraCallback):
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings."""
         return type(self).__name__, {
-            "every_n_timesteps": self._every.period,
+            "every_n_timesteps": self._trigger.period,
             "names": self.names,
             "histogram": None if self.histogram is None else str(self.histogram),
         }
@@ -96,7 +96,6 @@ class ActionAnalysis(VeloraCallback):
     def _on_start(self) -> None:
         if isinstance(self.model, ARS):
             warnings.warn("ARS does not show actions to callbacks: ActionAnalysis logs nothing", stacklevel=2)
-        self._every.start(self.num_timesteps)
         if self._stored is not None:
             self._now, self._before = (
                 None if sums is None else self._statistics(sums) for sums in self._stored["sums"]
@@ -111,7 +110,7 @@ class ActionAnalysis(VeloraCallback):
         actions = self.locals.get("clipped_actions", self.locals.get("actions"))
         if self._now is not None and actions is not None:
             self._now.add(actions)
-        if self._every.crossed(self.num_timesteps):
+        if self._trigger.crossed(self.num_timesteps):
             self._log()
         return True
 

@@ -31,7 +31,7 @@ class LogMetrics(VeloraCallback):
         super().__init__(verbose)
         if every_n_timesteps is None and every_n_episodes is None:
             raise ValueError("pass every_n_timesteps, every_n_episodes or both")
-        self._every = None if every_n_timesteps is None else EveryTimesteps(every_n_timesteps)
+        self._trigger = None if every_n_timesteps is None else EveryTimesteps(every_n_timesteps)
         self.every_n_episodes = (
             None if every_n_episodes is None else check_integer("every_n_episodes", every_n_episodes)
         )
@@ -39,12 +39,8 @@ class LogMetrics(VeloraCallback):
 
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings."""
-        period = None if self._every is None else self._every.period
+        period = None if self._trigger is None else self._trigger.period
         return type(self).__name__, {"every_n_timesteps": period, "every_n_episodes": self.every_n_episodes}
-
-    def _on_start(self) -> None:
-        if self._every is not None:
-            self._every.start(self.model.num_timesteps)
 
     def _on_episode(self, episode: Episode) -> bool:
         if self.every_n_episodes is not None and episode.number % self.every_n_episodes == 0:
@@ -52,7 +48,7 @@ class LogMetrics(VeloraCallback):
         return True
 
     def _on_every_step(self) -> bool:
-        crossed = self._every is not None and self._every.crossed(self.model.num_timesteps)
+        crossed = self._trigger is not None and self._trigger.crossed(self.model.num_timesteps)
         if crossed or self._is_due:
             self._is_due = False
             self.model.dump_logs()

@@ -119,8 +119,8 @@ class RecordVideos(VeloraCallback):
         return f"RecordVideos: records every {self.frequency} {self.method}s and at the end to {self.directory}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds when the next video is due."""
-        return {**super().state_dict(), "next": self._next}
+        """Adds when the next video is due: one being recorded is due again, should training resume from here."""
+        return {**super().state_dict(), "next": self._next if self._video is None else self._number}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
@@ -133,12 +133,12 @@ class RecordVideos(VeloraCallback):
         self._live = shows_steps and self.training_env.render_mode == "rgb_array"
         with preserve_rng(self.model):
             self._record_trial()
-        starting = self.num_timesteps == 0
-        if starting or self._next is None:
+        if self.num_timesteps == 0 or self._next is None:
             reached = self.num_timesteps if self.method == "step" else self.episodes.finished
             self._next = (reached // self.frequency + 1) * self.frequency
-        if self._live and starting:
-            self._record_frame(episode_starts=True)
+        if self._live:
+            running = self.episodes.running(0)
+            self._record_frame(episode_starts=running is not None and running[0] == 0)
 
     def _on_every_step(self) -> bool:
         self.episodes.step(self.model, self.locals)

@@ -51,7 +51,7 @@ class ResourceMonitor(VeloraCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        self._every = EveryTimesteps(every_n_timesteps)
+        self._trigger: EveryTimesteps = EveryTimesteps(every_n_timesteps)
         self.limit_mb = None if limit_mb is None else check_number("limit_mb", limit_mb, above=0)
         self.system_limit_percent = (
             None
@@ -64,7 +64,7 @@ class ResourceMonitor(VeloraCallback):
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings."""
         return type(self).__name__, {
-            "every_n_timesteps": self._every.period,
+            "every_n_timesteps": self._trigger.period,
             "limit_mb": self.limit_mb,
             "system_limit_percent": self.system_limit_percent,
         }
@@ -75,11 +75,10 @@ class ResourceMonitor(VeloraCallback):
         self._process, self._warned = psutil.Process(), set[str]()
         self._process.cpu_percent()  # measures since its last call
         psutil.cpu_percent()
-        self._every.start(self.num_timesteps)
         self._measure()
 
     def _on_every_step(self) -> bool:
-        if self._every.crossed(self.num_timesteps) or self.parent is not None:
+        if self._trigger.crossed(self.num_timesteps) or self.parent is not None:
             self._measure()
         return True
 

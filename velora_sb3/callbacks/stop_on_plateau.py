@@ -78,31 +78,36 @@ class StopOnPlateau(VeloraCallback):
         return f"StopOnPlateau: stops after {self.patience} {rows} without a {better} {self.monitor}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds the best value and the rows without improvement."""
+        """Adds the best value, the rows without improvement, and those that are not judged yet."""
         own = {name: getattr(self, name) for name in ("best", "failures", "stopped_early", "reason")}
-        return {**super().state_dict(), **own, "has_come": self._has_come}
+        search = {"has_come": self._has_come, "group_has_come": self._group_has_come, "missed": self._missed}
+        return {**super().state_dict(), **own, **search, "rows": [list(row) for row in self._log.rows]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state."""
         super().load_state_dict(state)
         self.best, self.failures = state["best"], int(state["failures"])
         self.stopped_early, self.reason = bool(state["stopped_early"]), state["reason"]
-        self._has_come = bool(state["has_come"])
+        self._has_come, self._group_has_come = bool(state["has_come"]), bool(state.get("group_has_come", False))
+        self._missed = int(state.get("missed", 0))
+        self._log.rows = deque((int(timestep), dict(row)) for timestep, row in state.get("rows", ()))
 
     def _on_start(self) -> None:
         if self.is_new_run:
-            self.best, self._has_come, self._log = None, False, _Rows()
+            self.best, self._log = None, _Rows()
+            self._missed, self._has_come, self._group_has_come = 0, False, False
         if self.is_new_run or self.reason is not None:  # learn() after a stop continues on purpose
             self.failures, self.stopped_early, self.reason = 0, False, None
-        self._missed, self._group_has_come = 0, False
+            self._log.rows.clear()
         if isinstance(self.model, ARS):
             warnings.warn("ARS cannot be stopped by a callback: StopOnPlateau only reports", stacklevel=2)
-        self._log.rows.clear()
         self._log.follow(self.logger)
 
     def _on_every_step(self) -> bool:
-        while self._log.rows and self.reason is None:
+        while self._log.rows:
             timestep, row = self._log.rows.popleft()
+            if self.reason is not None:
+                continue
             if self.monitor in row:
                 self._has_come = True
                 self._judge(row[self.monitor], timestep)

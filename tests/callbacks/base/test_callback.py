@@ -215,6 +215,35 @@ def test_state_goes_on_in_another_callback(model):
     )
 
 
+@pytest.mark.parametrize("restored", [False, True])
+def test_children_of_an_event_get_the_episodes_from_before_a_resume(model, restored):
+    first, second = Listener(), Listener()
+    model.learn(16, callback=[counted := Listener(), EveryNTimesteps(32, first)])
+    assert counted.heard and not first.heard
+    if restored:
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    else:
+        second = first
+    model.learn(16, callback=[counted, EveryNTimesteps(32, second)], reset_num_timesteps=False)
+    assert second.heard == counted.heard
+
+
+def test_children_of_an_event_get_no_episodes_of_an_earlier_run(model):
+    listener = Listener()
+    model.learn(16, callback=EveryNTimesteps(32, listener))
+    model.learn(16, callback=[counted := Listener(), EveryNTimesteps(16, listener)])
+    assert listener.heard == counted.heard
+
+
+def test_a_state_leaves_the_episodes_that_others_have_counted_since(model, tmp_path):
+    """SB3 starts a callback_on_new_best at the first new best, which may come long after a resume."""
+    listener, late = Listener(), Listener()
+    late.load_state_dict({"n_calls": 3, "episodes": {"finished": 0}})
+    model.learn(48, callback=[listener, evaluation(tmp_path, callback_on_new_best=late)])
+    assert "start" in late.told
+    assert [episode.number for episode in listener.heard] == list(range(1, len(listener.heard) + 1))
+
+
 @pytest.mark.parametrize("as_child", [False, True])
 def test_sb3s_own_hooks_may_be_overridden_without_super(as_child, tmp_path):
     class Own(Listener):

@@ -10,7 +10,8 @@ def left(tmp_path, scores, spare=None, keep_last=None, ranked=True, mode="max", 
         path = tmp_path / str(number)
         path.mkdir()
         kept.add(path, score)
-        kept.remove_others(path if number == spare else None)
+        for other in kept.others(path if number == spare else None):
+            kept.remove(other)
     there = sorted(path.name for path in tmp_path.iterdir())
     assert sorted(path.name for path in kept.paths) == there
     return "".join(there)
@@ -58,14 +59,14 @@ def test_of_the_same_name_there_is_one_with_the_new_score(tmp_path):
         (tmp_path / name).mkdir(exist_ok=True)
         kept.add(tmp_path / name, score)
     assert [path.name for path in kept.paths] == ["b", "a"]
-    assert [path.name for path in kept.remove_others(None)] == ["a"]
+    assert [path.name for path in kept.others(None)] == ["a"]
 
 
 def test_what_the_user_has_removed_is_forgotten(tmp_path):
     kept = KeptCheckpoints(1, False, "max", 1, True)
     for name in "ab":
         kept.add(tmp_path / name, None)
-    kept.remove_others(None)
+    kept.remove(tmp_path / "a")
     assert [path.name for path in kept.paths] == ["b"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 
 from tests.callbacks.runs import DDPG, PPO, Listener, fill, make_env, make_model, names, read, saver
-from velora_sb3.callbacks.checkpointing import save_checkpoints
+from velora_sb3.callbacks.checkpointing import kept_checkpoints, save_checkpoints
 from velora_sb3.checkpoints import best_checkpoints
 
 
@@ -39,6 +39,27 @@ def test_the_last_stay(tmp_path):
 def test_of_others_nothing_is_removed(tmp_path):
     fill(tmp_path / "checkpoints" / "run" / "saves" / "Steps_99" / "model.zip")
     assert names(train(tmp_path, keep_last=1, force=True)) == ["Steps_99", "Steps_final"]
+
+
+def test_one_that_cannot_be_removed_is_told_once_and_removed_later(tmp_path, monkeypatch):
+    remove, failed = kept_checkpoints.remove_directory, []
+
+    def denied(path):
+        if path.name == "Steps_1" and len(failed) < 3:
+            failed.append(path)
+            raise PermissionError("denied")
+        remove(path)
+
+    monkeypatch.setattr(kept_checkpoints, "remove_directory", denied)
+    message = r"SaveCheckpoints: could not remove \S*Steps_1 \(PermissionError: denied\); training continues"
+    with pytest.warns(RuntimeWarning, match=message) as told:
+        save = train(tmp_path, keep_last=1, steps=16)
+    assert (len(told), len(failed), names(save)) == (1, 3, ["Steps_final"])
+
+    failed.clear()
+    with pytest.warns(RuntimeWarning, match="Steps_1 "):
+        save = train(tmp_path, dirname="short", keep_last=1, steps=12)
+    assert names(save) == ["Steps_1", "Steps_final"]  # the others are gone all the same
 
 
 def test_they_go_only_when_the_new_one_stands(tmp_path, monkeypatch):

@@ -51,6 +51,27 @@ def test_it_is_a_list():
     assert len(callbacks) == 0
 
 
+def test_slices_are_assigned_from_any_iterable():
+    a, b, c = A(), B(), B()
+    callbacks = CallbackCollection([a, b])
+    callbacks[:] = reversed(callbacks)
+    assert list(callbacks) == [b, a]
+    callbacks[1:] = (one for one in (c, a))
+    assert list(callbacks) == [b, c, a]
+    callbacks[1] = c
+    assert list(callbacks) == [b, c, a]
+
+
+@pytest.mark.parametrize(("index", "value"), [(0, [1]), (slice(0, 1), [1]), (slice(None), [0, 0])])
+def test_no_assignment_lists_one_twice(index, value):
+    ab = [A(), B()]
+    callbacks = CallbackCollection(ab)
+    given = [ab[number] for number in value]
+    with pytest.raises(ValueError, match="already in the collection"):
+        callbacks[index] = given if isinstance(index, slice) else given[0]
+    assert list(callbacks) == ab
+
+
 def test_removing_by_instance_and_by_class():
     a, b, c = A(), B(), B()
     callbacks = CallbackCollection([a, b, c])

@@ -63,6 +63,15 @@ def test_portfolio_values_have_a_panel(algorithm, tmp_path):
     assert drawn(plots.pictures[0]).shape[0] > drawn(without.pictures[0]).shape[0] * 1.4  # three panels for two
 
 
+def test_values_of_episodes_that_wait_for_an_event_are_in_the_state(tmp_path):
+    model, first, second = make_model(PPO, environments("here")), *(PerformancePlots(tmp_path) for _ in range(2))
+    model.learn(32, callback=EveryNTimesteps(64, first))  # no event
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    model.learn(32, callback=EveryNTimesteps(64, second), reset_num_timesteps=False)
+    ends = sorted([(8 * n, 4, 104) for n in range(1, 9)] + [(10 * n, 5, 105) for n in range(1, 7)])
+    assert sorted(zip(*(second.frame()[key] for key in ("timesteps", "length", "value")), strict=True)) == ends
+
+
 def test_a_value_that_info_lacks_stops_training(tmp_path):
     plots = PerformancePlots(tmp_path / "plots", value="wealth")
     with pytest.raises(ValueError, match="value='wealth' is not in info"):

@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tests.checkpoints.conftest import small_model
 from tests.checkpoints.runs import CARTPOLE, CASES, Cut, Record, SaveAt, assert_equal, disturb, everything
 from velora_sb3 import resume_training, save_checkpoint
-from velora_sb3.callbacks import EarlyStopping
+from velora_sb3.callbacks import EarlyStopping, LogGradients, LogMetrics, LogParameters
 from velora_sb3.checkpoints import CheckpointError
 from velora_sb3.checkpoints.state.callbacks import as_callback, named_callbacks
 
@@ -46,7 +46,7 @@ class Judgements(BaseCallback):
         return True
 
 
-def halves(path, make_callbacks, steps=120, at=60, env=CARTPOLE):
+def halves(path, make_callbacks, steps=120, at=60, env=CARTPOLE, save_first=True):
     """A whole run's callbacks and model, and those of one that was cut and resumed."""
     settings = {**CASES["DQN"].settings, "seed": 1}
 
@@ -56,8 +56,9 @@ def halves(path, make_callbacks, steps=120, at=60, env=CARTPOLE):
     whole = make_callbacks()
     model = new()
     model.learn(steps, callback=[SaveAt(), *whole])
+    save, cut = SaveAt(path, at, more=10), make_callbacks()
     with pytest.raises(Cut):
-        new().learn(steps, callback=[SaveAt(path, at, more=10), *make_callbacks()])
+        new().learn(steps, callback=[save, *cut] if save_first else [*cut, save])
     disturb()
     rest = make_callbacks()
     resumed = resume_training(path, env(), [SaveAt(), *rest], device="cpu")
@@ -109,6 +110,22 @@ def test_early_stopping_on_evaluations_keeps_its_patience(tmp_path):
     (one,), model, (other,), resumed = halves(tmp_path / "c", make, steps=400)
     assert one.callback.stopped_early and other.callback.reason == one.callback.reason
     assert model.num_timesteps == resumed.num_timesteps < 400
+
+
+@pytest.mark.parametrize("save_first", [True, False])
+def test_what_is_due_at_the_checkpoint_is_logged_after_it(tmp_path, save_first):
+    """At timestep 60 gradients and weights are due, before or after the checkpoint; the event comes at 75."""
+
+    def make():
+        tensors = [log(20, histograms=False) for log in (LogGradients, LogParameters)]
+        return [*tensors, LogMetrics(10), EveryNTimesteps(25, LogMetrics(55)), Record()]
+
+    whole, _, rest, _ = halves(tmp_path / "c", make, save_first=save_first)
+    rows = whole[-1].since(60)["rows"]
+    assert {timestep for timestep, row in rows if "gradients/norm/policy" in row} == {70, 90, 110}
+    assert {timestep for timestep, row in rows if "parameters/norm/policy" in row} == {70, 90, 110}
+    assert 75 in dict(rows)
+    assert_equal(rest[-1].rows, rows)
 
 
 def test_sb3_s_counters_go_on(tmp_path):

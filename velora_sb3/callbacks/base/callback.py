@@ -7,6 +7,7 @@ import os
 import traceback
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalC
 from velora_sb3._signals import postponed_signals
 from velora_sb3.callbacks.base.episodes import Episode, EpisodeCounter
 from velora_sb3.callbacks.base.termination import TERMINATION
+from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 Self = TypeVar("Self", bound="VeloraCallback")
 
@@ -52,6 +54,7 @@ class VeloraCallback(BaseCallback):
 
     priority: float = 0
     _needs_every_step = False  # whether it cannot be the child of an event
+    _trigger: EveryTimesteps | None = None  # of subclasses that act once per period
     _owner_pid = 0  # the process in which it was started
 
     def __init__(self, verbose: int = 0) -> None:
@@ -61,7 +64,7 @@ class VeloraCallback(BaseCallback):
         self._restored: dict[str, Any] | None = None
         self._counter: EpisodeCounter | None = None
         self._last_counted: int | None = None  # timestep of the latest step that was counted; None: not counting
-        self._pending: deque[Episode] = deque()
+        self._pending: deque[Episode] = deque()  # for the next event
 
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings for the run's configuration.
@@ -90,6 +93,9 @@ class VeloraCallback(BaseCallback):
         state: dict[str, Any] = {"n_calls": self.n_calls}
         if self._counter is not None or getattr(self, "model", None) is not None:
             state["episodes"] = self.episodes.state_dict()
+            state["pending"] = [asdict(episode) for episode in self._pending]
+        if self._trigger is not None and self._trigger.timestep is not None:
+            state["trigger"] = self._trigger.timestep
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -99,6 +105,9 @@ class VeloraCallback(BaseCallback):
             state: A state from :meth:`state_dict`.
         """
         self.n_calls = int(state["n_calls"])
+        self._pending = deque(Episode(**episode) for episode in state.get("pending", ()))
+        if self._trigger is not None and "trigger" in state:
+            self._trigger.start(int(state["trigger"]))
         self._restored = state
 
     def discard_running_episodes(self) -> None:
@@ -172,8 +181,12 @@ class VeloraCallback(BaseCallback):
         TERMINATION.install()
         self._counter = EpisodeCounter.of(self.model)
         self._last_counted = timestep
-        self._pending.clear()
-        if self._restored is not None and "episodes" in self._restored:
+        if self.is_new_run:
+            self._pending.clear()
+        if self._trigger is not None and (self.is_new_run or self._trigger.timestep is None):
+            self._trigger.start(self.model.num_timesteps)
+        has_stepped = self.model.num_timesteps > self.model._num_timesteps_at_start  # others have counted since
+        if self._restored is not None and "episodes" in self._restored and not has_stepped:
             self._counter.load_state_dict(self._restored["episodes"])
         self._restored = None
         if self.verbose >= 1:

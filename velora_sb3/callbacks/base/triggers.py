@@ -8,19 +8,21 @@ from velora_sb3._validation import check_timesteps
 class EveryTimesteps:
     """Fires when the number of timesteps reaches or crosses a multiple of a period.
 
-    With several environments ``num_timesteps`` jumps, and may never be a multiple itself. The trigger depends on
-    ``num_timesteps`` alone, so it has no state to save.
+    With several environments ``num_timesteps`` jumps, and may never be a multiple itself.
+
+    Attributes:
+        timestep: ``num_timesteps`` at the last call, the state to save; None before the start.
     """
 
     def __init__(self, period: int) -> None:
         self.period = check_timesteps("every_n_timesteps", period)
-        self._before = 0
+        self.timestep: int | None = None
 
     def start(self, timestep: int) -> None:
         """Training starts or continues."""
-        self._before = timestep
+        self.timestep = timestep
 
     def crossed(self, timestep: int) -> bool:
         """Whether a multiple was reached since the last call."""
-        before, self._before = self._before, timestep
+        before, self.timestep = self.timestep or 0, timestep
         return timestep // self.period > before // self.period

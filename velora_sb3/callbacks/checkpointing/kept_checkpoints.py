@@ -33,15 +33,16 @@ class KeptCheckpoints:
         self.paths.append(path)
         self._scores[path] = score
 
-    def remove_others(self, spare: Path | None) -> list[Path]:
-        """Remove the checkpoints that are not to be kept."""
-        removed = [path for path in self.paths if path not in {*self._to_keep(), spare}]
-        for path in removed:
-            if path.exists():  # the user may have removed it
-                remove_directory(path)
-            self.paths.remove(path)
-            del self._scores[path]
-        return removed
+    def others(self, spare: Path | None) -> list[Path]:
+        """The checkpoints that are not to be kept."""
+        return [path for path in self.paths if path not in {*self._to_keep(), spare}]
+
+    def remove(self, path: Path) -> None:
+        """Remove a checkpoint."""
+        if path.exists():  # the user may have removed it
+            remove_directory(path)
+        self.paths.remove(path)
+        del self._scores[path]
 
     def state(self, path: Path | None, score: float | None) -> list[list[Any]]:
         """Names and scores, as plain data."""

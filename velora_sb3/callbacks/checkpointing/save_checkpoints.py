@@ -125,8 +125,8 @@ class SaveCheckpoints(VeloraCallback):
             raise ValueError(f"dirname must be a relative path below root={str(root)!r}, got {dirname!r}")
         self.dirname, self.force, self.root = str(dirname), force, str(root)
         self.frequency = check_integer("frequency", frequency)
-        self._period = None if every_n_timesteps is None else EveryTimesteps(every_n_timesteps)
-        self.every_n_timesteps = None if self._period is None else self._period.period
+        self._trigger = None if every_n_timesteps is None else EveryTimesteps(every_n_timesteps)
+        self.every_n_timesteps = None if self._trigger is None else self._trigger.period
         self.buffer = check_choice("buffer", buffer, (False, True, "resume"))
         self.monitor, self.timestamp, self.on_signal = monitor, timestamp, check_bool("on_signal", on_signal)
         self._needs_every_step = self.on_signal  # children of an event are not told when a rollout starts
@@ -206,8 +206,6 @@ class SaveCheckpoints(VeloraCallback):
             metrics_are_old(self.model, CallbackList(self.siblings()), self.saves)
         self._failing, self._requested, self._saved_at = False, False, None
         self._warned_about.clear()
-        if self._period is not None:
-            self._period.start(self.num_timesteps)
         self._first_step, self._total = self.num_timesteps, int(self.model._total_timesteps)
         self._env_name = env_name(self.training_env)
         self.saves.mkdir(parents=True, exist_ok=True)
@@ -219,7 +217,7 @@ class SaveCheckpoints(VeloraCallback):
 
     def _on_episode(self, episode: Episode) -> bool:
         self._record.returns.add(episode.episode_return)
-        if self.parent is None and self._period is None and episode.number % self.frequency == 0:
+        if self.parent is None and self._trigger is None and episode.number % self.frequency == 0:
             self._due = episode.number
         return True
 
@@ -232,7 +230,7 @@ class SaveCheckpoints(VeloraCallback):
 
     def _on_rollout_start(self) -> None:
         is_stopping = self.on_signal and TERMINATION.pending is not None
-        is_due = self._period is not None and self._period.crossed(self.num_timesteps)
+        is_due = self._trigger is not None and self._trigger.crossed(self.num_timesteps)
         is_due, self._requested = is_due or self._requested or is_stopping, False
         if not self._save_due("rollout start") and is_due:
             self._save_timestep("rollout start")
@@ -244,6 +242,8 @@ class SaveCheckpoints(VeloraCallback):
             return  # something else failed before training began
         is_saved = self.interrupted and self._saved_at == self.num_timesteps
         self._save_due("outside rollouts")
+        if self._trigger is not None:
+            self._trigger.crossed(self.num_timesteps)  # the final checkpoint stands for one that is due
         if self.parent is None and not is_saved:
             self._failing = False  # the last one is worth a warning of its own
             self._save("final", "outside rollouts")
@@ -274,15 +274,23 @@ class SaveCheckpoints(VeloraCallback):
             self._kept.add(path, score)
             self._scored, self._score_saved = self._values_so_far(), score
             self._failing, self._saved_at = False, self.num_timesteps
-            removed = self._kept.remove_others(spare=path if suffix == "final" else None)
         except Exception as error:  # a failed checkpoint must not end hours of training
             self._warn(path, error)
             return
         finally:
             self._being_written = None, None
+        self._say(f"saved {path}")
+        for other in self._kept.others(spare=path if suffix == "final" else None):
+            try:
+                self._kept.remove(other)
+                self._say(f"removed {other}")
+            except OSError as error:
+                reason = f"{type(error).__name__}: {error}"
+                self._warn_once("removal", f"could not remove {other} ({reason}); training continues and it is retried")
+
+    def _say(self, text: str) -> None:
         if self.verbose >= 1:
-            for done, one in [("saved", path), *(("removed", one) for one in removed)]:
-                print(f"SaveCheckpoints: {done} {one}")
+            print(f"SaveCheckpoints: {text}")
 
     def _write(self, directory: Path, score: float | None, moment: Moment) -> None:
         write_sb3_files(self.model, directory, self.buffer is True)

@@ -64,10 +64,11 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
 
     def __setitem__(self, index: Any, callback: Any) -> None:
         """Replace the callback at an index, or a slice."""
-        for one in callback if isinstance(index, slice) else [callback]:
-            self._check(one)
+        value = list(callback) if isinstance(index, slice) else callback  # an iterator serves once
         changed = list(self.callbacks)
-        changed[index] = callback
+        changed[index] = value
+        for one in value if isinstance(index, slice) else [value]:
+            self._check(one, changed)
         self._change(changed)
 
     def __delitem__(self, index: int | slice) -> None:
@@ -87,9 +88,9 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
             index: The index, as for a list.
             callback: The callback.
         """
-        self._check_new(callback)
         changed = list(self.callbacks)
         changed.insert(index, callback)
+        self._check(callback, changed)
         self._change(changed)
 
     def append(self, callback: BaseCallback) -> None:
@@ -98,7 +99,6 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
         Args:
             callback: The callback.
         """
-        self._check_new(callback)
         behind = [place for place, other in enumerate(self, 1) if priority_of(other) >= priority_of(callback)]
         self.insert(max(behind, default=0), callback)
 
@@ -167,17 +167,15 @@ class CallbackCollection(LiveCallbacks, MutableSequence[BaseCallback]):
     def _none(self, which: object) -> list[BaseCallback]:
         raise ValueError(f"{class_name(which)} is not in {self!r}")
 
-    def _check_new(self, callback: BaseCallback) -> None:
-        self._check(callback)
-        if self._found(callback):
-            raise ValueError(f"this {class_name(callback)} is already in the collection: create another one")
-
-    def _check(self, callback: object) -> None:
+    def _check(self, callback: object, changed: list[BaseCallback]) -> None:
+        """Raise if a callback cannot be in a collection of these."""
         if not isinstance(callback, BaseCallback):
             hint = f": create an instance, {class_name(callback)}(...)" if isinstance(callback, type) else ""
             raise TypeError(f"a collection holds SB3 callbacks, got {callback!r}{hint}")
         if self is callback or (isinstance(callback, CallbackList) and _contains(callback, self)):
             raise ValueError("a collection cannot contain itself, nor a list that contains it")
+        if sum(one is callback for one in changed) > 1:
+            raise ValueError(f"this {class_name(callback)} is already in the collection: create another one")
         priority_of(callback)
 
 

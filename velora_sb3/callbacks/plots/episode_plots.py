@@ -31,7 +31,7 @@ class EpisodePlots(VeloraCallback):
 
     def __init__(self, every_n_timesteps: int, window: int | None, value: Value, verbose: int) -> None:
         super().__init__(verbose)
-        self._every = EveryTimesteps(every_n_timesteps)
+        self._trigger: EveryTimesteps = EveryTimesteps(every_n_timesteps)
         self.window = None if window is None else check_integer("window", window)
         self.value = value
         self._values = EpisodeValues(value)
@@ -42,19 +42,21 @@ class EpisodePlots(VeloraCallback):
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings."""
         value = repr(self.value) if callable(self.value) else self.value
-        settings = {"every_n_timesteps": self._every.period, "window": self.window, "value": value}
+        settings = {"every_n_timesteps": self._trigger.period, "window": self.window, "value": value}
         return type(self).__name__, settings
 
     def state_dict(self) -> dict[str, Any]:
         """Adds the episodes so far; beyond ten thousand only every second, third and so on."""
         stored = self._rows[:: -(-len(self._rows) // MAX_STORED) or 1]
         rows = [[number if math.isfinite(number) else None for number in row] for row in stored]
-        return {**super().state_dict(), "rows": rows}
+        ended = [[*at, value] for at, value in self._values.ended.items() if math.isfinite(value)]
+        return {**super().state_dict(), "rows": rows, "ended": ended}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         super().load_state_dict(state)
         self._rows = [tuple(math.nan if number is None else number for number in row) for row in state["rows"]]
+        self._values.ended = {(timestep, index): value for timestep, index, value in state.get("ended", ())}
 
     def frame(self) -> pd.DataFrame:
         """One row per episode so far: ``timesteps``, ``return``, ``length``, ``value``."""
@@ -71,9 +73,8 @@ class EpisodePlots(VeloraCallback):
 
     def _on_start(self) -> None:
         if self.is_new_run:
-            self._rows = []
+            self._rows, self._values.ended = [], {}
         self._env_name = env_name(self.training_env)
-        self._every.start(self.num_timesteps)
         self._values.start(self.training_env)
 
     def _listen(self) -> None:
@@ -88,7 +89,7 @@ class EpisodePlots(VeloraCallback):
         return True
 
     def _on_every_step(self) -> bool:
-        if self._every.crossed(self.num_timesteps) or self.parent is not None:
+        if self._trigger.crossed(self.num_timesteps) or self.parent is not None:
             self._try_to_draw(final=False)
         return True
 

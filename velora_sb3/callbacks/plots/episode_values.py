@@ -28,11 +28,11 @@ class EpisodeValues:
         self._env: VecEnv | None = None  # None if it has no lists
         self._lists: list[Sequence[float]] = []
         self._latest: list[float] = []
-        self._ended: dict[tuple[int, int], float] = {}
+        self.ended: dict[tuple[int, int], float] = {}  # by timestep and environment, until pop()
 
     def start(self, env: VecEnv) -> None:
         """Training starts."""
-        self._env, self._ended = None, {}
+        self._env = None
         # An environment in another process dies when asked for a missing attribute, so has_attr comes first.
         with suppress(AttributeError, NotImplementedError):
             if self._value is None and env.has_attr(ATTRIBUTE):
@@ -48,15 +48,15 @@ class EpisodeValues:
         for index in ended:
             if self._env is not None:
                 before, emptied = self._lists[index], lists[index] is self._lists[index]
-                self._ended[timestep, index] = self._latest[index] if emptied else _last(before)
+                self.ended[timestep, index] = self._latest[index] if emptied else _last(before)
             elif self._value is not None:
-                self._ended[timestep, index] = self._from_info(infos[index])
+                self.ended[timestep, index] = self._from_info(infos[index])
         if self._env is not None:
             self._keep(lists)
 
     def pop(self, timestep: int, index: int) -> float:
         """Remove and return the value at the end of an episode; NaN if there is none."""
-        return self._ended.pop((timestep, index), math.nan)
+        return self.ended.pop((timestep, index), math.nan)
 
     def _keep(self, lists: list[Sequence[float]]) -> None:
         self._lists, self._latest = lists, [_last(values) for values in lists]

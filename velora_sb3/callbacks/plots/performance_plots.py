@@ -58,7 +58,7 @@ class PerformancePlots(EpisodePlots):
 
     def info(self) -> str:
         """How often it plots, and where."""
-        return f"PerformancePlots: plots every {self._every.period:,} timesteps and at the end to {self.directory}"
+        return f"PerformancePlots: plots every {self._trigger.period:,} timesteps and at the end to {self.directory}"
 
     def _on_start(self) -> None:
         super()._on_start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -17,8 +16,7 @@ class LogGradients(LogTensors):
     """Logs norms and histograms of the gradients, of the first update and then of one per period.
 
     They are captured when an optimizer steps, after any clipping. (What ``grad`` holds after SB3's updates differs:
-    with SAC and TD3 the critic's includes the gradients of the actor's loss.) They are logged when the next rollout
-    starts:
+    with SAC and TD3 the critic's includes the gradients of the actor's loss.) They are in the next row of SB3's log:
 
     - ``gradients/norm/<network>``: the norm over a whole network, ``policy``, or ``actor``, ``critic`` and
       ``ent_coef``;
@@ -40,36 +38,44 @@ class LogGradients(LogTensors):
     def __init__(self, every_n_timesteps: int = 10_000, *, histograms: bool = True, verbose: int = 0) -> None:
         super().__init__(every_n_timesteps, histograms=histograms, verbose=verbose)
         self._hooks: dict[str, RemovableHandle] = {}
-        self._captured: dict[str, dict[str, torch.Tensor]] = {}
+        self._due: set[str] = set()  # networks whose next step is logged
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds the networks whose gradients are due."""
+        return {**super().state_dict(), "due": sorted(self._due)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state."""
+        super().load_state_dict(state)
+        self._due = set(state.get("due", ()))
 
     def _on_start(self) -> None:
-        super()._on_start()
         if self.is_new_run:
-            self._add_hooks()
+            self._due = set(optimizers_of(self.model))
+        self._add_hooks()
 
     def _on_rollout_start(self) -> None:
-        for network, gradients in self._captured.items():
+        for network in self._hooks.keys() - self._due:  # not within the hook: torch iterates over them
             self._hooks.pop(network).remove()
-            if gradients:
-                log_tensors(self.logger, "gradients", network, gradients, self.histograms)
-        self._captured.clear()
-        if self._every.crossed(self.model.num_timesteps):
+        if self._trigger.crossed(self.model.num_timesteps):
+            self._due = set(optimizers_of(self.model))
             self._add_hooks()
 
     def _on_end(self) -> None:
         for hook in self._hooks.values():
             hook.remove()
         self._hooks.clear()
-        self._captured.clear()
 
     def _add_hooks(self) -> None:
-        """Capture the gradients of each optimizer's next step."""
+        """Log the gradients of the next step of each optimizer that is due."""
         for network, optimizer in optimizers_of(self.model).items():
-            if network not in self._hooks:
-                self._hooks[network] = optimizer.register_step_pre_hook(partial(self._capture, network))
+            if network in self._due and network not in self._hooks:
+                self._hooks[network] = optimizer.register_step_pre_hook(partial(self._log, network))
 
-    def _capture(self, network: str, optimizer: Optimizer, *_: Any) -> None:
-        if network not in self._captured:
+    def _log(self, network: str, optimizer: Optimizer, *_: Any) -> None:
+        if network in self._due:
+            self._due.remove(network)
             parameters = named_parameters(self.model, optimizer)
-            gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
-            self._captured[network] = {name: gradient.detach().clone() for name, gradient in gradients.items()}
+            gradients = {name: one.grad.detach() for name, one in parameters.items() if one.grad is not None}
+            if gradients:
+                log_tensors(self.logger, "gradients", network, gradients, self.histograms)

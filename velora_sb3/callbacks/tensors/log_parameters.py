@@ -29,11 +29,10 @@ class LogParameters(LogTensors):
     """
 
     def _on_start(self) -> None:
-        super()._on_start()
         self._is_due = self.is_new_run
 
     def _on_rollout_start(self) -> None:
-        if self._every.crossed(self.model.num_timesteps) or self._is_due:
+        if self._trigger.crossed(self.model.num_timesteps) or self._is_due:
             self._is_due = False
             optimizers = optimizers_of(self.model)  # none with ARS
             networks = {network: named_parameters(self.model, optimizer) for network, optimizer in optimizers.items()}

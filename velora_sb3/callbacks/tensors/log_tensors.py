@@ -24,15 +24,12 @@ class LogTensors(VeloraCallback):
 
     def __init__(self, every_n_timesteps: int = 10_000, *, histograms: bool = True, verbose: int = 0) -> None:
         super().__init__(verbose)
-        self._every = EveryTimesteps(every_n_timesteps)
+        self._trigger: EveryTimesteps = EveryTimesteps(every_n_timesteps)
         self.histograms = histograms
 
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings."""
-        return type(self).__name__, {"every_n_timesteps": self._every.period, "histograms": self.histograms}
-
-    def _on_start(self) -> None:
-        self._every.start(self.model.num_timesteps)
+        return type(self).__name__, {"every_n_timesteps": self._trigger.period, "histograms": self.histograms}
 
 
 def named_parameters(model: BaseAlgorithm, optimizer: Optimizer) -> dict[str, torch.Tensor]:
