@@ -108,6 +108,21 @@ class CsvFile(RunFile):
         self._pending.clear()
 
 
+class RemoveFiles(Transient):
+    """Removes files when training starts, once everything that can fail before it has succeeded."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__()
+        self._paths = paths
+
+    def _on_training_start(self) -> None:
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+    def _on_step(self) -> bool:
+        return True
+
+
 class TolerateLogErrors(Transient):
     """Replaces SB3's logger, which ends training where an output fails, as ``progress.csv`` does on a full disk."""
 
