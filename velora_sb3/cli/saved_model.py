@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from velora_sb3.checkpoints.format.reading import is_checkpoint
+from velora_sb3.checkpoints.format.errors import CheckpointError
+from velora_sb3.checkpoints.format.reading import is_checkpoint, read_manifest
 from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.experiment.config import CONFIG_FILE, RunConfig, load_config
 
@@ -85,7 +86,7 @@ def find_model(path: Path, best: bool = False) -> SavedModel:
     elif (path / MODEL).is_file():
         found = path / MODEL
     elif checkpoints := [one.parent for one in (path / "saves").glob(f"*/{MODEL}")]:
-        found = max(checkpoints, key=_progress) / MODEL
+        found = max(checkpoints, key=_order) / MODEL
     else:
         raise UserError(f"{path} contains no {MODEL}")
     return SavedModel(found, find_config(found.parent))
@@ -102,13 +103,17 @@ def find_config(directory: Path) -> RunConfig | None:
     return None
 
 
-def _progress(checkpoint: Path) -> tuple[int, bool]:
-    """Timesteps of a checkpoint, and whether it is the final one."""
+def _order(checkpoint: Path) -> tuple[int, int, bool]:
+    """What orders checkpoints: the manifest's number; without it, timesteps, and of equals the final one last."""
+    try:
+        number = read_manifest(checkpoint).number
+    except CheckpointError:
+        number = 0
     try:
         timesteps = int(json.loads((checkpoint / "metadata.json").read_text(encoding="utf-8"))["timesteps"])
     except (OSError, ValueError, KeyError, TypeError):
         timesteps = -1
-    return timesteps, checkpoint.name.endswith("_final")
+    return number, timesteps, checkpoint.name.endswith("_final")
 
 
 def _from_description(path: Path) -> RunConfig:
