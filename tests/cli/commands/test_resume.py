@@ -362,6 +362,8 @@ def test_a_cell_of_the_user_s_own_in_the_working_directory(run, tmp_path, monkey
     code, _, err = run("resume", "x", "--steps", 128)
     assert (code, err) == (0, "")
     assert PPO.load(tmp_path / "x" / "model").num_timesteps == 128
+    code, _, err = run("export", "x/checkpoints", "--to", "onnx", "--out", "pilot")
+    assert (code, err) == (0, "")
     code, _, err = run(*train, '{"cell": "velora_own_cell:Other"}')
     assert code == 2
     assert "cell='velora_own_cell:Other' cannot be imported (module 'velora_own_cell' has no attribute 'Other')" in err
