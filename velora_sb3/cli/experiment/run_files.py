@@ -78,7 +78,7 @@ class CsvFile(RunFile):
         self._columns = columns
         self._pending: list[Sequence[object]] = []
 
-    def start(self, timestep: int) -> None:
+    def start(self, timestep: int) -> list[list[str]]:
         """Start the file. A resumed run keeps the rows up to its timestep and writes the later ones again."""
         kept: list[list[str]] = []
         if timestep > 0 and self.path.exists():
@@ -88,6 +88,7 @@ class CsvFile(RunFile):
                 kept = [row for row in complete if int(row[0]) <= timestep]
         with atomic_write(self.path) as partial:
             partial.write_bytes(_as_csv([self._columns, *kept]))
+        return kept
 
     def append(self, row: Sequence[object]) -> None:
         """Append a row."""
