@@ -93,8 +93,8 @@ class RunConfig:
 
 def load_config(path: Path) -> RunConfig:
     """Read a ``config.json``, given the file or its directory."""
-    path = path / CONFIG_FILE if path.is_dir() else path
     try:
+        path = path / CONFIG_FILE if path.is_dir() else path
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
