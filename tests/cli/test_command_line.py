@@ -101,6 +101,38 @@ assert not loaded, loaded
     assert result.returncode == 0, result.stderr
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["plot", LONG],
+        ["evaluate", LONG],
+        ["resume", LONG],
+        ["report", LONG],
+        ["export", LONG, "--to", "c"],
+        ["push", LONG, "user/name"],
+        ["train", "--config", f'{{"algo": "{LONG}"}}'],
+        ["train", "--algo", "ppo", "--env", "CartPole-v1", "--run-dir", LONG, "--resume-or-start"],
+    ],
+)
+def test_a_name_that_is_too_long_is_one_line(argv, run):
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "")
+    assert err.startswith("velora-sb3: error: ") and err.endswith("File name too long\n")
+    assert err.count("\n") == 1
+
+
+def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
+    def fail(args):
+        raise ConnectionResetError(104, "reset by peer")
+
+    monkeypatch.setattr("velora_sb3.cli.commands.doctor.run", fail)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err == "velora-sb3: error: reset by peer\n"
+
+
 def test_an_error_of_ours_without_a_number_is_one_line(monkeypatch, capsys):
     def fail(args):
         raise OSError("RecordMetrics cannot write to m.db: database is locked")

@@ -24,6 +24,11 @@ def test_files(name, tmp_path):
     assert read_mapping(str(tmp_path / name), "--policy-kwargs") == {"units": 8}
 
 
+def test_a_text_may_be_longer_than_a_path():
+    name = "ä" * 200  # bytes count, and there are two of each
+    assert read_mapping(f"{{{name}: 1}}", "--policy-kwargs") == {name: 1}
+
+
 @pytest.mark.parametrize("text", ["", "{}"])
 def test_nothing_is_an_empty_mapping(text):
     assert read_mapping(text, "--policy-kwargs") == {}

@@ -25,11 +25,10 @@ from velora_sb3.cli.commands import (
     sweep,
     train,
 )
-from velora_sb3.cli.errors import UserError, suggestion
+from velora_sb3.cli.errors import UserError, reason, suggestion
 from velora_sb3.cli.output import ForgivingStream
 
 FAILURE, USER_ERROR = 1, 2
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -85,14 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"velora-sb3: error: {error}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
-        if error.errno is None:  # one of ours, with its own words
-            told = str(error)
-        elif error.errno in DISK_ERRORS:
-            told = f"{error.filename or 'the disk'}: {error.strerror}"
-        else:
-            raise
-        print(f"velora-sb3: error: {told}", file=sys.stderr)
-        return FAILURE
+        print(f"velora-sb3: error: {UserError(reason(error))}", file=sys.stderr)
+        return USER_ERROR if error.errno == errno.ENAMETOOLONG else FAILURE
     except KeyboardInterrupt as error:
         print("velora-sb3: interrupted", file=sys.stderr)
         return 128 + signal_of(error)

@@ -32,6 +32,6 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
 
 def reason(error: BaseException) -> str:
     """The message of an exception, or its type if it has none."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__

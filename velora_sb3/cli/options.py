@@ -50,6 +50,13 @@ def option(help: str, *, default: Any = MISSING, default_factory: Any = MISSING,
     return made
 
 
+def add_gym_packages(parser: ArgumentParser) -> None:
+    """Add ``--gym-packages``."""
+    parser.add_argument(
+        "--gym-packages", nargs="+", default=[], metavar="PACKAGE", help="packages to import that register environments"
+    )
+
+
 def add_options(parser: ArgumentParser, dataclass: type[Any]) -> None:
     """Add an option for each field of a dataclass that :func:`option` made."""
     groups: dict[str | None, Any] = {None: parser}

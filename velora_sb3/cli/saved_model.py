@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from velora_sb3.checkpoints.format.reading import is_checkpoint
+from velora_sb3.checkpoints import load_checkpoint
+from velora_sb3.checkpoints.format.errors import CheckpointError
+from velora_sb3.checkpoints.format.reading import is_checkpoint, read_manifest
 from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.experiment.config import CONFIG_FILE, RunConfig, load_config
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.vec_env import VecNormalize
+    from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 MODEL, BEST_MODEL = "model.zip", "best_model.zip"
 NORMALIZATION, SAFE_NORMALIZATION = "vecnormalize.pkl", "normalization.json"
-DESCRIPTION, CARD = "model_config.json", "README.md"  # of SaveCheckpoints, of push_to_hub
+DESCRIPTION = "model_config.json"  # of SaveCheckpoints
 
 
 @dataclass
@@ -37,6 +39,18 @@ class SavedModel:
     def evaluation_seed(self) -> int:
         """The seed of the evaluation at the end of its run."""
         return 0 if self.config is None else self.config.final_seed
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether it is the model of a checkpoint, which can be loaded without a pickle."""
+        return self.path.name == MODEL and is_checkpoint(self.path.parent)
+
+    def load_checkpoint(self, env: VecEnv | None = None) -> BaseAlgorithm:
+        """Load the checkpoint. Its run's cell is trusted; what a checkpoint says of itself, as on the Hub, is not."""
+        directory = self.path.parent
+        own = any((directory / name).is_file() for name in (CONFIG_FILE, DESCRIPTION))
+        trusted = [] if own or self.config is None else self.config.own_classes
+        return load_checkpoint(directory, env, device="cpu", trusted=trusted)
 
     def load(self, algo: str, device: str = "auto") -> BaseAlgorithm:
         """Load it for inference, without a replay buffer."""
@@ -72,8 +86,13 @@ class SavedModel:
         return normalization
 
 
-def find_model(path: Path, best: bool = False) -> SavedModel:
-    """Find the model in a run directory, in a directory of ``SaveCheckpoints``, in one of its checkpoints, or a zip."""
+def find_model(path: Path, best: bool = False, checkpoint: bool = False) -> SavedModel:
+    """Find the model in a run directory, in a directory of ``SaveCheckpoints``, in one of its checkpoints, or a zip.
+
+    With ``checkpoint``, a checkpoint needs no zip file.
+    """
+    if checkpoint and is_checkpoint(path):
+        return SavedModel(path / MODEL, find_config(path))
     if not path.exists():
         raise UserError(f"no such file or directory: {path}")
     if best:
@@ -85,7 +104,7 @@ def find_model(path: Path, best: bool = False) -> SavedModel:
     elif (path / MODEL).is_file():
         found = path / MODEL
     elif checkpoints := [one.parent for one in (path / "saves").glob(f"*/{MODEL}")]:
-        found = max(checkpoints, key=_progress) / MODEL
+        found = max(checkpoints, key=_order) / MODEL
     else:
         raise UserError(f"{path} contains no {MODEL}")
     return SavedModel(found, find_config(found.parent))
@@ -94,7 +113,7 @@ def find_model(path: Path, best: bool = False) -> SavedModel:
 def find_config(directory: Path) -> RunConfig | None:
     """The configuration of the run that a directory belongs to."""
     if (directory / CONFIG_FILE).is_file():
-        described = (directory / CARD).is_file() and is_checkpoint(directory)  # by push_to_hub
+        described = is_checkpoint(directory)  # by push_to_hub
         return _from_description(directory / CONFIG_FILE) if described else load_config(directory)
     for place in (directory, *directory.absolute().parents[1:2]):  # a checkpoint is in <dirname>/saves
         if (place / DESCRIPTION).is_file():
@@ -102,13 +121,17 @@ def find_config(directory: Path) -> RunConfig | None:
     return None
 
 
-def _progress(checkpoint: Path) -> tuple[int, bool]:
-    """Timesteps of a checkpoint, and whether it is the final one."""
+def _order(checkpoint: Path) -> tuple[int, int, bool]:
+    """What orders checkpoints: the manifest's number; without it, timesteps, and of equals the final one last."""
+    try:
+        number = read_manifest(checkpoint).number
+    except CheckpointError:
+        number = 0
     try:
         timesteps = int(json.loads((checkpoint / "metadata.json").read_text(encoding="utf-8"))["timesteps"])
     except (OSError, ValueError, KeyError, TypeError):
         timesteps = -1
-    return timesteps, checkpoint.name.endswith("_final")
+    return number, timesteps, checkpoint.name.endswith("_final")
 
 
 def _from_description(path: Path) -> RunConfig:

@@ -7,6 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -87,9 +88,9 @@ def _type_name(kind: Any) -> str:
 
 
 def _is_path(argument: str) -> bool:
-    if argument.endswith(SUFFIXES):
-        return True
-    return "\n" not in argument and len(argument) < 256 and Path(argument).is_file()
+    with suppress(OSError):  # too long for a path
+        return argument.endswith(SUFFIXES) or Path(argument).is_file()
+    return False
 
 
 def _parse(text: str, where: str) -> Any:

@@ -11,6 +11,7 @@ import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import gymnasium as gym
 import numpy as np
@@ -475,6 +476,16 @@ def test_its_page_has_its_parameters(kind, page):
     required = inspect.Parameter.empty
     parameters = inspect.signature(kind).parameters.values()
     assert documented == [(one.name, "" if one.default is required else repr(one.default)) for one in parameters]
+
+
+def test_a_long_name_of_an_environment_is_shortened_where_it_has_to_be(monkeypatch):
+    name, tracker = "Long" * 40, Mock(return_value=Mock(problems=(), location=None))
+    monkeypatch.setattr("velora_sb3.callbacks.trackers.analytics.env_name", lambda env: name)
+    monkeypatch.setattr("velora_sb3.callbacks.trackers.analytics.Tracker", tracker)
+    ppo().learn(20, callback=trackers())
+    comet, wandb = (call.args[1] for call in tracker.call_args_list)
+    assert (comet["experiment_name"], comet["tags"]) == (f"PPO_{name}_20", ["PPO", name])
+    assert (wandb["name"], wandb["tags"]) == (f"PPO_{name}_20"[:128], ["PPO", name[:64]])
 
 
 @pytest.mark.parametrize("tags", ["one", [1, 2]])

@@ -68,10 +68,28 @@ def test_modes_are_wandbs():
         WandbAnalytics("project", mode="on")
 
 
-@pytest.mark.parametrize("run_id", ["", " ", "a/b", "what?"])
+@pytest.mark.parametrize("run_id", ["", " ", " a", "a/b", "what?", "a;b"])
 def test_ids_have_wandbs_form(run_id):
     with pytest.raises(ValueError, match="run_id must not be empty or contain any of"):
         WandbAnalytics("project", mode="offline", run_id=run_id)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"project": "team/project"},
+            "project must have at most 128 characters without any of .*, got 'team/project'",
+        ),
+        ({"project": "p" * 129}, "project must have at most 128 characters"),
+        ({"name": "n" * 129}, "name must have at most 128 characters, got 'nnn"),
+        ({"tags": ["fine", "t" * 65]}, "a tag must have 1 to 64 characters, got 'ttt"),
+        ({"tags": [""]}, "a tag must have 1 to 64 characters, got ''"),
+    ],
+)
+def test_what_wandb_would_refuse_is_an_error_before_training(settings, said):
+    with pytest.raises(ValueError, match=said):
+        WandbAnalytics(**{"project": "project", "mode": "offline", **settings})
 
 
 def test_its_settings():

@@ -7,6 +7,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from tests.hub.conftest import hub, offline  # noqa: F401
 from velora_sb3 import save_checkpoint
+from velora_sb3.callbacks import SaveCheckpoints
 from velora_sb3.cli.experiment.directory import read_result
 
 
@@ -37,6 +38,14 @@ def test_a_checkpoint_brings_its_statistics(hub, run, tmp_path):  # noqa: F811
     code, _, _ = run("push", "saved", "user/cart", "--env", "CartPole-v1", "--no-video", "--episodes", "1")
     assert code == 0
     assert "VecNormalize" in (tmp_path / "saved" / "hub" / "state.json").read_text()
+
+
+def test_a_run_with_a_cell_of_the_user_s_own(hub, run, tmp_path):  # noqa: F811
+    cell = {"cell": "tests.cli.test_saved_model:OwnCell", "units": 4}
+    model = PPO("LiquidPolicy", "CartPole-v1", n_steps=32, batch_size=32, policy_kwargs=cell, device="cpu")
+    model.learn(32, callback=SaveCheckpoints("run", root=tmp_path))
+    code, out, _ = run("push", "run", "user/cart", "--no-video", "--episodes", "0")
+    assert (code, out.partition(":")[0]) == (0, "run/hub")
 
 
 def test_errors_in_one_line(trained, run, offline, tmp_path, monkeypatch):  # noqa: F811

@@ -4,11 +4,14 @@ import shutil
 import sys
 from html.parser import HTMLParser
 
+import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
+from stable_baselines3 import PPO
 
 from tests.cli.conftest import BrokenRenderer
+from velora_sb3.callbacks import SaveCheckpoints
 from velora_sb3.cli import main
 from velora_sb3.cli.report.page import Page
 
@@ -88,8 +91,6 @@ def test_the_page_needs_no_other_file(trained, tmp_path):
 
 
 def test_its_episodes_are_the_first_of_the_final_evaluation(trained, tmp_path):
-    import gymnasium as gym
-
     from velora_sb3.cli.saved_model import find_model
     from velora_sb3.plotting import trace_episode
 
@@ -203,6 +204,21 @@ def test_without_matplotlib(trained, tmp_path, monkeypatch):
     assert page.sections == [*SECTIONS[:4], *INSIDE, *SECTIONS[4:]]
     assert len(page.missing) == 4
     assert all('pip install "velora-sb3[plot]"' in missing for missing in page.missing)
+
+
+def test_an_environment_of_the_user_s_own(run, tmp_path, monkeypatch):
+    save = SaveCheckpoints("run", root=tmp_path)
+    PPO("MlpPolicy", "VeloraUnmasked-v0", n_steps=16, batch_size=16, n_epochs=1, device="cpu").learn(16, callback=save)
+    (tmp_path / "velora_own_envs.py").write_text(
+        "import gymnasium as gym\ngym.register('VeloraUnmasked-v0', 'tests.cli.conftest:UnmaskedEnv')"
+    )
+    monkeypatch.delitem(gym.registry, "VeloraUnmasked-v0")
+    missing = "unknown env 'VeloraUnmasked-v0'"
+    assert any(missing in one for one in report(tmp_path / "run", tmp_path / "x.html").missing)
+    page = report(tmp_path / "run", tmp_path / "x.html", "--gym-packages", "velora_own_envs")
+    assert not any(missing in one for one in page.missing)
+    code, _, err = run("report", "run", "--gym-packages", "gone")
+    assert (code, err.count("\n")) == (2, 1) and "--gym-packages gone: No module named 'gone'" in err
 
 
 def test_text_is_escaped(copied, tmp_path):

@@ -263,6 +263,22 @@ def test_after_an_error_it_resumes_from_a_rollout_s_start_not_from_the_final_che
     assert_equal(*(PPO.load(tmp_path / name / "model.zip").get_parameters() for name in ("run", "whole")))
 
 
+def test_a_run_that_is_made_longer_is_unfinished_once_training_goes_on(copy, run, monkeypatch):
+    assert run("resume", copy, "--no-video")[0] == 0
+    outcome = copy / "result.json", copy / "video.mp4"
+    outcome[1].touch()
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "n_envs": 1}))
+    code, _, err = run("resume", copy, "--steps", 384)
+    assert code == 2 and "the run had 2 environments, got 1" in err
+    assert [path.exists() for path in outcome] == [True, True]
+
+    (copy / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(dying_env.Dying, "step", lambda self, action: os.kill(os.getpid(), signal.SIGINT))
+    assert run("resume", copy, "--steps", 384)[0] == 130
+    assert [path.exists() for path in outcome] == [False, False]
+
+
 @pytest.mark.parametrize(("options", "recorded"), [((), False), (("--video",), True)])
 def test_a_run_without_a_video_stays_without_unless_one_is_wanted(options, recorded, run, tmp_path):
     small = ("--hyperparams", json.dumps({"n_steps": 32, "batch_size": 32, "n_epochs": 1}), "--n-envs", 1)
@@ -357,6 +373,8 @@ def test_a_cell_of_the_user_s_own_in_the_working_directory(run, tmp_path, monkey
     code, _, err = run("resume", "x", "--steps", 128)
     assert (code, err) == (0, "")
     assert PPO.load(tmp_path / "x" / "model").num_timesteps == 128
+    code, _, err = run("export", "x/checkpoints", "--to", "onnx", "--out", "pilot")
+    assert (code, err) == (0, "")
     code, _, err = run(*train, '{"cell": "velora_own_cell:Other"}')
     assert code == 2
     assert "cell='velora_own_cell:Other' cannot be imported (module 'velora_own_cell' has no attribute 'Other')" in err

@@ -53,6 +53,7 @@ def test_the_config_is_left_as_it_was():
         (config(hyperparams={"train_freq": [1, "epsode"]}), "unit of the `train_freq` must be"),
         (config(hyperparams={"train_freq": [1, "episode"]}, n_envs=2), "needs a single environment: omit --n-envs"),
         (config(device="nonsense"), "--device nonsense"),
+        (config(device="meta"), "--device meta: .*; use auto, cpu or, with a GPU, cuda"),
         (config(algo="maskable_ppo", env="CartPole-v1"), "needs an environment with a method action_masks"),
         (config(algo="recurrent_maskable_ppo", env="CartPole-v1"), "needs an environment with a method action_masks"),
         (config(algo="ppo", env="Blackjack-v1"), "PPO on Blackjack-v1"),

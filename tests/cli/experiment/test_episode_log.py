@@ -32,6 +32,16 @@ def test_it_needs_no_monitor(tmp_path):
     assert rows["seconds"].is_monotonic_increasing
 
 
+@pytest.mark.parametrize(("last", "least"), [("5,0,5.0,5,1000.5", 1000.5), ("5,0,5.0,5,", 0.0)])
+def test_the_seconds_of_a_resumed_run_go_on(last, least, tmp_path):
+    path, model = tmp_path / "episodes.csv", PPO("MlpPolicy", "CartPole-v1", n_steps=64, n_epochs=1, device="cpu")
+    path.write_text(f"{','.join(COLUMNS)}\n{last}\n9,0,4.0,4,2000.0\n")
+    model.num_timesteps = 8
+    model.learn(64, callback=EpisodeLog(path), reset_num_timesteps=False)
+    new = pd.read_csv(path)["seconds"].iloc[1:]
+    assert new.between(least, least + 60).all() and len(new)
+
+
 def test_ars_tells_its_episodes_at_the_end_of_a_rollout(tmp_path):
     model = ARS("LinearPolicy", make_vec_env(lambda: gym.make("CartPole-v1")), n_delta=2, seed=0)
     model.learn(20, callback=EpisodeLog(tmp_path / "episodes.csv"))

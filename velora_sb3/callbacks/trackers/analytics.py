@@ -40,6 +40,8 @@ class Analytics(VeloraCallback):
 
     kind = ""  # the extra that brings the package, and the tracker's name in SB3's logger
     sign_in = ""  # how to provide an API key
+    longest_name: int | None = None  # in characters; None without a limit
+    longest_tag: int | None = None
     priority = -1000
 
     def __init__(
@@ -118,8 +120,8 @@ class Analytics(VeloraCallback):
         total = self.model._total_timesteps
         name, tags = self.name, self.tags
         if not continues:
-            name = name or f"{algorithm}_{environment}_{short_number(total)}"
-            tags = tags if tags is not None else [algorithm, environment]
+            name = name or f"{algorithm}_{environment}_{short_number(total)}"[: self.longest_name]
+            tags = tags if tags is not None else [tag[: self.longest_tag] for tag in (algorithm, environment)]
         run = describe_run(self.model, [])
         policy = run["policy"]["class"].rpartition(".")[2]
         config = {**run, "algorithm": algorithm, "policy": policy, "callbacks": self._callbacks()}

@@ -16,16 +16,16 @@ PLACES = {"online": "to W&B", "offline": "to disk", "disabled": "nowhere"}
 
 
 class WandbAnalytics(Analytics):
-    """Sends training to `Weights & Biases <https://wandb.ai>`_: episodes, SB3's log, settings, videos, checkpoints.
+    r"""Sends training to `Weights & Biases <https://wandb.ai>`_: episodes, SB3's log, settings, videos, checkpoints.
 
     Every row has ``timesteps``, the x-axis of all charts.
 
     Args:
-        project: Name of the project.
-        name: Name of the run; None for ``<Algorithm>_<EnvName>_<total steps>``. If None, a continued run keeps its
-            name.
-        tags: Tags of the run; None for the names of the algorithm and the environment. If None, a continued run keeps
-            its tags.
+        project: Name of the project, at most 128 characters without any of ``/\#?%:``.
+        name: Name of the run, at most 128 characters; None for ``<Algorithm>_<EnvName>_<total steps>``. If None, a
+            continued run keeps its name.
+        tags: Tags of the run, of 1 to 64 characters; None for the names of the algorithm and the environment. If None,
+            a continued run keeps its tags.
         run_id: ID of a run to continue.
         mode: ``"online"`` to send the run to the server, ``"offline"`` to write it to disk for ``wandb sync``,
             ``"disabled"`` for nothing. None follows ``WANDB_MODE``, and is online by default if there is an API key.
@@ -34,12 +34,13 @@ class WandbAnalytics(Analytics):
 
     Raises:
         ImportError: If ``wandb`` is missing.
-        ValueError: If ``mode`` is unknown, or ``run_id`` is empty or contains characters that W&B rejects.
+        ValueError: If ``mode`` is unknown, or W&B would refuse ``project``, ``name``, ``tags`` or ``run_id``.
         TypeError: If ``tags`` is not a list of strings.
     """
 
     kind = "wandb"
     sign_in = "set WANDB_API_KEY or run `wandb login`"
+    longest_name, longest_tag = 128, 64
 
     def __init__(
         self,
@@ -53,8 +54,19 @@ class WandbAnalytics(Analytics):
         verbose: int = 0,
     ) -> None:
         super().__init__(name, tags, run_id, checkpoints, verbose)
-        if run_id is not None and (not run_id.strip() or set(run_id) & set("/\\#?%:")):
-            raise ValueError(f"run_id must not be empty or contain any of / \\ # ? % :, got {run_id!r}")
+        if len(project) > self.longest_name or set(project) & set("/\\#?%:"):
+            raise ValueError(
+                f"project must have at most {self.longest_name} characters without any of /\\#?%:, got {project!r}"
+            )
+        if len(name or "") > self.longest_name:
+            raise ValueError(f"name must have at most {self.longest_name} characters, got {name!r}")
+        for tag in tags or []:
+            if not 1 <= len(tag) <= self.longest_tag:
+                raise ValueError(f"a tag must have 1 to {self.longest_tag} characters, got {tag!r}")
+        if run_id is not None and (not run_id or run_id != run_id.strip() or set(run_id) & set("/\\#?%:;,'")):
+            raise ValueError(
+                f"run_id must not be empty or contain any of /\\#?%:;,' or spaces at its ends, got {run_id!r}"
+            )
         chosen = mode or os.environ.get("WANDB_MODE")
         self.project, self.mode = project, mode
         self._choose_mode(check_choice("mode", chosen, PLACES) if chosen else None)

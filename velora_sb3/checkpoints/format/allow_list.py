@@ -142,7 +142,7 @@ class AllowList:
         if found is None:
             raise CheckpointError(
                 f"it names {name!r}, which is not on the list of classes that a checkpoint may use: if you trust that "
-                f"class, pass trusted=[{str(name).rpartition('.')[2]}]"
+                f"class, pass trusted=[{str(name).rpartition('.')[2]}] in Python"
             )
         if not isinstance(found, type) or not issubclass(found, kind):
             raise CheckpointError(f"it names {name!r} instead of a kind of {kind.__name__}")

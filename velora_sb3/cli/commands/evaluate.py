@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.cli.options import positive, seed
+from velora_sb3.cli.options import add_gym_packages, positive, seed
 
 DESCRIPTION = """\
 Run a trained model and print its returns. A recurrent model keeps its state within each episode. By default it is the
@@ -38,9 +38,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--stochastic", action="store_true", help="sample actions instead of taking the most likely one"
     )
-    parser.add_argument(
-        "--gym-packages", nargs="+", default=[], metavar="PACKAGE", help="packages to import that register environments"
-    )
+    add_gym_packages(parser)
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda")
     parser.add_argument("--threads", type=positive, default=1, help="number of torch threads (default: 1)")
     parser.set_defaults(run=run)

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from velora_sb3.cli.options import add_gym_packages, check_output
+
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -39,9 +41,7 @@ def add_parser(commands: Any) -> None:
         help="statistics of VecNormalize, written by ObservationStatistics.save (default: normalization.json beside "
         "the model, or the checkpoint's); none for no normalization",
     )
-    parser.add_argument(
-        "--gym-packages", nargs="+", default=[], metavar="PACKAGE", help="packages to import that register environments"
-    )
+    add_gym_packages(parser)
     parser.set_defaults(run=run)
 
 
@@ -52,11 +52,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from velora_sb3.checkpoints import CheckpointError
-    from velora_sb3.checkpoints.format.reading import is_checkpoint
     from velora_sb3.cli.errors import UserError, reason, unknown
     from velora_sb3.cli.experiment.environments import import_packages
-    from velora_sb3.cli.options import check_output
-    from velora_sb3.cli.saved_model import MODEL, SavedModel, find_config, find_model
+    from velora_sb3.cli.saved_model import find_model
     from velora_sb3.export import export_c, export_onnx
 
     exporters = {"onnx": export_onnx, "c": export_c}
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     import_packages(args.gym_packages)
     torch.set_num_threads(1)
     path = Path(args.model).absolute()
-    saved = SavedModel(path / MODEL, find_config(path)) if is_checkpoint(path) else find_model(path, args.best)
+    saved = find_model(path, args.best, checkpoint=True)
     out = args.out or (path if path.is_dir() else path.parent) / args.to
     check_output("--out", out, directory=True)
     try:
@@ -93,16 +91,14 @@ def run(args: argparse.Namespace) -> int:
 def _load(saved: SavedModel, args: argparse.Namespace) -> tuple[BaseAlgorithm, ObservationStatistics | bool | None]:
     """The model and the statistics beside it, from the checkpoint if there is one: it holds no pickle."""
     from velora_sb3._normalization import ObservationStatistics, misses_normalization
-    from velora_sb3.checkpoints import load_checkpoint
-    from velora_sb3.checkpoints.format.reading import is_checkpoint
     from velora_sb3.cli.errors import UserError
-    from velora_sb3.cli.saved_model import MODEL, SAFE_NORMALIZATION
+    from velora_sb3.cli.saved_model import SAFE_NORMALIZATION
 
     directory = saved.path.parent
     stated = args.normalization not in (None, Path("none"))
     given = ObservationStatistics.load(args.normalization) if stated else None
-    if saved.path.name == MODEL and is_checkpoint(directory):
-        return load_checkpoint(directory, device="cpu"), False if args.normalization == Path("none") else given
+    if saved.has_checkpoint:
+        return saved.load_checkpoint(), False if args.normalization == Path("none") else given
     algo = args.algo or (saved.config and saved.config.algo)
     if not algo:
         raise UserError(f"no config.json beside {os.path.relpath(saved.path)} names the algorithm: pass --algo")

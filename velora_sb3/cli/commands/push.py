@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from velora_sb3.cli.options import check_output, integer
+from velora_sb3.cli.options import add_gym_packages, check_output, integer
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -41,9 +41,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--best", action="store_true", help="push best_model.zip of a run, not model.zip")
     parser.add_argument("--env", help="Gymnasium id (default: the run's)")
     parser.add_argument("--algo", help="algorithm, if there is no config.json beside the zip")
-    parser.add_argument(
-        "--gym-packages", nargs="+", default=[], metavar="PACKAGE", help="packages to import that register environments"
-    )
+    add_gym_packages(parser)
     parser.set_defaults(run=run)
 
 
@@ -53,10 +51,9 @@ def run(args: argparse.Namespace) -> int:
 
     from velora_sb3._optional import require
     from velora_sb3.checkpoints import CheckpointError
-    from velora_sb3.checkpoints.format.reading import is_checkpoint
     from velora_sb3.cli.errors import UserError, reason
     from velora_sb3.cli.experiment.environments import import_packages, open_env
-    from velora_sb3.cli.saved_model import MODEL, SavedModel, find_config, find_model
+    from velora_sb3.cli.saved_model import find_model
     from velora_sb3.hub.client import HubError, check_repo_id
     from velora_sb3.hub.folder import write_folder
     from velora_sb3.hub.push import upload
@@ -70,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(reason(error)) from error
     torch.set_num_threads(1)
     path = Path(args.model).absolute()
-    saved = SavedModel(path / MODEL, find_config(path)) if is_checkpoint(path) else find_model(path, args.best)
+    saved = find_model(path, args.best, checkpoint=True)
     env_id = args.env or (saved.config and saved.config.env)
     if not env_id:
         raise UserError(f"no config.json beside {os.path.relpath(saved.path)} names the environment: pass --env")
@@ -117,18 +114,15 @@ def _load(saved: SavedModel, env_id: str, algo: str | None) -> BaseAlgorithm:
     """The model with its environments, from the checkpoint if there is one: it holds no pickle."""
     import warnings
 
-    from velora_sb3.checkpoints import load_checkpoint
-    from velora_sb3.checkpoints.format.reading import is_checkpoint
     from velora_sb3.cli.algorithms import find_algorithm
     from velora_sb3.cli.errors import UserError, reason
     from velora_sb3.cli.experiment.environments import open_vec_env
-    from velora_sb3.cli.saved_model import MODEL
 
-    directory, config = saved.path.parent, saved.config
-    if saved.path.name == MODEL and is_checkpoint(directory):
+    config = saved.config
+    if saved.has_checkpoint:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the running episodes are not pushed
-            return load_checkpoint(directory, open_vec_env(env_id, config.n_envs if config else 1, 0), device="cpu")
+            return saved.load_checkpoint(open_vec_env(env_id, config.n_envs if config else 1, 0))
     algo = algo or (config.algo if config else None)
     if not algo:
         raise UserError(f"no config.json beside {os.path.relpath(saved.path)} names the algorithm: pass --algo")

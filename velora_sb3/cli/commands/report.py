@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from velora_sb3.cli.options import check_output, positive
+from velora_sb3.cli.options import add_gym_packages, check_output, positive
 
 DESCRIPTION = """\
 Write an HTML page about a run of `velora-sb3 train`: curves, evaluations, actions, wiring or hidden state, video,
@@ -27,6 +27,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--best", action="store_true", help="show best_model.zip instead of model.zip")
     parser.add_argument("--out", metavar="FILE", help="output file (default: report.html in the run directory)")
     parser.add_argument("--episodes", type=positive, default=5, help="number of episodes to run (default: 5)")
+    add_gym_packages(parser)
     parser.set_defaults(run=run)
 
 
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     from velora_sb3._atomic import write_text
     from velora_sb3.cli.errors import UserError
+    from velora_sb3.cli.experiment.environments import import_packages
     from velora_sb3.cli.report.sections import write_page
     from velora_sb3.cli.sweep.page import is_sweep, sweep_page
     from velora_sb3.cli.tables import print_line
@@ -56,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--out {out}: no such directory: {out.parent}")
     check_output("--out", out)
     shown, out = out, out.absolute()
-    page = sweep_page(directory) if of_sweep else write_page(directory, args.episodes, args.best)
+    import_packages(args.gym_packages)
+    page = sweep_page(directory) if of_sweep else write_page(directory, args.episodes, args.best, args.gym_packages)
     try:
         write_text(out, page.html(_footer()))
     except OSError as error:

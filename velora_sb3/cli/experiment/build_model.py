@@ -62,7 +62,7 @@ def check_device(device: str) -> None:
     if device == "auto":
         return
     try:
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()  # "meta" has no data
     except (RuntimeError, AssertionError) as error:
         message = reason(error).splitlines()[0].partition(". ")[0]
         if message.startswith("Expected one of"):  # two dozen names follow

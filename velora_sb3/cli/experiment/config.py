@@ -80,6 +80,12 @@ class RunConfig:
         """The seed of the evaluation and the video at the end; other episodes than those of training."""
         return self.seed + 2_000
 
+    @property
+    def own_classes(self) -> list[str]:
+        """The user's own cell, which a checkpoint of the run may name."""
+        cell = str(self.policy_kwargs.get("cell", ""))
+        return [cell] if ":" in cell or "." in cell else []
+
     def save(self, directory: Path) -> None:
         """Write ``config.json``."""
         write_text(directory / CONFIG_FILE, json.dumps(asdict(self), indent=2) + "\n")
@@ -87,8 +93,8 @@ class RunConfig:
 
 def load_config(path: Path) -> RunConfig:
     """Read a ``config.json``, given the file or its directory."""
-    path = path / CONFIG_FILE if path.is_dir() else path
     try:
+        path = path / CONFIG_FILE if path.is_dir() else path
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
@@ -17,7 +18,7 @@ from velora_sb3._headless import prepare_rendering
 from velora_sb3.cli.errors import SIMILAR, UserError, reason
 
 
-def import_packages(names: list[str]) -> None:
+def import_packages(names: Sequence[str]) -> None:
     """Import the packages that register environments, installed or in the working directory."""
     for name in names:
         if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from velora_sb3.callbacks.base.callback import VeloraCallback
@@ -17,7 +18,8 @@ class EpisodeLog(VeloraCallback):
 
     SB3's Monitor writes one file per environment, without the total timesteps that a learning curve is drawn over.
 
-    A resumed run continues the same file; rows after its checkpoint are dropped, because it collects them again.
+    A resumed run continues the same file, and its seconds; rows after its checkpoint are dropped, because it collects
+    them again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,8 +27,10 @@ class EpisodeLog(VeloraCallback):
         self.file = CsvFile(path, COLUMNS)
 
     def _on_start(self) -> None:
+        kept = self.file.start(self.num_timesteps)
         self._began = time.monotonic()
-        self.file.start(self.num_timesteps)
+        with suppress(IndexError, ValueError):  # no row, or half of one
+            self._began -= float(kept[-1][-1])
 
     def _on_episode(self, episode: Episode) -> bool:
         seconds = round(time.monotonic() - self._began, 6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -79,9 +80,8 @@ def resume_learning(config: RunConfig, checkpoint: Path, timesteps: int) -> Lear
 
     def learn(callback: BaseCallback) -> None:
         envs = open_vec_env(config.env, config.n_envs, config.seed)
-        cell = str(config.policy_kwargs.get("cell", ""))
-        trusted = [cell.replace(":", ".")] if ":" in cell else []
-        resume_training(checkpoint, envs, callback, total_timesteps=total, device=config.device, trusted=trusted)
+        settings: dict[str, Any] = {"total_timesteps": total, "device": config.device, "trusted": config.own_classes}
+        resume_training(checkpoint, envs, callback, **settings)
 
     return learn
 

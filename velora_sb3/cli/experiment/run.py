@@ -25,11 +25,12 @@ from velora_sb3.cli.experiment.environments import open_env, open_vec_env
 from velora_sb3.cli.experiment.episode_log import EpisodeLog
 from velora_sb3.cli.experiment.evaluation import evaluate_model, evaluation_callback
 from velora_sb3.cli.experiment.interrupt import StopOnInterrupt
-from velora_sb3.cli.experiment.run_files import RunFile, TolerateLogErrors, WholeFile, as_zip
+from velora_sb3.cli.experiment.run_files import RemoveFiles, RunFile, TolerateLogErrors, WholeFile, as_zip
 from velora_sb3.cli.saved_model import MODEL
 from velora_sb3.plotting.learning_curve import learning_curve
 from velora_sb3.video.record_episode import record_episode
 
+VIDEO_FILE = "video.mp4"
 FINAL_EPISODES = 20
 EVALUATION_SEED = 1_000  # added to the run's seed: evaluations use other episodes than training
 
@@ -143,7 +144,8 @@ def _learn(
             with ExitStack() as ends:  # SB3 does not end callbacks when it is interrupted
                 for callback in (log, *recorders):
                     ends.enter_context(callback)
-                learn(CallbackList([*callbacks, stop]))
+                outdated = RemoveFiles([directory / RESULT_FILE, directory / VIDEO_FILE])  # of a run that is extended
+                learn(CallbackList([*callbacks, outdated, stop]))
         except KeyboardInterrupt as error:
             if getattr(stop, "model", None) is None:
                 raise
@@ -185,7 +187,7 @@ def draw_learning_curve(directory: Path, title: str) -> None:
 
 
 def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome) -> None:
-    path = directory / "video.mp4"
+    path = directory / VIDEO_FILE
     try:
         env = open_env(config.env, render_mode="rgb_array")
         try:

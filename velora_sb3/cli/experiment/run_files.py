@@ -78,7 +78,7 @@ class CsvFile(RunFile):
         self._columns = columns
         self._pending: list[Sequence[object]] = []
 
-    def start(self, timestep: int) -> None:
+    def start(self, timestep: int) -> list[list[str]]:
         """Start the file. A resumed run keeps the rows up to its timestep and writes the later ones again."""
         kept: list[list[str]] = []
         if timestep > 0 and self.path.exists():
@@ -88,6 +88,7 @@ class CsvFile(RunFile):
                 kept = [row for row in complete if int(row[0]) <= timestep]
         with atomic_write(self.path) as partial:
             partial.write_bytes(_as_csv([self._columns, *kept]))
+        return kept
 
     def append(self, row: Sequence[object]) -> None:
         """Append a row."""
@@ -106,6 +107,21 @@ class CsvFile(RunFile):
                     file.truncate(size)  # half a row would break the file
                 raise
         self._pending.clear()
+
+
+class RemoveFiles(Transient):
+    """Removes files when training starts, once everything that can fail before it has succeeded."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__()
+        self._paths = paths
+
+    def _on_training_start(self) -> None:
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+    def _on_step(self) -> bool:
+        return True
 
 
 class TolerateLogErrors(Transient):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ STILLS = 12
 MOST_ROWS = 40
 
 
-def write_page(directory: Path, n_episodes: int, best: bool = False) -> Page:
+def write_page(directory: Path, n_episodes: int, best: bool = False, packages: Sequence[str] = ()) -> Page:
     """Build the page of a run directory, with its last or its best model. It names whatever fails."""
     config, no_config = _attempt(lambda: _config(directory), directory)
     model: BaseAlgorithm | None = None
@@ -42,7 +43,7 @@ def write_page(directory: Path, n_episodes: int, best: bool = False) -> Page:
     if config is not None:
         saved, no_model = _attempt(lambda: _find(directory, best), directory)
     if config is not None and saved is not None:
-        model, no_model = _attempt(lambda: _load(saved, config), directory)
+        model, no_model = _attempt(lambda: _load(saved, config, packages), directory)
         if model is not None:
             played, not_played = _attempt(lambda: play(model, saved, config, n_episodes))
     title = f"{config.algo} on {config.env}" if config is not None else directory.resolve().name
@@ -127,8 +128,8 @@ def _find(directory: Path, best: bool) -> SavedModel:
         raise FileNotFoundError(f"{name} is missing: no episodes and no network can be shown") from error
 
 
-def _load(saved: SavedModel, config: RunConfig) -> BaseAlgorithm:
-    import_packages(config.gym_packages)
+def _load(saved: SavedModel, config: RunConfig, packages: Sequence[str]) -> BaseAlgorithm:
+    import_packages(packages or config.gym_packages)
     return saved.load(config.algo, "cpu")
 
 
