@@ -59,6 +59,7 @@ class StatefulPredictor:
         elif vec_normalize is None and misses_normalization(model):
             self._warning = MISSING
         self.model = model
+        self._takes_masks = "action_masks" in inspect.signature(model.predict).parameters
         self.vec_normalize = (kept_with(model) if vec_normalize is None else vec_normalize) or None
         self.reset()
 
@@ -91,7 +92,7 @@ class StatefulPredictor:
         Raises:
             ValueError: If the kept state is of another batch, or the model takes no action masks.
         """
-        if action_masks is not None and "action_masks" not in inspect.signature(self.model.predict).parameters:
+        if action_masks is not None and not self._takes_masks:
             raise ValueError(f"{type(self.model).__name__} takes no action_masks: leave them out")
         if self._warning is not None:
             warnings.warn(self._warning, stacklevel=2)

@@ -17,6 +17,7 @@ from stable_baselines3.common.callbacks import (
 from tests.callbacks.runs import ALGORITHMS, Listener, StopAt, make_env, make_model
 from velora_sb3.callbacks import EarlyStopping, VeloraCallback
 from velora_sb3.callbacks.base.callback import walk
+from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 
 @pytest.fixture
@@ -233,6 +234,27 @@ def test_children_of_an_event_get_no_episodes_of_an_earlier_run(model):
     model.learn(16, callback=EveryNTimesteps(32, listener))
     model.learn(16, callback=[counted := Listener(), EveryNTimesteps(16, listener)])
     assert listener.heard == counted.heard
+
+
+def test_what_another_model_left_does_not_count_for_a_model_that_has_trained(model, tmp_path):
+    class Periodic(Listener):
+        def __init__(self):
+            super().__init__()
+            self._trigger, self.fired = EveryTimesteps(16), []
+
+        def _on_every_step(self):
+            if self._trigger.crossed(self.num_timesteps):
+                self.fired.append(self.num_timesteps)
+            return True
+
+    other, periodic, listener = make_model(PPO, make_env(tmp_path)), Periodic(), Listener()
+    model.learn(80, callback=[periodic, EveryNTimesteps(96, listener)])
+    other.learn(16)
+    periodic.fired.clear()
+    callbacks = [counted := Listener(), periodic, EveryNTimesteps(16, listener)]
+    other.learn(32, callback=callbacks, reset_num_timesteps=False)
+    assert periodic.fired == [32, 48]
+    assert listener.heard and listener.heard == counted.heard[: len(listener.heard)]
 
 
 def test_a_state_leaves_the_episodes_that_others_have_counted_since(model, tmp_path):

@@ -155,6 +155,10 @@ class VeloraCallback(BaseCallback):
             if other.model is model and other._learn_started != model.start_time:
                 _end_and_report(other)
         self._counter = None
+        if self._restored is None and getattr(self, "model", model) is not model:  # what another model left
+            self._pending.clear()
+            if self._trigger is not None:
+                self._trigger.timestep = None
         if isinstance(self.parent, EventCallback):
             self._check_parent()
         super().init_callback(model)
