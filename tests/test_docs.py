@@ -113,6 +113,10 @@ def test_defaults_on_the_memory_page_are_the_algorithms(algorithm, column):
     [
         ("early-stopping", "EarlyStopping"),
         ("save-checkpoints", "SaveCheckpoints"),
+        ("record-videos", "RecordVideos"),
+        ("record-metrics", "RecordMetrics"),
+        ("comet", "CometAnalytics"),
+        ("wandb", "WandbAnalytics"),
         ("plots-and-monitors", "PerformancePlots"),
         ("plots-and-monitors", "LiveMonitor"),
         ("plots-and-monitors", "ActionAnalysis"),
