@@ -55,7 +55,7 @@ def _ask(base: SubprocVecEnv, index: int, command: str, data: Any) -> Any:
     if base.closed:
         raise EnvCallError("the environments are closed")
     if base.waiting:  # what the pipe holds is the answer to that step
-        raise EnvCallError("a step of the environments was interrupted before they had answered")
+        raise EnvCallError("a step of the environments was interrupted before they answered")
     remote, process = base.remotes[index], base.processes[index]
     if not process.is_alive():
         raise EnvCallError(f"the worker process of environment {index} has ended")
@@ -65,7 +65,7 @@ def _ask(base: SubprocVecEnv, index: int, command: str, data: Any) -> Any:
         raise EOFError
     answer = remote.recv()
     if command == "is_wrapped" and not isinstance(answer, bool):
-        raise EnvCallError("an earlier call of the environments was interrupted before they had answered")
+        raise EnvCallError("an earlier call to the environments was interrupted before they answered")
     return answer
 
 

@@ -95,7 +95,7 @@ def extend() -> None:
             draw, given = samplers[self.algo], self._hyperparams.get("policy_kwargs")
             policy = self._hyperparams.get("policy")
             if self.algo in ALGORITHMS and policy != ALIAS:
-                raise SystemExit(f"-optimize of {self.algo} draws settings of {ALIAS}, got the policy {policy}")
+                raise SystemExit(f"-optimize of {self.algo} samples settings of {ALIAS}, got the policy {policy}")
             samplers[self.algo] = lambda *arguments: keep(given, draw(*arguments))
             super().hyperparameters_optimization()
 

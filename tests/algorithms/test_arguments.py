@@ -223,7 +223,7 @@ def test_a_buffer_of_single_transitions_is_refused(tmp_path):
     [
         (
             lambda: DummyVecEnv([lambda: make_env(RecurrentSAC)] * 2),
-            "with environments: 1, this model has environments: 2",
+            "with environments: 1, but this model has environments: 2",
         ),
         (
             lambda: RandomEnv(OBSERVATIONS["vector"], spaces.Box(-5, 5, BOX.shape)),

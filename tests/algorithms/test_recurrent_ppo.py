@@ -174,7 +174,7 @@ def test_how_a_rollout_is_cut(batch_size, length, column, sizes):
     if caught:
         transitions = " or ".join(str(size * column) for size in sorted(set(sizes)))
         expected = f"batch_size={batch_size} is rounded to whole columns of {column} steps: minibatches have "
-        assert str(caught[0].message) == f"{expected}{transitions} of 48 transitions"
+        assert str(caught[0].message) == f"{expected}{transitions} of the 48 transitions of a rollout"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_the_nearest_divisor(number, target, divisor):
         ({"n_steps": 0}, "n_steps must be an integer of at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
         ({"sequence_length": 1.5}, "sequence_length must be an integer of at least 1, got 1.5"),
-        ({"sequence_length": 5}, "sequence_length must divide the 16 steps of a rollout, got 5: a column is as many"),
+        ({"sequence_length": 5}, "sequence_length must divide the 16 steps of a rollout, got 5: it is the number of"),
         ({"buffer_device": "moon"}, "Expected one of cpu, cuda"),
     ],
 )

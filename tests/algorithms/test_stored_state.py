@@ -178,7 +178,7 @@ def test_off_nothing_is_stored_and_no_memory_steps_but_the_acting_one(monkeypatc
 def test_a_buffer_without_states_or_with_others_is_refused(tmp_path):
     make_model(RecurrentSAC).learn(12).save_replay_buffer(tmp_path / "without")
     make_model(RecurrentSAC, stored_state=True).learn(12).save_replay_buffer(tmp_path / "with")
-    with pytest.raises(ValueError, match="needs a state of width 32 with each transition, the replay buffer has 0"):
+    with pytest.raises(ValueError, match="needs a state of width 32 with each transition, but the replay buffer has 0"):
         make_model(RecurrentSAC, stored_state=True).load_replay_buffer(tmp_path / "without")
     larger = make_model(RecurrentSAC, stored_state=True, policy_kwargs={"units": 9})
     with pytest.raises(ValueError, match="needs a state of width 36 .* has 32: load one saved with stored_state=True"):

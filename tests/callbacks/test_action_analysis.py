@@ -121,7 +121,7 @@ def test_a_new_run_starts_anew(tmp_path):
 
 def test_ars_shows_no_actions(tmp_path):
     model = ARS("LinearPolicy", make_env(tmp_path, ARS), n_delta=2, seed=0, device="cpu")
-    with pytest.warns(UserWarning, match="ARS does not show actions to callbacks"):
+    with pytest.warns(UserWarning, match="ARS does not report actions to callbacks"):
         model.learn(20, callback=(analysis := ActionAnalysis(5)))
     assert analysis.latest == {}
 

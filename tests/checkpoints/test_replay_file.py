@@ -82,9 +82,9 @@ class Pendulum(gym.Wrapper):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (lambda: Pendulum(action=1.0), r"saved with actions in Box\(-2.0, .* this model has actions in Box\(-1.0"),
+        (lambda: Pendulum(action=1.0), r"saved with actions in Box\(-2.0, .* but this model has actions in Box\(-1.0"),
         (lambda: Pendulum(speed=9.0), r"saved with observations in Box\(-8.0"),
-        (lambda: DummyVecEnv([Pendulum] * 2), "saved with environments: 1, this model has environments: 2"),
+        (lambda: DummyVecEnv([Pendulum] * 2), "saved with environments: 1, but this model has environments: 2"),
     ],
 )
 def test_a_buffer_of_other_environments(other, message, tmp_path):
@@ -104,7 +104,7 @@ def test_discrete_actions_of_another_number(tmp_path):
     env = gym.make("CartPole-v1")
     env.action_space = gym.spaces.Discrete(3)
     with pytest.raises(
-        CheckpointError, match=r"saved with actions in Discrete\(2\), this model has actions in Discrete\(3\)"
+        CheckpointError, match=r"saved with actions in Discrete\(2\), but this model has actions in Discrete\(3\)"
     ):
         load_replay_buffer(small_model(env), path)
 

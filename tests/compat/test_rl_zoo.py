@@ -144,7 +144,7 @@ def test_a_study_of_another_policy_is_refused(tmp_path):
     command = [sys.executable, "-m", "velora_sb3.zoo", "train", *arguments("recurrent_ppo", "CartPole-v1"), *file]
     result = subprocess.run([*command, "-optimize"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert result.returncode == 1
-    assert result.stderr.endswith("draws settings of LiquidPolicy, got the policy MlpLstmPolicy\n")
+    assert result.stderr.endswith("samples settings of LiquidPolicy, got the policy MlpLstmPolicy\n")
 
 
 def test_a_root_is_shared_by_runs_of_all_algorithms():

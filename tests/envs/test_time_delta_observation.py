@@ -116,7 +116,7 @@ def test_a_frame_stack_around_it_has_a_time_for_each_frame():
         ({"dt": "1D"}, "dt must be a finite number above 0, got '1D'"),
         ({"unit": -1.0}, "unit must be a finite number above 0, got -1.0"),
         ({"unit": "soon"}, "'soon' is neither a number nor a duration such as '1min' or '1D'"),
-        ({"elapsed_key": "dt", "timestamp_key": "time"}, "exclude each other: pass one of the two"),
+        ({"elapsed_key": "dt", "timestamp_key": "time"}, "are mutually exclusive: pass only one"),
     ],
 )
 def test_what_cannot_be_told_apart_is_explained(arguments, message):
@@ -132,11 +132,11 @@ def test_a_key_that_is_taken_is_refused():
 @pytest.mark.parametrize(
     ("key", "infos", "message"),
     [
-        ("elapsed_key", [{}, {"other": 1}], "info has no key 'time', got 'other'$"),
+        ("elapsed_key", [{}, {"other": 1}], "info has no key 'time'; it has 'other'$"),
         (
             "timestamp_key",
             [{}, {"time": 1}],
-            "info has no key 'time', got an empty dict; reset.. must return a timestamp too",
+            "info has no key 'time'; it has none; reset.. must return a timestamp too",
         ),
         ("elapsed_key", [{}, {"time": -1.0}], r"info\['time'\] is -1.0: the time .* must be finite and not negative"),
         ("elapsed_key", [{}, {"time": float("nan")}], "must be finite and not negative"),

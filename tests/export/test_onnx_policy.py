@@ -37,7 +37,7 @@ def test_a_nan_in_the_state_ends_with_the_episode(policy):
 
 def test_a_batch_of_another_size_needs_a_reset(policy):
     policy.predict(OBSERVATION)
-    with pytest.raises(ValueError, match=r"kept state is of 1 environment.s., got 3 observation.s.: call reset"):
+    with pytest.raises(ValueError, match=r"the state is for 1 environment.s., got 3 observation.s.: call reset"):
         policy.predict(np.stack([OBSERVATION] * 3))
     policy.reset()
     assert policy.predict(np.stack([OBSERVATION] * 3)).shape == (3, 2)

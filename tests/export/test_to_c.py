@@ -136,7 +136,7 @@ def test_what_cannot_be_written_in_c(tmp_path):
             export_c(model, tmp_path / "policy")
         export_onnx(model, tmp_path / "onnx")  # which can
     for name in ("PPO, image", "SAC, image in a Dict"):
-        with pytest.raises(ValueError, match=r"is an image, which C does not take: export to ONNX"):
+        with pytest.raises(ValueError, match=r"is an image, which exports to C do not support: export to ONNX"):
             export_c(IMAGE_MODELS[name](), tmp_path / "policy")
     with pytest.raises(ValueError, match="C has no random numbers"):
         export_c(MODELS["PPO"](), tmp_path / "policy", deterministic=False)

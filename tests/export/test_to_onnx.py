@@ -120,7 +120,7 @@ def test_an_image_is_as_the_environment_gives_it(tmp_path):
     told = OnnxPolicy(export_onnx(loaded, tmp_path / "c", observation_space=IMAGE))
     image = IMAGE.sample()
     assert told.predict(image) == without.predict(image.transpose(2, 0, 1))
-    with pytest.raises(ValueError, match=r"observation_space has shape \(3,\), the model has \(3, 36, 40\)"):
+    with pytest.raises(ValueError, match=r"observation_space has shape \(3,\), but the model has \(3, 36, 40\)"):
         export_onnx(loaded, tmp_path / "d", observation_space=VECTOR)
 
 

@@ -122,8 +122,8 @@ def under_normalization(tickers, timespans):
 @pytest.mark.parametrize(
     ("trained", "played", "message"),
     [
-        ((2, True), (2, False), "observation space is Box.*that of the model Dict.*pass timespans=True"),
-        ((2, False), (2, True), "observation space is Dict.*that of the model Box.*pass timespans=False"),
+        ((2, True), (2, False), "observation space is Box.*the model's is Dict.*pass timespans=True"),
+        ((2, False), (2, True), "observation space is Dict.*the model's is Box.*pass timespans=False"),
         ((2, True), (1, True), "observation space .*needs the tickers and indicators"),
         ((2, False), (3, False), "observation space .*needs the tickers and indicators"),
     ],

@@ -53,7 +53,7 @@ def test_any_number_of_environments_to_train_on(n_envs, wrapped, normalized):
 def test_an_environment_that_lacks_the_normalization(normalized):
     with pytest.raises(CheckpointError, match="user/cart: .* do not match"):
         load_from_hub("user/cart", VecFrameStack(make_vec_env("CartPole-v1", 1), 2))
-    with pytest.warns(UserWarning, match="trained under 1 VecNormalize, and its environments have 0"):
+    with pytest.warns(UserWarning, match="trained under 1 VecNormalize, but its environments have 0"):
         load_from_hub("user/cart", VecCheckNan(make_vec_env("CartPole-v1", 1)))
 
 

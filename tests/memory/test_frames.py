@@ -94,7 +94,7 @@ def test_another_key_can_hold_the_timespans():
         (spaces.Dict({"timespans": box(1)}), None, "contains only 'timespans'"),
         (spaces.Dict({"a": box(4), "timespans": box(2)}), None, r"must be a Box of 1 number\(s\)"),
         (spaces.Dict({"a": box(4), "timespans": spaces.Discrete(2)}), None, r"must be a Box of 1 number\(s\)"),
-        (spaces.Dict({"a": box(3, 4), "b": box(2, 4)}), None, "must be of one length"),
+        (spaces.Dict({"a": box(3, 4), "b": box(2, 4)}), None, "must have one length"),
         (
             spaces.Dict({"a": spaces.MultiDiscrete([3, 3]), "timespans": box(2, 1)}), None,
             r"observation\['a'\] is MultiDiscrete\(\[3 3\]\), not a stack of vectors: flatten it",
@@ -110,6 +110,6 @@ def test_spaces_that_cannot_be_read_are_explained(space, n_stack, message):
 
 @pytest.mark.parametrize("space", [box(4), spaces.Dict({"a": box(4), "dt": box(1)})])
 def test_a_key_that_the_observation_lacks_is_refused(space):
-    with pytest.raises(ValueError, match="timespans_key='d_t' is no entry of the observation, "):
+    with pytest.raises(ValueError, match="timespans_key='d_t' is not in the observation, "):
         read_frames(space, None, "d_t")
     assert read_frames(space, None, "timespans").timespans_key is None

@@ -108,7 +108,7 @@ def test_masks_are_handed_on():
 def test_a_batch_of_another_size_needs_a_reset(algorithm, policy):
     predictor = StatefulPredictor(algorithm(policy, "Pendulum-v1", seed=0))
     predictor.predict(OBSERVATION)
-    with pytest.raises(ValueError, match=r"kept state is of 1 environment.s., got 3 observation.s.: call reset"):
+    with pytest.raises(ValueError, match=r"the state is for 1 environment.s., got 3 observation.s.: call reset"):
         predictor.predict(np.stack([OBSERVATION] * 3))
     predictor.predict(OBSERVATION)
     predictor.reset()
@@ -164,7 +164,7 @@ def test_a_zip_file_of_a_model_that_was_trained_under_normalization(under, tmp_p
     model = PPO("MlpPolicy", VecNormalize(env) if under else env, n_steps=16, batch_size=16, n_epochs=1, device="cpu")
     model.learn(16).save(tmp_path / "model")
     for loaded in (PPO.load(tmp_path / "model"), PPO.load(tmp_path / "model", env=make_vec_env("CartPole-v1"))):
-        warned = pytest.warns(UserWarning, match="trained under VecNormalize, and its zip") if under else nullcontext()
+        warned = pytest.warns(UserWarning, match="trained under VecNormalize, but its zip") if under else nullcontext()
         with warned:
             StatefulPredictor(loaded).predict(np.zeros(4, np.float32))
         StatefulPredictor(loaded, vec_normalize=False).predict(np.zeros(4, np.float32))

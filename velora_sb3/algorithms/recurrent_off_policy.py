@@ -82,13 +82,13 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
         if capacity < window:
             raise ValueError(
                 f"buffer_size={self.buffer_size} holds {capacity} steps of each of {self.n_envs} environment(s), "
-                f"fewer than a window of {window}: increase buffer_size, or shorten sequence_length or burn_in_length"
+                f"fewer than a window of {window}: increase buffer_size, or reduce sequence_length or burn_in_length"
             )
         states = self.replay_buffer.states
         width, expected = 0 if states is None else states.shape[-1], self.policy.stored_state_size
         if self.stored_state and width != expected:
             raise ValueError(
-                f"stored_state=True needs a state of width {expected} with each transition, the replay buffer has "
+                f"stored_state=True needs a state of width {expected} with each transition, but the replay buffer has "
                 f"{width}: load one saved with stored_state=True and networks of these sizes, or leave stored_state out"
             )
 
@@ -183,8 +183,8 @@ class RecurrentOffPolicyMixin(OffPolicyAlgorithm):
             saved, own = getattr(buffer, name), getattr(self, name)
             if saved != own:
                 raise ValueError(
-                    f"{path} was saved with {what} {saved}, this model has {what} {own}: load it into a model with the "
-                    "same environments"
+                    f"{path} was saved with {what} {saved}, but this model has {what} {own}: load it into a model with "
+                    "the same environments"
                 )
         if truncate_last_traj:
             buffer.cut_episodes()

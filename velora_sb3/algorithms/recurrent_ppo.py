@@ -134,7 +134,7 @@ class RecurrentPPO(ContribRecurrentPPO):
         if self.batch_size is not None and sizes != {min(self.batch_size, n_steps * self.n_envs)}:
             warnings.warn(
                 f"batch_size={self.batch_size} is rounded to whole columns of {length} steps: minibatches have "
-                f"{' or '.join(map(str, sorted(sizes)))} of {n_steps * self.n_envs} transitions",
+                f"{' or '.join(map(str, sorted(sizes)))} of the {n_steps * self.n_envs} transitions of a rollout",
                 stacklevel=3,
             )
 

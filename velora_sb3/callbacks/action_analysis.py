@@ -31,7 +31,7 @@ class ActionAnalysis(VeloraCallback):
       ``<name>_entropy``.
 
     Keys that are too long for SB3's tables are left out of them. With more than 32 dimensions or choices, only the
-    values over all of them are logged. ARS does not show actions to callbacks: the callback warns and logs nothing.
+    values over all of them are logged. ARS does not report actions to callbacks: the callback warns and logs nothing.
 
     Args:
         every_n_timesteps: Period in timesteps, over all environments.
@@ -95,7 +95,7 @@ class ActionAnalysis(VeloraCallback):
 
     def _on_start(self) -> None:
         if isinstance(self.model, ARS):
-            warnings.warn("ARS does not show actions to callbacks: ActionAnalysis logs nothing", stacklevel=2)
+            warnings.warn("ARS does not report actions to callbacks: ActionAnalysis logs nothing", stacklevel=2)
         if self._stored is not None:
             self._now, self._before = (
                 None if sums is None else self._statistics(sums) for sums in self._stored["sums"]

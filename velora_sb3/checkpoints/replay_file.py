@@ -86,8 +86,8 @@ def _check_environments(buffer: ReplayBuffer, described: dict[str, Any], decoder
         own = getattr(buffer, name)
         if name in saved and saved[name] != own:
             raise CheckpointError(
-                f"the replay buffer was saved with {what} {saved[name]}, this model has {what} {own}: load it into a "
-                "model with the same environments"
+                f"the replay buffer was saved with {what} {saved[name]}, but this model has {what} {own}: load it into "
+                "a model with the same environments"
             )
 
 

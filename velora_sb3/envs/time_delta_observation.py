@@ -60,7 +60,7 @@ class TimeDeltaObservation(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils
         )
         super().__init__(env)
         if elapsed_key is not None and timestamp_key is not None:
-            raise ValueError("elapsed_key and timestamp_key exclude each other: pass one of the two")
+            raise ValueError("elapsed_key and timestamp_key are mutually exclusive: pass only one")
         self._dt = check_number("dt", dt, above=0)
         self._unit = check_number("unit", _seconds(unit) if _number(unit) is None else unit, above=0)
         self._elapsed_key, self._timestamp_key, self._timespans_key = elapsed_key, timestamp_key, timespans_key
@@ -112,7 +112,7 @@ class TimeDeltaObservation(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils
     def _read(self, info: dict[str, Any], key: str) -> Any:
         if key not in info:
             hint = "; reset() must return a timestamp too" if key == self._timestamp_key else ""
-            raise ValueError(f"info has no key {key!r}, got {', '.join(map(repr, info)) or 'an empty dict'}{hint}")
+            raise ValueError(f"info has no key {key!r}; it has {', '.join(map(repr, info)) or 'none'}{hint}")
         return info[key]
 
     def _with_time(self, observation: Any, timespan: float) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def resolve_statistics(
     if vec_normalize is None:
         if misses_normalization(model):
             raise ValueError(
-                "the model was trained under VecNormalize, and its zip file does not contain the statistics: pass "
-                "vec_normalize=VecNormalize.load(path, env), or vec_normalize=False if observations were as they are"
+                "the model was trained under VecNormalize, but its zip file does not contain the statistics: pass "
+                "vec_normalize=VecNormalize.load(path, env), or vec_normalize=False if observations were not normalized"
             )
         vec_normalize = model.get_vec_normalize_env() or kept_with(model)
     if vec_normalize is None or vec_normalize is False:

@@ -104,13 +104,13 @@ def raw_observation_space(model: Any, given: spaces.Space[Any] | None) -> spaces
     ours = model.observation_space
     known = set(ours.spaces) if isinstance(ours, spaces.Dict) else {""}
     if (set(space.spaces) if isinstance(space, spaces.Dict) else {""}) != known:
-        raise ValueError(f"observation_space is {space}, the model has {ours}: pass the space that it was trained in")
+        raise ValueError(f"observation_space is {space}, but the model has {ours}: pass the space it was trained in")
     for (key, raw), (_, seen) in zip(_entries(space, ours), _entries(ours, ours), strict=True):
         shape, wanted = tuple(raw.shape or ()), tuple(seen.shape or ())
         if shape != wanted and not (len(shape) == 3 and (shape[2], shape[0], shape[1]) == wanted):
             where = f"[{key!r}]" if key else ""
             raise ValueError(
-                f"observation_space{where} has shape {shape}, the model has {wanted}: pass the space that it was "
+                f"observation_space{where} has shape {shape}, but the model has {wanted}: pass the space it was "
                 "trained in"
             )
     return space
@@ -128,7 +128,7 @@ def make_entries(
         known = set(seen.spaces) if isinstance(seen, spaces.Dict) else {""}
         if unknown := set(statistics.mean) - known:
             raise ValueError(
-                f"the VecNormalize has statistics for {sorted(unknown)}, the model observes {sorted(known)}: "
+                f"the VecNormalize has statistics for {sorted(unknown)}, but the model observes {sorted(known)}: "
                 "pass the one that the model was trained under"
             )
     scales = bool(getattr(model.policy, "normalize_images", True))

@@ -110,14 +110,14 @@ class OnnxPolicy:
             if name == "timespans" and not (np.isfinite(values) & (values >= 0)).all():
                 raise ValueError(f"timespans must be finite and not negative, got {values.tolist()}")
             if batch not in (0, len(values)):
-                raise ValueError(f"{name} holds {len(values)} observation(s), the entries before it {batch}")
+                raise ValueError(f"{name} holds {len(values)} observation(s), but the entries before it hold {batch}")
             feeds[name], batch = values, len(values)
         if self._state_size:
             if self._state is None:
                 self._state = np.zeros((batch, self._state_size), dtype=np.float32)
             elif batch != self._batch:
                 raise ValueError(
-                    f"the kept state is of {self._batch} environment(s), got {batch} observation(s): call reset() first"
+                    f"the state is for {self._batch} environment(s), got {batch} observation(s): call reset() first"
                 )
             starts = np.zeros(batch, bool) if episode_start is None else np.asarray(episode_start, bool).reshape(batch)
             feeds["state_in"], feeds["episode_start"], self._batch = self._state, starts, batch

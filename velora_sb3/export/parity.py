@@ -67,8 +67,8 @@ def check_parity(model: Any, step: PolicyStep, statistics: ObservationStatistics
             )
     if compared < rounds * ENVIRONMENTS / 2:
         raise ValueError(
-            f"model.predict repeats itself in {compared} of {rounds * ENVIRONMENTS} steps only, so an export cannot be "
-            "compared with it: predict() draws random numbers, or the policy turns rounding into other actions"
+            f"model.predict repeats itself in only {compared} of {rounds * ENVIRONMENTS} steps, so an export cannot be "
+            "compared with it: predict() draws random numbers, or rounding changes the policy's actions"
         )
     return {
         "reference": f"{type(model).__name__}.predict(deterministic=True)",

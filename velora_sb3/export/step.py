@@ -285,14 +285,14 @@ def make_step(
             gaussian_sde, spread = False, None
     else:
         raise TypeError(
-            f"cannot export a {type(policy).__name__}: its family is none of SB3's or sb3-contrib's; export a policy "
+            f"cannot export a {type(policy).__name__}: it is not a policy of SB3 or sb3-contrib; export a policy "
             "derived from ActorCriticPolicy, SACPolicy, TD3Policy, DQNPolicy, QRDQNPolicy or ARSPolicy"
         )
     sampled = spread is not None if rule.continuous else on_policy
     if not deterministic and (gaussian_sde or not sampled):
         raise ValueError(
-            f"deterministic=False needs a policy with a distribution of independent actions, {type(model).__name__} "
-            f"{'explores with gSDE' if gaussian_sde else 'has none'}: leave deterministic out"
+            f"deterministic=False needs a policy with a distribution of independent actions, but {type(model).__name__}"
+            f" {'explores with gSDE' if gaussian_sde else 'has none'}: leave deterministic out"
         )
     recurrent = isinstance(extractor, LiquidExtractor) and extractor.previous_action_size > 0
     raw = raw_observation_space(model, observation_space)

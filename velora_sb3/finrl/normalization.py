@@ -33,7 +33,7 @@ def check_fits(model: BaseAlgorithm, env: gym.Env[Any, Any] | VecEnv) -> None:
         if isinstance(expected, spaces.Dict) != isinstance(got, spaces.Dict):
             fix = f"pass timespans={isinstance(expected, spaces.Dict)} to make_trading_env, as in training"
         raise ValueError(
-            f"the environment does not fit the model: its {what} space is {got}, that of the model {expected}; {fix}"
+            f"the environment does not fit the model: its {what} space is {got}, the model's is {expected}; {fix}"
         )
 
 

@@ -96,7 +96,7 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
     if timespans_key != TIMESPANS_KEY and timespans_key not in entries:
         keys = f"a Dict of {', '.join(map(repr, entries))}" if entries else str(space)
         raise ValueError(
-            f"timespans_key={timespans_key!r} is no entry of the observation, {keys}: pass its key, or leave it out"
+            f"timespans_key={timespans_key!r} is not in the observation, {keys}: pass one of its keys, or leave it out"
         )
     for name, subspace in (entries or {"": space}).items():
         check_start(f"observation[{name!r}]" if name else "the observation", subspace)
@@ -112,7 +112,7 @@ def read_frames(space: spaces.Space[Any], n_stack: int | None, timespans_key: st
         read = {key: _read_box(f"observation[{key!r}]", sub, n_stack, history) for key, sub in rest.items()}
         lengths = {steps for _, steps in read.values()}
         if len(lengths) > 1:
-            raise ValueError(f"histories in a Dict observation must be of one length, got {sorted(map(str, lengths))}")
+            raise ValueError(f"histories in a Dict observation must have one length, got {sorted(map(str, lengths))}")
         frames, steps = spaces.Dict({key: frame for key, (frame, _) in read.items()}), lengths.pop()
     else:
         frames, steps = spaces.Dict({key: _number_as_vector(sub) for key, sub in rest.items()}), None

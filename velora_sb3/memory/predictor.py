@@ -14,14 +14,14 @@ from velora_sb3._normalization import ObservationStatistics, kept_with, misses_n
 from velora_sb3.memory.frames import batch_size
 
 NORMALIZED = (
-    "the model's environment normalizes observations (VecNormalize), this predict() does not: create "
+    "the model's environment normalizes observations (VecNormalize), but this predict() does not: create "
     "StatefulPredictor(model, vec_normalize=model.get_vec_normalize_env()) for raw observations, or with "
     "vec_normalize=False for normalized ones"
 )
 MISSING = (
-    "the model was trained under VecNormalize, and its zip file does not contain the statistics: create "
+    "the model was trained under VecNormalize, but its zip file does not contain the statistics: create "
     "StatefulPredictor(model, vec_normalize=VecNormalize.load(path, env)) for raw observations, or with "
-    "vec_normalize=False for normalized ones, or if it did not normalize observations"
+    "vec_normalize=False for normalized ones, or if training normalized none"
 )
 
 
@@ -100,7 +100,7 @@ class StatefulPredictor:
         batch = batch_size(observation, self.model.observation_space)
         if state is None and self._state is not None and batch != self._batch:
             raise ValueError(
-                f"the kept state is of {self._batch} environment(s), got {batch} observation(s): call reset() before "
+                f"the state is for {self._batch} environment(s), got {batch} observation(s): call reset() before "
                 "another batch, or pass its state"
             )
         if episode_start is None:

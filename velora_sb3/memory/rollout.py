@@ -79,8 +79,8 @@ class ColumnRolloutMixin(RolloutBuffer):
         self.sequence_length = buffer_size if sequence_length is None else sequence_length
         if buffer_size % self.sequence_length:
             raise ValueError(
-                f"sequence_length must divide the {buffer_size} steps of a rollout, got {sequence_length}: a column "
-                "is as many consecutive steps of one environment"
+                f"sequence_length must divide the {buffer_size} steps of a rollout, got {sequence_length}: it "
+                "is the number of consecutive steps of one environment in a sequence"
             )
         self.storage_device = get_device(device if storage_device is None else storage_device)
         stateless: Any = (0, *hidden_state_shape[1:])

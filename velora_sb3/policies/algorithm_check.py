@@ -64,8 +64,8 @@ def check_replay(algorithm: BaseAlgorithm, space: spaces.Space[Any]) -> None:
         if isinstance(entry, spaces.Box) and entry.shape == ():
             name = f"observation[{key!r}] is" if key else "the observation is"
             raise ValueError(
-                f"{name} a number, {entry}, which SB3's replay buffer cannot sample: make it a vector of one number, "
-                "as gymnasium.wrappers.ReshapeObservation(env, (1,)) does"
+                f"{name} a number, {entry}, which SB3's replay buffer cannot sample: make it a vector of one number "
+                "with gymnasium.wrappers.ReshapeObservation(env, (1,))"
             )
 
 

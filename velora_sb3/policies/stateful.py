@@ -38,7 +38,7 @@ class StatefulPolicyMixin(LiquidPolicyMixin):
         missing = [name for name in policy.state_dict() if ".cell.cell." in name and name not in state_dict]
         if any(name.replace(".cell.cell.", ".cell.") in state_dict for name in missing):
             raise RuntimeError(
-                "the weights are of a cell without mixed memory, and this policy has it: load the model with its "
+                "the weights are of a cell without mixed memory, but this policy has it: load the model with its "
                 'policy_kwargs and "mixed_memory": False in custom_objects={"policy_kwargs": {...}}'
             )
         return super().load_state_dict(state_dict, *args, **kwargs)  # type: ignore[misc]

@@ -47,7 +47,9 @@ def to_sb3(module: LiquidRLModule, env: GymEnv | str, **settings: Any) -> Recurr
     for kind, (own, other) in pairs.items():
         rescaled = kind == "action" and isinstance(own, spaces.Box) and own.shape == other.shape
         if own != other and not rescaled:
-            raise ValueError(f"the module's {kind} space is {own}, the environment's {other}: they must be equal")
+            raise ValueError(
+                f"the module's {kind} space is {own}, but the environment's is {other}: they must be equal"
+            )
     model.policy.load_state_dict(module.policy.state_dict())
     return model
 

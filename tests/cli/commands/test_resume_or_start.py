@@ -119,7 +119,7 @@ def test_a_directory_that_is_no_run_is_left_alone(run, tmp_path):
     (tmp_path / "r" / "thesis.txt").write_text("")
     code, _, err = run(*line("r"))
     assert (code, err.count("\n")) == (2, 1)
-    assert "r contains files but no config.json: it is no run; choose another --run-dir" in err
+    assert "r contains files but no config.json: it is not a run; choose another --run-dir" in err
 
 
 def test_a_directory_must_be_given(run):

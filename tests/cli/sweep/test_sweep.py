@@ -86,7 +86,7 @@ def test_a_sweep_and_what_it_leaves(sweep, run, tmp_path):
 
     code, out, err = sweep("trials: 5\nseeds: 2\nscheduler: asha\nsearcher: optuna\n")
     assert code == 2
-    assert "the sweep in sweeps/s has other settings: trials is 4 there, got 5. Undo that, or" in err
+    assert "the sweep in sweeps/s has other settings: trials is 4 there, got 5. Restore them, or" in err
 
 
 def test_ctrl_c_saves_and_the_same_command_resumes(sweep, tmp_path):

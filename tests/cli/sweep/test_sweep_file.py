@@ -52,7 +52,7 @@ def test_drawn_values_reach_the_run(read):
         (FILE + "seeds: 0", "seeds must be at least 1, got 0"),
         (FILE + "resources: {gpus: 1}", "unknown key of resources 'gpus': did you mean 'gpu'? choose from cpu, gpu"),
         (FILE + "resources: {cpu: 0}", "resources.cpu must be a number above 0, got 0"),
-        (FILE + "time_limit: soon", "time_limit must be a number of seconds, or such as 90m, 2h or 1d, got 'soon'"),
+        (FILE + "time_limit: soon", "number of seconds, or a duration such as 90m, 2h or 1d, got 'soon'"),
         (FILE + "eval_freq: 5000", "eval_freq must be at most steps, 2000, got 5000"),
         (FILE.replace("learning_rate", "lerning_rate"), "search.lerning_rate 0.0001: unknown hyperparameter of PPO"),
         (FILE.replace("pure", "puer"), "search.policy_kwargs.mode 'puer': PPO on CartPole-v1: mode must be one of"),

@@ -52,7 +52,7 @@ def test_one_level(tmp_path):
         assert prices["tic"].tolist() == ["AAPL"] * 3
         with pytest.raises(ValueError, match="tic missing.*for the prices of one stock.*ticker="):
             load_prices(source)
-    with pytest.raises(ValueError, match="have a column tic already"):
+    with pytest.raises(ValueError, match="prices already have a column tic"):
         load_prices(prices, ticker="AAPL")
 
 

@@ -197,7 +197,7 @@ def _at(kept: deque[Any], count: int, indices: Index, what: str) -> Any:
         raise IndexError(f"{what} {indices} is out of range: the episode has {count} {what}s so far")
     if place < 0:
         raise IndexError(
-            f"{what} {indices} is no longer kept, only the latest {len(kept)} of {count} are: pass a larger history to "
+            f"{what} {indices} is no longer kept; only the latest {len(kept)} of {count} are: pass a larger history to "
             "the callback"
         )
     return kept[place]

@@ -94,8 +94,8 @@ def restore_statistics(venv: VecEnv, described: dict[str, Any], decoder: Decoder
     saved = [one for one in described["wrappers"] if one["class"] == "VecNormalize" and "state" in one]
     if len(normalizers) != len(saved):
         warnings.warn(
-            f"the model was trained under {len(saved)} VecNormalize, and its environments have {len(normalizers)}: "
-            "wrap them as in training",
+            f"the model was trained under {len(saved)} VecNormalize, but its environments have "
+            f"{len(normalizers)}: wrap them as in training",
             stacklevel=6,
         )
         return

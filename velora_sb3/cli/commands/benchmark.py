@@ -13,9 +13,9 @@ from velora_sb3.cli.options import check_output, positive
 
 DESCRIPTION = """\
 Train every candidate on every task over several seeds: each recurrent algorithm with each memory, and MLPs on stacked
-frames. Print a Markdown table of returns (interquartile mean, 95 % bootstrap interval, worst seed), and draw a picture
-of it where matplotlib is installed. Each run is a line in the file given with --out and is not repeated, so an
-interrupted benchmark can be continued. All of it takes days; --tasks and --only select a part.
+frames. Print a Markdown table of returns (interquartile mean, 95% bootstrap interval, worst seed), and draw a picture
+of it if matplotlib is installed. Each run is a line in the file given with --out and is not repeated, so an
+interrupted benchmark can be continued. The whole suite takes days; --tasks and --only select a part.
 """
 
 SPEED = """\
@@ -46,8 +46,8 @@ def add_parser(commands: Any) -> None:
     speed.set_defaults(run=run_speed)
     deploy = names.add_parser(
         "deploy",
-        help="microseconds a step of deployed policies",
-        description="Time predict, OnnxPolicy and C in turns.",
+        help="latency of deployed policies, in microseconds per step",
+        description="Time predict, OnnxPolicy and C, taking turns.",
     )
     deploy.add_argument("--rounds", type=positive, default=31, help="rounds of 50 steps (default: 31)")
     deploy.set_defaults(run=run_deploy)
@@ -73,7 +73,7 @@ def run_speed(args: argparse.Namespace) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     if find_spec("sbx") is None:
-        print("sbx is left out, it is not installed: pip install sbx-rl\n")
+        print("sbx is left out, because it is not installed: pip install sbx-rl\n")
     print(f"{speed.machine(device)}\n\n{speed.HEADER}")
     for row in rows:
         values = speed.measure(row, args.rounds, device)

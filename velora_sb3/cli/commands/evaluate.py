@@ -10,8 +10,8 @@ from typing import Any
 from velora_sb3.cli.options import add_gym_packages, positive, seed
 
 DESCRIPTION = """\
-Run a trained model and print its returns. A recurrent model keeps its state within each episode. By default it is the
-model at the end of training, in the episodes of the evaluation at that point.
+Run a trained model and print its returns. A recurrent model keeps its state within each episode. By default, this runs
+the model at the end of training, in the same episodes as the final evaluation.
 model.zip contains a pickle, which can run arbitrary code when it is loaded: only load models from people you trust.
 """
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from velora_sb3.cli.saved_model import SavedModel
 
 DESCRIPTION = """\
-Write a trained policy as an ONNX file or C source: one step with an explicit state, observations as the environment
-gives them, actions in its units, normalization inside. The result is compared with the model over 1,000 steps.
+Write a trained policy as an ONNX file or C source: one step with an explicit state. It takes observations as the
+environment gives them, normalizes them if needed, and returns actions in the environment's units. The result is
+compared with the model over 1,000 steps.
 A checkpoint is loaded without opening a pickle; model.zip contains one, which can run arbitrary code when it is loaded:
 only load models from people you trust.
 """
@@ -31,7 +32,7 @@ def add_parser(commands: Any) -> None:
         "model", metavar="RUN", help="a run directory, a directory of SaveCheckpoints, a checkpoint, or a model.zip"
     )
     parser.add_argument("--to", required=True, metavar="TARGET", help=f"{' or '.join(TARGETS)}")
-    parser.add_argument("--out", type=Path, help="new directory (default: TARGET in the run's)")
+    parser.add_argument("--out", type=Path, help="output directory (default: onnx or c in the run directory)")
     parser.add_argument("--best", action="store_true", help="export best_model.zip of a run, not model.zip")
     parser.add_argument("--algo", help="algorithm, if there is no config.json beside the zip")
     parser.add_argument(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Plot the learning curves of the runs in a file that the callback RecordMetrics wrote or is still writing. Runs of one
-algorithm on one environment, such as several seeds, become one line: the interquartile mean over the runs, with a 95 %
+algorithm on one environment, such as several seeds, become one line: the interquartile mean over the runs, with a 95%
 bootstrap interval.
 """
 X_AXES = ("timesteps", "episodes", "seconds")
@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
         "--group-by",
         default="algorithm,env",
         metavar="COLUMNS",
-        help=f"columns that runs of one line have in common, of {', '.join(GROUPS)} (default: algorithm,env; env is "
+        help=f"columns whose values the runs of a line share, from {', '.join(GROUPS)} (default: algorithm,env; env is "
         "always one of them)",
     )
     parser.add_argument("--out", default="curves.png", help=f"output file, {', '.join(FORMATS)} (default: curves.png)")

@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
         "--episodes", type=integer(0), default=20, help="number of episodes of the evaluation (default: 20; 0: none)"
     )
     parser.add_argument("--revision", help="branch, created if it does not exist (default: main)")
-    parser.add_argument("--dir", type=Path, help="new directory for the folder (default: hub in the run's)")
+    parser.add_argument("--dir", type=Path, help="output directory (default: hub in the run directory)")
     parser.add_argument("--message", help="message of the commit")
     parser.add_argument("--best", action="store_true", help="push best_model.zip of a run, not model.zip")
     parser.add_argument("--env", help="Gymnasium id (default: the run's)")

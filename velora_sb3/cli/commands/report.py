@@ -11,8 +11,8 @@ from velora_sb3.cli.options import add_gym_packages, check_output, positive
 DESCRIPTION = """\
 Write an HTML page about a run of `velora-sb3 train`: curves, evaluations, actions, wiring or hidden state, video,
 configuration and versions; or about a sweep of `velora-sb3 sweep`: all trials, their curves and settings. The page is
-self-contained: it needs no network and no other file. It names what the directory lacks.
-model.zip contains a pickle, which can run arbitrary code when it is loaded: only report on runs of people you trust.
+self-contained: it needs no network and no other file. It lists what is missing in the directory.
+model.zip contains a pickle, which can run arbitrary code when it is loaded: only report on runs that you trust.
 """
 RUN_FILES = ("model.zip", "episodes.csv", "evaluations.csv", "model_config.json")  # many programs write a config.json
 FORMATS = (".html", ".htm")
@@ -21,7 +21,7 @@ FORMATS = (".html", ".htm")
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
-        "report", help="write an HTML page about a run (only of people you trust)", description=DESCRIPTION
+        "report", help="write an HTML page about a run (only report on runs you trust)", description=DESCRIPTION
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", help="a directory of a run, a sweep or SaveCheckpoints")
     parser.add_argument("--best", action="store_true", help="show best_model.zip instead of model.zip")

@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--steps", type=positive, help="total timesteps of the run (default: as before)")
     parser.add_argument("--device", help="auto, cpu, cuda (default: the run's)")
     parser.add_argument(
-        "--video", action=argparse.BooleanOptionalAction, help="record an episode at the end (default: as the run)"
+        "--video", action=argparse.BooleanOptionalAction, help="record an episode at the end (default: as the run did)"
     )
     parser.set_defaults(run=run)
 

@@ -31,11 +31,11 @@ sweep.yaml:
     n_epochs: {int: [4, 20]}
     policy_kwargs: {cell: {choice: [cfc, gru]}}
   trials: 16
-  seeds: 2                             # a trial is judged by the interquartile mean of its seeds
+  seeds: 2                             # per trial, which is judged by their interquartile mean
   scheduler: asha                      # none, asha, pbt
   searcher: optuna                     # random, optuna
-  resources: {cpu: 1}                  # of a trial
-  time_limit: 2h                       # of the sweep
+  resources: {cpu: 1}                  # per trial
+  time_limit: 2h                       # for the whole sweep
 
 Ctrl-C saves; the same command resumes.
 """
@@ -47,11 +47,11 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "sweep",
         help="search hyperparameters, on this machine or a Ray cluster",
-        description="Train many models with drawn hyperparameters. Needs the extra `ray`.",
+        description="Train many models with sampled hyperparameters. Needs the extra `ray`.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="SWEEP_YAML", help="what to search")
+    parser.add_argument("file", metavar="SWEEP_YAML", help="the search, as below")
     parser.add_argument("--sweep-dir", help="the directory of the sweep (default: sweeps/<name of the file>)")
     parser.add_argument(
         "--address", help="address of a running Ray cluster, or auto (default: start Ray on this machine)"
@@ -117,7 +117,7 @@ def _check_settings(directory: Path, shown: Path, sweep: Sweep) -> None:
         if differing:
             changes = "; ".join(f"{key} is {stored.get(key)!r} there, got {settings[key]!r}" for key in differing)
             raise UserError(
-                f"the sweep in {shown} has other settings: {changes}. Undo that, or use another --sweep-dir"
+                f"the sweep in {shown} has other settings: {changes}. Restore them, or use another --sweep-dir"
             )
     elif directory.is_dir() and any(not entry.name.startswith(".") for entry in directory.iterdir()):
         raise UserError(f"{shown} contains files but no {SWEEP_FILE}: use another --sweep-dir")

@@ -38,8 +38,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--resume-or-start",
         action="store_true",
-        help="resume the run in --run-dir if there is one, else start it; exit with 0 if it is finished: one line for "
-        "a job that is killed and requeued",
+        help="resume the run in --run-dir if there is one, else start it; exit with 0 if it is finished: for jobs "
+        "that are killed and requeued",
     )
     parser.set_defaults(run=run)
 
@@ -88,7 +88,9 @@ def read_stored_config(args: argparse.Namespace, config: RunConfig) -> RunConfig
     directory = Path(args.run_dir)
     if not (directory / CONFIG_FILE).exists():
         if directory.is_dir() and any(not path.name.startswith(".") for path in directory.iterdir()):
-            raise UserError(f"{directory} contains files but no {CONFIG_FILE}: it is no run; choose another --run-dir")
+            raise UserError(
+                f"{directory} contains files but no {CONFIG_FILE}: it is not a run; choose another --run-dir"
+            )
         return None
     stored = load_config(directory)
     if args.seed is None and args.config is None:

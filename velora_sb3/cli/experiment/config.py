@@ -28,7 +28,7 @@ class RunConfig:
     algo: str = option("algorithm; `velora-sb3 algos` lists them")
     env: str = option("Gymnasium id of the environment")
     steps: int = option(f"timesteps (default: depends on algorithm and environment, else {STEPS:,})", least=1)
-    seed: int = option("random seed (default: drawn, and stored in config.json)", least=0, below=2**31)
+    seed: int = option("random seed (default: a random one, stored in config.json)", least=0, below=2**31)
     n_envs: int = option(
         "number of environments (default: depends on algorithm and environment, else {default})",
         default=1, least=1,
@@ -71,7 +71,9 @@ class RunConfig:
     track: str | None = option(
         "log to Comet or Weights & Biases", default=None, choices=("comet", "wandb"), group=MONITORING
     )
-    metrics: str | None = option("SQLite file to add every episode to", default=None, metavar="FILE", group=MONITORING)
+    metrics: str | None = option(
+        "SQLite file to append every episode to", default=None, metavar="FILE", group=MONITORING
+    )
     video: bool = option("record an episode at the end", default=True, group=MONITORING)
     versions: dict[str, str] = field(default_factory=versions)
 

@@ -37,7 +37,7 @@ def sweep_page(directory: Path) -> Page:
     page.facts = [("trials", str(len(trials)), f"of {settings['trials']}, {settings['seeds']} seeds each")]
     page.facts += [(status, str(count), "trials") for status, count in counts.items()]
     page.section("Trials")
-    page.text("The score is the interquartile mean over a trial's seeds, with its 95 % bootstrap interval.")
+    page.text("The score is the interquartile mean over a trial's seeds, with its 95% bootstrap interval.")
     page.table(trial_rows(trials), COLUMNS)
     scored = [trial for trial in trials if trial.score is not None]
     if not scored:

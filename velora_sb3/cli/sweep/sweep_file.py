@@ -34,11 +34,11 @@ class SweepFile:
 
     algo: str = option("algorithm")
     env: str = option("environment")
-    search: dict[str, Any] = option("ranges of hyperparameters, also below policy_kwargs")
+    search: dict[str, Any] = option("ranges of hyperparameters, also under policy_kwargs")
     trials: int = option("number of trials", least=1)
     seeds: int = option("seeds of each trial", default=1, least=1)
     scheduler: str = option("stops or perturbs trials", default="none", choices=SCHEDULERS)
-    searcher: str = option("draws settings", default="random", choices=SEARCHERS)
+    searcher: str = option("samples settings", default="random", choices=SEARCHERS)
     resources: dict[str, Any] = option("cpu and gpu of a trial", default_factory=dict)
     time_limit: float | str | None = option("seconds, or 90m, 2h", default=None)
     steps: int | None = option("timesteps of a trial", default=None, least=1)
@@ -198,5 +198,5 @@ def _seconds(limit: float | str | None) -> float | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(limit))
     if match is None or not float(match[1]):
-        raise UserError(f"time_limit must be a number of seconds, or such as 90m, 2h or 1d, got {limit!r}")
+        raise UserError(f"time_limit must be a number of seconds, or a duration such as 90m, 2h or 1d, got {limit!r}")
     return float(match[1]) * UNITS[match[2] or "s"]

@@ -42,7 +42,7 @@ def pieces_of(step: PolicyStep) -> list[Piece]:
         if entry.name == TIMESPANS:
             continue
         if entry.transposed or entry.scaled:
-            raise ValueError(f"{entry.name} is an image, which C does not take: export to ONNX")
+            raise ValueError(f"{entry.name} is an image, which exports to C do not support: export to ONNX")
         size = int(np.prod(entry.shape))
         seen = sum(entry.sizes) or size
         pieces.append(Piece(entry, first, size, seen_first, seen))

@@ -56,7 +56,7 @@ def load_prices(
     ]  # the index, as to_csv() writes it
     if ticker is not None:
         if "tic" in frame.columns:
-            raise ValueError(f"prices have a column tic already: leave out ticker={ticker!r}")
+            raise ValueError(f"prices already have a column tic: leave out ticker={ticker!r}")
         frame["tic"] = ticker
     check_columns(frame)
     if frame.empty:

@@ -31,7 +31,7 @@ def call(name: str, tensors: Sequence[torch.Tensor | None], *integers: int) -> N
             )
     pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
     if _function(name, len(pointers), len(integers))(*pointers, *integers):
-        raise MemoryError(f"no memory for the weights in {name}")
+        raise MemoryError(f"not enough memory for the weights in {name}")
 
 
 def dense(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
