@@ -92,5 +92,5 @@ class Random(PPO):
 
 
 def test_what_does_not_repeat_itself_cannot_be_compared(tmp_path):
-    with pytest.raises(ValueError, match="repeats itself in 0 of 1000 steps only.* draws random numbers"):
+    with pytest.raises(ValueError, match="repeats itself in only 0 of 1000 steps.* draws random numbers"):
         export_onnx(build(Random), tmp_path / "policy")
