@@ -229,6 +229,13 @@ def test_children_of_an_event_get_the_episodes_from_before_a_resume(model, resto
     assert second.heard == counted.heard
 
 
+@pytest.mark.parametrize("hook", ["_on_episode", "_on_every_step", "_on_step"])
+def test_a_hook_that_returns_nothing_does_not_silently_stop_training(hook, model, monkeypatch):
+    monkeypatch.setattr(Listener, hook, lambda self, *arguments: None)
+    with pytest.raises(TypeError, match=rf"{hook}\(\) of Listener returned None: return True to continue training"):
+        model.learn(64, callback=Listener())
+
+
 def test_children_of_an_event_get_no_episodes_of_an_earlier_run(model):
     listener = Listener()
     model.learn(16, callback=EveryNTimesteps(32, listener))

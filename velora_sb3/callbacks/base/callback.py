@@ -227,9 +227,18 @@ class VeloraCallback(BaseCallback):
         self._listen()
         proceed = True
         while self._pending:
-            proceed = self._on_episode(self._pending.popleft()) and proceed
-        proceed = self._on_every_step() and proceed
-        return bool(self._on_step() and proceed)
+            proceed = self._ask("_on_episode", self._pending.popleft()) and proceed
+        proceed = self._ask("_on_every_step") and proceed
+        return self._ask("_on_step") and proceed
+
+    def _ask(self, hook: str, *arguments: Any) -> bool:
+        """Whether a hook wants to go on. SB3 would silently stop training where it returns nothing."""
+        proceed: object = getattr(self, hook)(*arguments)
+        if proceed is None:
+            raise TypeError(
+                f"{hook}() of {type(self).__name__} returned None: return True to continue training, False to stop it"
+            )
+        return bool(proceed)
 
     def _on_step(self) -> bool:
         return True
@@ -237,7 +246,7 @@ class VeloraCallback(BaseCallback):
     def on_rollout_end(self) -> None:
         """As SB3's; episodes of ARS, which exposes no steps, arrive here."""
         for episode in self.episodes.rollout_end(self.model, self.locals):
-            self._on_episode(episode)
+            self._ask("_on_episode", episode)
         super().on_rollout_end()
 
     def on_training_end(self) -> None:
