@@ -4,7 +4,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from tests.export.models import DICT, VECTOR, Spaces, normalized
-from velora_sb3._normalization import ObservationStatistics
+from velora_sb3._normalization import ObservationStatistics, observation_normalizer
 
 
 @pytest.mark.parametrize("clip_obs", [1.5, np.inf])
@@ -31,6 +31,16 @@ def test_some_keys_of_a_dict():
 def test_there_may_be_none():
     env = VecNormalize(DummyVecEnv([lambda: Spaces(VECTOR, VECTOR)]), norm_obs=False)
     assert ObservationStatistics.of(env) is None
+
+
+def test_the_one_of_several_that_normalizes_observations():
+    env = DummyVecEnv([lambda: Spaces(VECTOR, VECTOR)])
+    assert observation_normalizer(env) is None
+    assert observation_normalizer(rewards := VecNormalize(env, norm_obs=False)) is rewards
+    for outer in (True, False):  # normalizes observations
+        inner = VecNormalize(env, norm_obs=not outer)
+        nested = VecNormalize(inner, norm_obs=outer)
+        assert observation_normalizer(nested) is (nested if outer else inner)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "other"}', '{"format": 3'])

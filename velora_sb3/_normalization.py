@@ -14,7 +14,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
 from velora_sb3._atomic import write_json
 
@@ -124,11 +124,26 @@ class ObservationStatistics:
             ) from error
 
 
-# Of models that were loaded, without environments, from where their statistics were saved too.
-_loaded: WeakKeyDictionary[BaseAlgorithm, ObservationStatistics] = WeakKeyDictionary()
+def observation_normalizer(env: VecEnv | None) -> VecNormalize | None:
+    """The ``VecNormalize`` around environments that normalizes observations, else any; None without.
+
+    SB3's ``get_vec_normalize_env`` returns the outermost, which may normalize nothing but rewards.
+    """
+    found = None
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecNormalize):
+            if env.norm_obs:
+                return env
+            found = found or env
+        env = env.venv
+    return found
 
 
-def keep_with(model: BaseAlgorithm, statistics: ObservationStatistics) -> None:
+# Of models that were loaded, without environments, from where their statistics were saved too. None: not normalized.
+_loaded: WeakKeyDictionary[BaseAlgorithm, ObservationStatistics | None] = WeakKeyDictionary()
+
+
+def keep_with(model: BaseAlgorithm, statistics: ObservationStatistics | None) -> None:
     """Keep the statistics that were saved beside a model, which has no environment to normalize for it."""
     _loaded[model] = statistics
 
@@ -147,4 +162,4 @@ def misses_normalization(model: Any) -> bool:
     keep one without it, too.
     """
     told = isinstance(model, OnPolicyAlgorithm) and model._last_original_obs is not None
-    return told and model.get_vec_normalize_env() is None and kept_with(model) is None
+    return told and model.get_vec_normalize_env() is None and model not in _loaded

@@ -1,5 +1,6 @@
 import io
 import re
+from collections import deque
 
 import gymnasium as gym
 import numpy as np
@@ -91,6 +92,16 @@ def test_returns_are_counted_without_a_monitor(n_envs):
     bar = ProgressBar()
     ppo(bare_env(n_envs, length=5)).learn(20 * n_envs, callback=bar)
     assert list(bar._returns)[-4:] == [5.0] * 4
+
+
+def test_infinite_returns_are_no_warning():
+    bar = ProgressBar()
+    model = ppo(bare_env(length=5))
+    bar.init_callback(model)
+    bar._returns.extend([np.inf, -np.inf])
+    bar._total, bar._marks = 10, deque([(0.0, 0)])
+    bar._display = PlainLines(True)
+    bar._draw()
 
 
 def test_ars_has_returns_too(capsys):

@@ -1,4 +1,5 @@
 import json
+from copy import deepcopy
 
 import gymnasium as gym
 import numpy as np
@@ -284,3 +285,14 @@ def test_the_file_stays_where_the_program_started(tmp_path, monkeypatch):
     model.learn(64, callback=callback, reset_num_timesteps=False)
     assert load_metrics(tmp_path / "m.db")["timesteps"].max() > 64
     assert not (tmp_path / "elsewhere" / "m.db").exists()
+
+
+def test_models_that_take_turns_have_a_run_each(tmp_path):
+    callback, models = RecordMetrics(tmp_path / "m.db"), [ppo(), ppo()]
+    for turn in range(3):
+        for model in models:
+            model.learn(64, callback=callback, reset_num_timesteps=turn == 0)
+    found = load_metrics(tmp_path / "m.db").groupby("run_id")
+    assert found["timesteps"].max().between(170, 192).all() and len(found) == 2
+    assert found["length"].sum().between(170, 192).all()
+    deepcopy(callback)

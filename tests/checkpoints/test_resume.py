@@ -10,7 +10,7 @@ from dataclasses import replace
 import gymnasium as gym
 import pytest
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecFrameStack, VecNormalize
 
 from tests.checkpoints.runs import (
     CARTPOLE,
@@ -206,6 +206,28 @@ def test_normalized_environments_need_not_be_wrapped_again(tmp_path):
     whole = train(case, STEPS, SaveAt(tmp_path / "c", 70))
     resumed = resume(replace(case, env=lambda: DummyVecEnv([PENDULUM])), tmp_path / "c", SaveAt())
     assert_equal(everything(resumed), everything(whole))
+
+
+@pytest.mark.parametrize("wrap", [VecCheckNan, lambda venv: DummyVecEnv([lambda: Mute(PENDULUM())])])
+def test_statistics_go_on_where_episodes_cannot(wrap, tmp_path):
+    case = CASES["SAC, VecNormalize"]
+    save_checkpoint(model := train(case, 60), tmp_path / "c")
+    trained = model.get_vec_normalize_env()
+    other = VecNormalize(wrap(DummyVecEnv([PENDULUM])))
+    with pytest.warns(UserWarning, match="episode is discarded"):
+        load_checkpoint(tmp_path / "c", other, device="cpu")
+    assert_equal(other.obs_rms.mean, trained.obs_rms.mean)
+    assert other.ret_rms.count == trained.ret_rms.count > 1
+
+
+def test_statistics_of_other_shapes_are_left_out(tmp_path):
+    env = VecFrameStack(VecNormalize(DummyVecEnv([PENDULUM])), 2)
+    save_checkpoint(CASES["PPO"].algorithm("MlpPolicy", env, **CASES["PPO"].settings).learn(20), tmp_path / "c")
+    other = VecNormalize(VecFrameStack(DummyVecEnv([PENDULUM]), 2))
+    discarded = pytest.warns(UserWarning, match="episode is discarded")
+    with discarded, pytest.warns(UserWarning, match="VecNormalize of other shapes"):
+        load_checkpoint(tmp_path / "c", other, device="cpu")
+    assert other.obs_rms.mean.shape == (6,)
 
 
 def test_environments_in_processes_go_on(tmp_path):

@@ -24,6 +24,12 @@ def test_a_working_stream_gets_everything():
     assert stream.getvalue() == "hello\n"
 
 
+def test_what_the_locale_does_not_know_is_replaced():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    print("115.7 ± 19.2", file=ForgivingStream(stream), flush=True)
+    assert stream.buffer.getvalue() == b"115.7 ? 19.2\n"
+
+
 @pytest.mark.parametrize("stream", [Broken(), None])
 def test_a_broken_or_closed_one_is_written_to_no_more(stream):
     forgiving = ForgivingStream(stream)

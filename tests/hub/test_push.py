@@ -136,8 +136,13 @@ def test_a_token_that_is_refused(name, token, message, hub):
     assert token not in str(caught.value)
 
 
-def test_a_model_evaluates_under_its_own_normalization(hub, monkeypatch):
-    model = ppo(VecNormalize(make_vec_env("CartPole-v1", 2, seed=0))).learn(64)
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_model_evaluates_under_its_own_normalization(apart, hub, monkeypatch):
+    def normalized(n_envs, **arguments):
+        env = make_vec_env("CartPole-v1", n_envs, **arguments)
+        return VecNormalize(VecNormalize(env, norm_reward=False), norm_obs=False) if apart else VecNormalize(env)
+
+    model = ppo(env := normalized(2, seed=0)).learn(64)
     seen, predict = [], PPO.predict
 
     def spy(self, observation, *rest, **named):
@@ -146,11 +151,11 @@ def test_a_model_evaluates_under_its_own_normalization(hub, monkeypatch):
 
     monkeypatch.setattr(PPO, "predict", spy)
     raw = make_vec_env("CartPole-v1", 1)
-    given = VecNormalize(make_vec_env("CartPole-v1", 1))
-    for env in ("CartPole-v1", raw, given):
-        push_to_hub(model, "user/cart", eval_env=env, n_eval_episodes=1, seed=3, video=False)
+    given = normalized(1)
+    for eval_env in ("CartPole-v1", raw, given):
+        push_to_hub(model, "user/cart", eval_env=eval_env, n_eval_episodes=1, seed=3, video=False)
     raw.seed(3)
-    expected = model.get_vec_normalize_env().normalize_obs(raw.reset())
+    expected = (env.venv if apart else env).normalize_obs(raw.reset())
     np.testing.assert_array_equal(seen[0], expected)
     returns = [
         json.loads(files["results.json"])["returns"]

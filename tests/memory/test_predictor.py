@@ -158,6 +158,38 @@ def test_a_model_from_a_checkpoint_normalizes_by_its_statistics(tmp_path):
         StatefulPredictor(load_checkpoint(tmp_path / "saved", make_vec_env("PendulumNoVel-v1"))).predict(seen)
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_rewards_may_be_normalized_apart(inside, tmp_path):
+    def nested():
+        made = VecNormalize(make_vec_env("PendulumNoVel-v1"), norm_obs=inside, norm_reward=not inside)
+        return VecNormalize(made, norm_obs=not inside, norm_reward=inside)
+
+    env = nested()
+    model = PPO("MlpPolicy", env, n_steps=32, batch_size=32, n_epochs=1, device="cpu").learn(64)
+    save_checkpoint(model, tmp_path / "saved")
+    normalizer = env.venv if inside else env
+    expected, _ = model.predict(normalizer.normalize_obs(OBSERVATION), deterministic=True)
+    loaded, in_env = load_checkpoint(tmp_path / "saved"), load_checkpoint(tmp_path / "saved", nested())
+    for predictor in (
+        StatefulPredictor(loaded),
+        StatefulPredictor(model, vec_normalize=env),
+        StatefulPredictor(in_env, vec_normalize=in_env.get_vec_normalize_env()),
+    ):
+        np.testing.assert_array_equal(predictor.predict(OBSERVATION, deterministic=True)[0], expected)
+    for known in (loaded, model):
+        np.testing.assert_array_equal(resolve_statistics(known, None).mean[""], normalizer.obs_rms.mean)
+    with pytest.warns(UserWarning, match="the model's environment normalizes observations"):
+        StatefulPredictor(model).predict(OBSERVATION)
+
+
+def test_a_checkpoint_knows_that_observations_are_not_normalized(tmp_path):
+    env = VecNormalize(make_vec_env("CartPole-v1"), norm_obs=False)
+    save_checkpoint(PPO("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=1).learn(16), tmp_path / "saved")
+    loaded = load_checkpoint(tmp_path / "saved")
+    StatefulPredictor(loaded).predict(np.zeros(4, np.float32))
+    assert resolve_statistics(loaded, None) is None
+
+
 @pytest.mark.parametrize("under", [True, False])
 def test_a_zip_file_of_a_model_that_was_trained_under_normalization(under, tmp_path):
     env = make_vec_env("CartPole-v1")

@@ -87,7 +87,8 @@ class ProgressBar(VeloraCallback):
         since, steps = self._marks[0]
         speed = (self.model.num_timesteps - steps) / max(now - since, 1e-9)
         if self._display is not None:
-            episode_return = float(np.mean(self._returns)) if self._returns else None
+            with np.errstate(invalid="ignore"):  # infinite returns
+                episode_return = float(np.mean(self._returns)) if self._returns else None
             total = max(self._total, self.model.num_timesteps)
             self._display.show(self.model.num_timesteps, total, speed, episode_return)
 

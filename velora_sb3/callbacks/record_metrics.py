@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -34,8 +35,9 @@ class RecordMetrics(VeloraCallback):
     when training ends. A killed process loses the pending ones, and its run keeps the status ``running``. If the
     file cannot be written during training, a warning says so and the write is retried.
 
-    ``learn()`` from timestep 0 starts a new run. ``learn(..., reset_num_timesteps=False)`` continues the run of this
-    callback, of a restored state, or with the given name; its episodes after the model's timestep are deleted.
+    ``learn()`` from timestep 0 starts a new run. ``learn(..., reset_num_timesteps=False)`` continues the model's
+    run, else the latest of this callback, that of a restored state, or the one with the given name; its episodes after
+    the model's timestep are deleted.
 
     Args:
         path: The file, created with its directory if necessary.
@@ -69,6 +71,7 @@ class RecordMetrics(VeloraCallback):
         self.path, self.run, self.window = Path(path), run, check_integer("window", window)
         self._file = self.path.absolute()  # the program may change its directory
         self._run: Run | None = None
+        self._runs: WeakKeyDictionary[BaseAlgorithm, Run] = WeakKeyDictionary()  # where models take turns
         self._writer: RunWriter | None = None
         self._logged = LoggedValues()
         self._latest: deque[float] = deque(maxlen=self.window)
@@ -102,21 +105,30 @@ class RecordMetrics(VeloraCallback):
         """Restore a state."""
         super().load_state_dict(state)
         self._run = None if state["run"] is None else Run(**state["run"])
+        self._runs.clear()
         self._logged.values = dict(state["losses"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the models."""
+        return {**super().__getstate__(), "_runs": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, which knows no model."""
+        vars(self).update(state, _runs=WeakKeyDictionary())
 
     def _on_start(self) -> None:
         path = self._file
         path.parent.mkdir(parents=True, exist_ok=True)
         self._total = int(self.locals["total_timesteps"])
         about = describe(self.model, self._total, self.siblings())
-        work = open_run(self._run, self.run, about, self.model.num_timesteps, self.window)
+        work = open_run(self._runs.get(self.model, self._run), self.run, about, self.model.num_timesteps, self.window)
         try:
             run, past = transact(path, work, LAST_WAIT_S, create=True)
         except sqlite3.Error as error:
             raise OSError(f"RecordMetrics cannot write to {path}: {error}") from error
         # The last update may have come after the last episode, and the logger no longer has its losses.
         self._logged.values = {**past.losses, **(self._losses() if run == self._run else {})}
-        self._run = run
+        self._run = self._runs[self.model] = run
 
         # A model loaded without this callback's state counts its episodes from 1.
         self._offset = max(past.episodes - self.episodes.finished, 0)

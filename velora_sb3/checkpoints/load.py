@@ -148,9 +148,7 @@ def _build(
     if venv is not None:
         _restore_environments(model, venv, state, decoder)
     elif state["environments"] is not None:
-        statistics = saved_statistics(state["environments"], decoder)
-        if statistics is not None:
-            keep_with(model, statistics)
+        keep_with(model, saved_statistics(state["environments"], decoder))
     return Loaded(model, checkpoint, decoder)
 
 
@@ -183,6 +181,8 @@ def _restore_environments(model: BaseAlgorithm, venv: VecEnv, state: dict[str, A
     difference = vec_differences(venv, saved)
     if difference is None:
         restore_vec_env(venv, saved, decoder, "environments", with_episode=lost is None)
+    else:
+        restore_statistics(venv, saved, decoder)
     if lost is not None or difference is not None:
         warnings.warn(
             f"the running episode is discarded and the environments are reset: {difference or lost}", stacklevel=5

@@ -93,7 +93,8 @@ def _current(model: BaseAlgorithm, callback: BaseCallback) -> tuple[Sources, dic
         sources = {name: latest_write(model.logger, name) for name in values}
     if model.ep_info_buffer and "r" in model.ep_info_buffer[0]:
         sources["rollout/ep_rew_mean"] = model.ep_info_buffer[-1]
-        values["rollout/ep_rew_mean"] = np.mean([info["r"] for info in model.ep_info_buffer])
+        with np.errstate(invalid="ignore"):  # infinite returns
+            values["rollout/ep_rew_mean"] = np.mean([info["r"] for info in model.ep_info_buffer])
     for _, one in named_callbacks(callback):
         if isinstance(one, EvalCallback):
             sources["eval/mean_reward"] = values["eval/mean_reward"] = one.last_mean_reward

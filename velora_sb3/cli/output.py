@@ -18,7 +18,11 @@ class ForgivingStream:
         """Write, unless a write has failed."""
         try:
             if self._stream is not None:
-                self._stream.write(text)
+                try:
+                    self._stream.write(text)
+                except UnicodeEncodeError:  # such as the ± of results where the locale knows ASCII only
+                    encoding = self._stream.encoding
+                    self._stream.write(text.encode(encoding, "replace").decode(encoding))
         except OSError:
             self._give_up()
         return len(text)

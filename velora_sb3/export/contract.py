@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3._atomic import write_json
-from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization
+from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization, observation_normalizer
 from velora_sb3._optional import installed_version, versions
 from velora_sb3.checkpoints import atomic_directory
 from velora_sb3.checkpoints.format.files import sha256
@@ -35,13 +35,13 @@ def resolve_statistics(
                 "the model was trained under VecNormalize, but its zip file does not contain the statistics: pass "
                 "vec_normalize=VecNormalize.load(path, env), or vec_normalize=False if observations were not normalized"
             )
-        vec_normalize = model.get_vec_normalize_env() or kept_with(model)
+        vec_normalize = observation_normalizer(model.get_env()) or kept_with(model)
     if vec_normalize is None or vec_normalize is False:
         return None
     if isinstance(vec_normalize, ObservationStatistics):
         return vec_normalize
     if isinstance(vec_normalize, VecNormalize):
-        return ObservationStatistics.of(vec_normalize)
+        return ObservationStatistics.of(observation_normalizer(vec_normalize) or vec_normalize)
     raise ValueError(
         f"vec_normalize must be a VecNormalize, ObservationStatistics, False or None, got {vec_normalize!r}"
     )

@@ -21,7 +21,7 @@ from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 
 from velora_sb3._headless import prepare_rendering
-from velora_sb3._normalization import ObservationStatistics, kept_with
+from velora_sb3._normalization import ObservationStatistics, kept_with, observation_normalizer
 from velora_sb3._optional import install_line, missing_modules
 from velora_sb3.video.record_episode import record_episode
 from velora_sb3.video.rendering_env import open_video_env
@@ -72,28 +72,30 @@ def _make(env_id: str) -> gym.Env[Any, Any]:
 @contextmanager
 def _normalized(model: BaseAlgorithm, venv: VecEnv) -> Iterator[VecEnv]:
     """The environments under the model's statistics, which do not change; rewards are the environment's."""
-    trained = model.get_vec_normalize_env()
-    found = _normalizer(venv)
+    trained = observation_normalizer(model.get_env())
+    found = observation_normalizer(venv)
     if found is None:
         statistics = kept_with(model) if trained is None else ObservationStatistics.of(trained)
         yield venv if statistics is None else _Normalized(venv, statistics)
         return
-    before = found.training, found.norm_reward
-    found.training = found.norm_reward = False
+    layers = list(_normalizers(venv))
+    before = [(one.training, one.norm_reward) for one in layers]
+    for one in layers:
+        one.training = one.norm_reward = False
     if trained is not None and trained is not found and trained.norm_obs:
         found.obs_rms = deepcopy(trained.obs_rms)
     try:
         yield venv
     finally:
-        found.training, found.norm_reward = before
+        for one, (training, norm_reward) in zip(layers, before, strict=True):
+            one.training, one.norm_reward = training, norm_reward
 
 
-def _normalizer(venv: VecEnv) -> VecNormalize | None:
+def _normalizers(venv: VecEnv) -> Iterator[VecNormalize]:
     while isinstance(venv, VecEnvWrapper):
         if isinstance(venv, VecNormalize):
-            return venv
+            yield venv
         venv = venv.venv
-    return None
 
 
 def evaluate(model: BaseAlgorithm, venv: VecEnv, n_episodes: int, seed: int | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization
+from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization, observation_normalizer
 from velora_sb3.memory.frames import batch_size
 
 NORMALIZED = (
@@ -52,12 +52,14 @@ class StatefulPredictor:
             raise ValueError(
                 f"vec_normalize must be a VecNormalize, ObservationStatistics, False or None, got {vec_normalize!r}"
             )
-        own = getattr(model, "get_vec_normalize_env", lambda: None)()
+        own = observation_normalizer(getattr(model, "get_env", lambda: None)())
         self._warning: str | None = None
         if vec_normalize is None and own is not None and own.norm_obs:
             self._warning = NORMALIZED
         elif vec_normalize is None and misses_normalization(model):
             self._warning = MISSING
+        if isinstance(vec_normalize, VecNormalize):
+            vec_normalize = observation_normalizer(vec_normalize)
         self.model = model
         self._takes_masks = "action_masks" in inspect.signature(model.predict).parameters
         self.vec_normalize = (kept_with(model) if vec_normalize is None else vec_normalize) or None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from velora_sb3._normalization import observation_normalizer
+
 
 def check_normalization(algorithm: BaseAlgorithm, timespans_key: str) -> None:
     """Check that the environment of an algorithm does not normalize the timespans.
@@ -17,7 +19,7 @@ def check_normalization(algorithm: BaseAlgorithm, timespans_key: str) -> None:
     Raises:
         ValueError: If they are normalized, with the argument that leaves them out.
     """
-    normalize = algorithm.get_vec_normalize_env()
+    normalize = observation_normalizer(algorithm.get_env())
     if normalize is None or not normalize.norm_obs or timespans_key not in (normalize.norm_obs_keys or ()):
         return
     others = [key for key in normalize.norm_obs_keys or () if key != timespans_key]

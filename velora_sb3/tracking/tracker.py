@@ -31,6 +31,7 @@ class Tracker:
         kind: ``comet`` or ``wandb``.
         settings: Arguments of the run's class.
         online: Whether to send the run to a server.
+        directory: Where trackers write their files; the working directory if it is None or does not exist.
 
     Attributes:
         problems: Errors so far, one sentence each; the reader removes them.
@@ -38,12 +39,12 @@ class Tracker:
         went_offline: Whether an online run was recorded to disk instead.
     """
 
-    def __init__(self, kind: str, settings: dict[str, Any], *, online: bool) -> None:
+    def __init__(self, kind: str, settings: dict[str, Any], *, online: bool, directory: Path | None = None) -> None:
         self.problems: deque[str] = deque()
         self.location: str | None = None
         self.went_offline = False
         self._kind, self._settings, self._online = kind, settings, online
-        self._directory = _working_directory()
+        self._directory = directory if directory is not None and directory.is_dir() else working_directory()
         self._calls: queue.Queue[Call] = queue.Queue(MAX_QUEUED)
         self._unsent: Call | None = None
         self._lost = 0
@@ -123,8 +124,8 @@ class Tracker:
                 self.problems.append(process.problems.popleft())
 
 
-def _working_directory() -> Path | None:
-    """Where trackers write their files, also after the program has changed its directory."""
-    with suppress(FileNotFoundError):  # it was removed
+def working_directory() -> Path | None:
+    """The working directory now, as the program may change it; None if it was removed."""
+    with suppress(FileNotFoundError):
         return Path.cwd()
     return None

@@ -229,6 +229,29 @@ def test_children_of_an_event_get_the_episodes_from_before_a_resume(model, resto
     assert second.heard == counted.heard
 
 
+def test_a_subclass_may_have_attributes_of_usual_names(model):
+    class Own(Listener):
+        def _on_start(self):
+            self._counter, self._running, self._pending = 0, True, []
+
+        def _on_every_step(self):
+            self._counter += self._running
+            return True
+
+    own, listener = Own(), Listener()
+    model.learn(64, callback=[own, listener])
+    assert own.heard == listener.heard
+    assert own.heard
+    assert own._counter == own.n_calls
+
+
+@pytest.mark.parametrize("hook", ["_on_episode", "_on_every_step", "_on_step"])
+def test_a_hook_that_returns_nothing_does_not_silently_stop_training(hook, model, monkeypatch):
+    monkeypatch.setattr(Listener, hook, lambda self, *arguments: None)
+    with pytest.raises(TypeError, match=rf"{hook}\(\) of Listener returned None: return True to continue training"):
+        model.learn(64, callback=Listener())
+
+
 def test_children_of_an_event_get_no_episodes_of_an_earlier_run(model):
     listener = Listener()
     model.learn(16, callback=EveryNTimesteps(32, listener))

@@ -128,6 +128,13 @@ def test_statistics_of_normalization_are_saved(tmp_path):
     assert loaded.ret_rms.var == env.ret_rms.var
 
 
+def test_of_several_normalizations_that_of_observations_is_saved(tmp_path):
+    env = VecNormalize(VecNormalize(make_env(tmp_path), norm_reward=False), norm_obs=False)
+    make_model(PPO, env).learn(32, callback=(save := saver(tmp_path)))
+    loaded = VecNormalize.load(save.saves / "Steps_final" / "vecnormalize.pkl", make_env(tmp_path))
+    assert loaded.obs_rms.count == env.venv.obs_rms.count > 32
+
+
 def test_ars(tmp_path):
     model = ARS("LinearPolicy", make_env(tmp_path, length=4), n_delta=1, n_eval_episodes=1, seed=0)
     save = saver(tmp_path, frequency=2)

@@ -133,12 +133,12 @@ class TestWithoutHooks:
             callback.update_locals({"rewards": None, "dones": None})  # would fail if it were looked at
             for _ in range(3):
                 model.num_timesteps += 2
-                callback._running = True
+                callback._has_started = True
                 assert callback.on_step() is True
         finally:
             sys.setprofile(None)
-            callback._running = False
-        assert called == {"update_locals", "on_step", "_on_step", "_listen", "_on_every_step"}
+            callback._has_started = False
+        assert called == {"update_locals", "on_step", "_ask", "_on_step", "_listen", "_on_every_step"}
         assert finished == EpisodeCounter.of(model).finished == 0
 
     def test_evaluations_are_left_alone(self):

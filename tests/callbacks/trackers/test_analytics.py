@@ -356,6 +356,42 @@ def test_from_run_to_run(directory):
         assert third.metric("reward/moving_avg")[0][1] == pytest.approx(moving)
 
 
+def test_models_that_take_turns_have_a_run_each(directory):
+    models, both = [ppo(), ppo()], trackers()
+    for turn in range(2):
+        for model in models:
+            model.learn(40, callback=both, reset_num_timesteps=turn == 0)
+    for kind in KINDS:
+        keys = [record.key for record in read(kind, directory)]
+        assert keys[0] == keys[2] != keys[1] == keys[3]
+
+
+def test_files_stay_where_the_callback_was_made(directory, monkeypatch):
+    """An environment may change the working directory when SB3 resets it, before callbacks start."""
+    for name in ("WANDB_DIR", "COMET_OFFLINE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("start", "later"):
+        (directory / name).mkdir()
+    monkeypatch.chdir(directory / "start")
+    both = trackers()
+    monkeypatch.chdir(directory / "later")
+    ppo().learn(20, callback=both)
+    assert all(one.location.startswith(str(directory / "start")) for one in both)
+    assert list((directory / "later").iterdir()) == []
+    both[0]._directory = directory / "nowhere"  # as on another machine, to which the callback was sent
+    ppo().learn(20, callback=both[0])
+    assert both[0].location.startswith(str(directory / "later"))
+
+
+def test_moving_averages_take_infinite_returns(monkeypatch):
+    comet, rows = CometAnalytics("project", online=False), []
+    monkeypatch.setattr(comet, "_log", lambda row, *_: rows.append(row))
+    for number, value in enumerate((np.inf, -np.inf), start=1):
+        comet._on_episode(Episode(number, value, 1, number, 0))
+    assert rows[0]["reward/moving_avg"] == np.inf
+    assert np.isnan(rows[1]["reward/moving_avg"])
+
+
 def test_moving_averages_leave_out_nan(monkeypatch):
     comet, rows = CometAnalytics("project", online=False), []
     monkeypatch.setattr(comet, "_log", lambda row, *_: rows.append(row))

@@ -93,6 +93,21 @@ def test_arrays_and_tensors_come_back_from_a_file(tmp_path):
         assert one.dtype == other.dtype and torch.equal(one, other)
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2), (1, 0, 3, 2)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_arrays_keep_their_order_in_memory(axes, channels, tmp_path):
+    """VecTransposeImage's images are views, and the last bits of a convolution depend on the order."""
+    array = np.arange(40.0 * channels).reshape(2, 5, 4, channels).transpose(axes)
+    back = there_and_back(array, tmp_path)
+    np.testing.assert_array_equal(back, array)
+    assert back.strides == array.strides
+
+
+def test_an_impossible_order_in_memory_is_refused():
+    with pytest.raises(CheckpointError, match="orders the axes of an array of shape"):
+        Decoder({"x": np.zeros((2, 3))}).decode({"$type": "array", "array": "x", "axes": [0, 0]})
+
+
 def test_big_endian_numbers_keep_their_values(tmp_path):
     back = there_and_back(np.array([1, 2, 3], dtype=">f8"), tmp_path)
     np.testing.assert_array_equal(back, [1, 2, 3])

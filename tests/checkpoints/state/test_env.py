@@ -364,6 +364,11 @@ def test_normalization_is_put_around_environments_that_lack_it():
     described, arrays = capture(started(VecNormalize(two(), clip_obs=3.0, norm_reward=False)))
     wrapped = wrapped_as_saved(two(), described, Decoder(arrays))
     assert isinstance(wrapped, VecNormalize) and wrapped.clip_obs == 3.0 and not wrapped.norm_reward
+    nested, arrays = capture(started(VecNormalize(VecNormalize(two(), norm_reward=False), norm_obs=False)))
+    for lacking in (two(), VecNormalize(two(), norm_reward=False)):
+        wrapped = wrapped_as_saved(lacking, nested, Decoder(arrays))
+        assert [(one.norm_obs, one.norm_reward) for one in (wrapped, wrapped.venv)] == [(False, True), (True, False)]
+        assert wrapped.unwrapped is lacking.unwrapped
     already = VecNormalize(two())
     assert wrapped_as_saved(already, described, Decoder(arrays)) is already
 

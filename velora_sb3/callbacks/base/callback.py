@@ -59,12 +59,12 @@ class VeloraCallback(BaseCallback):
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
-        self._running = False
+        self._has_started = False
         self.interrupted = False
         self._restored: dict[str, Any] | None = None
-        self._counter: EpisodeCounter | None = None
+        self._episode_counter: EpisodeCounter | None = None
         self._last_counted: int | None = None  # timestep of the latest step that was counted; None: not counting
-        self._pending: deque[Episode] = deque()  # for the next event
+        self._pending_episodes: deque[Episode] = deque()  # for the next event
 
     def config(self) -> tuple[str, dict[str, Any]]:
         """Name and settings for the run's configuration.
@@ -91,9 +91,9 @@ class VeloraCallback(BaseCallback):
             A dict that JSON can hold.
         """
         state: dict[str, Any] = {"n_calls": self.n_calls}
-        if self._counter is not None or getattr(self, "model", None) is not None:
+        if self._episode_counter is not None or getattr(self, "model", None) is not None:
             state["episodes"] = self.episodes.state_dict()
-            state["pending"] = [asdict(episode) for episode in self._pending]
+            state["pending"] = [asdict(episode) for episode in self._pending_episodes]
         if self._trigger is not None and self._trigger.timestep is not None:
             state["trigger"] = self._trigger.timestep
         return state
@@ -105,7 +105,7 @@ class VeloraCallback(BaseCallback):
             state: A state from :meth:`state_dict`.
         """
         self.n_calls = int(state["n_calls"])
-        self._pending = deque(Episode(**episode) for episode in state.get("pending", ()))
+        self._pending_episodes = deque(Episode(**episode) for episode in state.get("pending", ()))
         if self._trigger is not None and "trigger" in state:
             self._trigger.start(int(state["trigger"]))
         self._restored = state
@@ -118,7 +118,7 @@ class VeloraCallback(BaseCallback):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has, also one in another process: settings and state, but neither model nor run."""
-        return {**without_run(self), "_running": False}
+        return {**without_run(self), "_has_started": False}
 
     def __enter__(self: Self) -> Self:
         """The callback itself."""
@@ -154,9 +154,9 @@ class VeloraCallback(BaseCallback):
         for other in list(_RUNNING):
             if other.model is model and other._learn_started != model.start_time:
                 _end_and_report(other)
-        self._counter = None
+        self._episode_counter = None
         if self._restored is None and getattr(self, "model", model) is not model:  # what another model left
-            self._pending.clear()
+            self._pending_episodes.clear()
             if self._trigger is not None:
                 self._trigger.timestep = None
         if isinstance(self.parent, EventCallback):
@@ -173,25 +173,25 @@ class VeloraCallback(BaseCallback):
     def on_training_start(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
         """As SB3's."""
         self.locals, self.globals, self.num_timesteps = locals_, globals_, self.model.num_timesteps
-        if not self._running:  # a callback may be in two places of the list
+        if not self._has_started:  # a callback may be in two places of the list
             EpisodeCounter.of(self.model).start(self.model, self.locals.get("dones"))
             self._begin(self.model.num_timesteps)
 
     def _begin(self, timestep: int | None) -> None:
         self._check_parent()
-        self._running, self.interrupted, self._owner_pid = True, False, os.getpid()
+        self._has_started, self.interrupted, self._owner_pid = True, False, os.getpid()
         self._learn_started = self.model.start_time  # another one for each learn()
         _RUNNING[self] = None
         TERMINATION.install()
-        self._counter = EpisodeCounter.of(self.model)
+        self._episode_counter = EpisodeCounter.of(self.model)
         self._last_counted = timestep
         if self.is_new_run:
-            self._pending.clear()
+            self._pending_episodes.clear()
         if self._trigger is not None and (self.is_new_run or self._trigger.timestep is None):
             self._trigger.start(self.model.num_timesteps)
         has_stepped = self.model.num_timesteps > self.model._num_timesteps_at_start  # others have counted since
         if self._restored is not None and "episodes" in self._restored and not has_stepped:
-            self._counter.load_state_dict(self._restored["episodes"])
+            self._episode_counter.load_state_dict(self._restored["episodes"])
         self._restored = None
         if self.verbose >= 1:
             print(self.info())
@@ -199,7 +199,7 @@ class VeloraCallback(BaseCallback):
             self._on_start()
             self._on_training_start()
         except BaseException:  # what has not started has no end
-            self._running = False
+            self._has_started = False
             del _RUNNING[self]
             _release_signals()
             raise
@@ -207,29 +207,38 @@ class VeloraCallback(BaseCallback):
     def update_locals(self, locals_: dict[str, Any]) -> None:
         """As SB3's. Children of an event see each step only here."""
         super().update_locals(locals_)
-        if self._running:
+        if self._has_started:
             self.num_timesteps = self.model.num_timesteps
             self._listen()
 
     def _listen(self) -> None:
         if self._last_counted is not None and self._last_counted != self.model.num_timesteps:
             self._last_counted = self.model.num_timesteps
-            self._pending.extend(self.episodes.step(self.model, self.locals))
+            self._pending_episodes.extend(self.episodes.step(self.model, self.locals))
 
     def on_step(self) -> bool:
         """As SB3's."""
         self.n_calls += 1
         self.num_timesteps = self.model.num_timesteps
-        if not self._running:  # callback_on_new_best: SB3 calls neither on_training_start nor update_locals
+        if not self._has_started:  # callback_on_new_best: SB3 calls neither on_training_start nor update_locals
             if self.parent is not None:
                 self.locals, self.globals = self.parent.locals, self.parent.globals
             self._begin(None)
         self._listen()
         proceed = True
-        while self._pending:
-            proceed = self._on_episode(self._pending.popleft()) and proceed
-        proceed = self._on_every_step() and proceed
-        return bool(self._on_step() and proceed)
+        while self._pending_episodes:
+            proceed = self._ask("_on_episode", self._pending_episodes.popleft()) and proceed
+        proceed = self._ask("_on_every_step") and proceed
+        return self._ask("_on_step") and proceed
+
+    def _ask(self, hook: str, *arguments: Any) -> bool:
+        """Whether a hook wants to go on. SB3 would silently stop training where it returns nothing."""
+        proceed: object = getattr(self, hook)(*arguments)
+        if proceed is None:
+            raise TypeError(
+                f"{hook}() of {type(self).__name__} returned None: return True to continue training, False to stop it"
+            )
+        return bool(proceed)
 
     def _on_step(self) -> bool:
         return True
@@ -237,7 +246,7 @@ class VeloraCallback(BaseCallback):
     def on_rollout_end(self) -> None:
         """As SB3's; episodes of ARS, which exposes no steps, arrive here."""
         for episode in self.episodes.rollout_end(self.model, self.locals):
-            self._on_episode(episode)
+            self._ask("_on_episode", episode)
         super().on_rollout_end()
 
     def on_training_end(self) -> None:
@@ -245,9 +254,9 @@ class VeloraCallback(BaseCallback):
         self._end(interrupted=False)
 
     def _end(self, interrupted: bool) -> None:
-        if not self._running:
+        if not self._has_started:
             return
-        self._running = False
+        self._has_started = False
         _RUNNING.pop(self, None)
         try:
             if self._owner_pid == os.getpid():  # a forked process leaves the end to its parent
@@ -265,7 +274,7 @@ class VeloraCallback(BaseCallback):
     @property
     def episodes(self) -> EpisodeCounter:
         """The counter of episodes that all callbacks of the model share."""
-        return EpisodeCounter.of(self.model) if self._counter is None else self._counter
+        return EpisodeCounter.of(self.model) if self._episode_counter is None else self._episode_counter
 
     @property
     def is_new_run(self) -> bool:

@@ -10,6 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from velora_sb3._normalization import observation_normalizer
 from velora_sb3.checkpoints.format.files import KNOWN, MANIFEST
 from velora_sb3.checkpoints.moment import Moment
 from velora_sb3.checkpoints.save import write_checkpoint
@@ -20,7 +21,7 @@ def write_sb3_files(model: BaseAlgorithm, directory: Path, buffer: bool) -> None
     archive = io.BytesIO()  # SB3 leaves the file open if the disk is full
     model.save(archive)
     (directory / "model.zip").write_bytes(archive.getbuffer())
-    normalizer = model.get_vec_normalize_env()
+    normalizer = observation_normalizer(model.get_env())
     if normalizer is not None:
         normalizer.save(str(directory / "vecnormalize.pkl"))
     if buffer and isinstance(model, OffPolicyAlgorithm):

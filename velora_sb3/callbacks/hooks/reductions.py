@@ -75,7 +75,10 @@ class Reduction:
             return self.written
         if self.reduce == "item_series":
             return list(self.latest)
-        return self.latest[-1] if self.reduce == "item" else float(getattr(np, self.reduce)(without_nan(self.latest)))
+        if self.reduce == "item":
+            return self.latest[-1]
+        with np.errstate(invalid="ignore"):  # infinities of both signs
+            return float(getattr(np, self.reduce)(without_nan(self.latest)))
 
     def clear(self) -> None:
         """Mark the value as written."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
@@ -20,7 +21,7 @@ from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.description import as_json, describe_run
 from velora_sb3.callbacks.base.episodes import Episode
 from velora_sb3.callbacks.base.naming import env_name, short_number
-from velora_sb3.tracking.tracker import Tracker
+from velora_sb3.tracking.tracker import Tracker, working_directory
 from velora_sb3.tracking.writer import TrackingWriter
 
 MOVING_WINDOW = 100
@@ -57,21 +58,23 @@ class Analytics(VeloraCallback):
         self._returns: deque[float] = deque(maxlen=MOVING_WINDOW)
         self._tracker: Tracker | None = None
         self._mode = "offline"
+        self._directory = working_directory()  # the program, or an environment, may change it before training starts
         self._print_location = verbose >= 1
         self._warned: set[str] = set()
         self._others: list[BaseCallback] = []
+        self._keys: weakref.WeakKeyDictionary[BaseAlgorithm, str] = weakref.WeakKeyDictionary()  # models may take turns
         self._sent: weakref.WeakKeyDictionary[BaseCallback, dict[str, list[str | Path]]] = weakref.WeakKeyDictionary()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a run in this process."""
         state = super().__getstate__()
-        for name in ("_sent", "_output", "_model_logger"):
+        for name in ("_keys", "_sent", "_output", "_model_logger"):
             state.pop(name, None)
         return {**state, "_tracker": None, "_others": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a copy, which has sent no files."""
-        vars(self).update(state, _sent=weakref.WeakKeyDictionary())
+        """Restore a copy, which has sent no files and knows no model."""
+        vars(self).update(state, _keys=weakref.WeakKeyDictionary(), _sent=weakref.WeakKeyDictionary())
 
     def state_dict(self) -> dict[str, Any]:
         """Adds the run's key and the moving window."""
@@ -81,6 +84,7 @@ class Analytics(VeloraCallback):
         """Continue from a state, in the same run unless the constructor was given another."""
         super().load_state_dict(state)
         self._run_key = self._given_key or state["run_key"]
+        self._keys.clear()
         self._returns = deque(state["returns"], maxlen=MOVING_WINDOW)
 
     # What subclasses override.
@@ -110,8 +114,11 @@ class Analytics(VeloraCallback):
         if self.model.num_timesteps == 0:
             self._run_key = self._given_key
             self._returns.clear()
+        elif (known := self._keys.get(self.model, self._run_key)) != self._run_key:
+            self._run_key = known
+            self._returns.clear()
         continues = self._run_key is not None
-        self._run_key = self._run_key or self._new_key()
+        self._run_key = self._keys[self.model] = self._run_key or self._new_key()
         self._others = [callback for callback in self.siblings() if callback is not self]
         self._warned.clear()
         self._move_to_end()
@@ -127,7 +134,7 @@ class Analytics(VeloraCallback):
         config = {**run, "algorithm": algorithm, "policy": policy, "callbacks": self._callbacks()}
         if self._mode != "disabled":
             settings = {**self._run_settings(name, continues), "tags": tags, "config": config}
-            self._tracker = Tracker(self.kind, settings, online=self._mode == "online")
+            self._tracker = Tracker(self.kind, settings, online=self._mode == "online", directory=self._directory)
             self._output = TrackingWriter(self.kind, self._log)
             self._model_logger: Logger = self.logger
             self._model_logger.output_formats.append(self._output)
@@ -141,7 +148,8 @@ class Analytics(VeloraCallback):
         if not math.isnan(episode.episode_return):  # one NaN would hide the next returns as well
             self._returns.append(episode.episode_return)
         if self._returns:
-            average, deviation = float(np.mean(self._returns)), float(np.std(self._returns))
+            with np.errstate(invalid="ignore"):  # infinite returns
+                average, deviation = float(np.mean(self._returns)), float(np.std(self._returns))
             row |= {
                 "reward/moving_avg": average,
                 "reward/moving_upper": average + deviation,

@@ -44,7 +44,7 @@ class Encoder:
         if type(value) is dict and all(isinstance(key, str) for key in value) and TYPE not in value:
             return {key: self.encode(entry, f"{where}[{key!r}]") for key, entry in value.items()}
         if type(value) is np.ndarray and value.dtype.kind in ARRAY_KINDS and value.dtype.itemsize <= 8:
-            return {TYPE: "array", "array": self._add(value, where)}
+            return {TYPE: "array", "array": self._add(value, where), **_memory_order(value)}
         if isinstance(value, torch.Tensor) and not value.is_sparse:
             return {TYPE: "tensor", "array": self._add(value.detach().cpu(), where)}
         if isinstance(value, type):
@@ -94,7 +94,7 @@ class Decoder:
             case "numbers":
                 return self.array(data["array"]).tolist()
             case "array":
-                return self.array(data["array"]).copy()
+                return _in_memory_order(self.array(data["array"]), data.get("axes"))
             case "tensor":
                 return torch.as_tensor(self._find(data["array"])).to(self.device).clone()
             case "class":
@@ -115,6 +115,21 @@ class Decoder:
         if not isinstance(name, str) or name not in self.arrays:
             raise CheckpointError(f"it refers to the array {name!r}, which is missing")
         return self.arrays[name]
+
+
+def _memory_order(array: np.ndarray) -> dict[str, Any]:
+    """The axes as they follow in memory, unless that is their order: the last bits of a convolution depend on it."""
+    axes = sorted(range(array.ndim), key=lambda axis: (-abs(array.strides[axis]), -array.shape[axis]))
+    return {} if axes == list(range(array.ndim)) else {"axes": axes}
+
+
+def _in_memory_order(array: np.ndarray, axes: Any) -> np.ndarray:
+    """A copy with the axes in this order in memory."""
+    if axes is None:
+        return array.copy()
+    if sorted(axes) != list(range(array.ndim)):
+        raise CheckpointError(f"it orders the axes of an array of shape {array.shape} as {axes!r}")
+    return array.transpose(axes).copy().transpose(np.argsort(axes))
 
 
 def _is_long(values: list[Any]) -> bool:

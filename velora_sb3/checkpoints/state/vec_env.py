@@ -99,9 +99,26 @@ def restore_statistics(venv: VecEnv, described: dict[str, Any], decoder: Decoder
             stacklevel=6,
         )
         return
-    for layer, one in zip(normalizers, saved, strict=True):
-        learned = decoder.decode(one["state"])
-        vars(layer).update({name: learned[name] for name in LEARNED if name in learned})
+    states = [decoder.decode(one["state"]) for one in saved]
+    learned = [{name: state[name] for name in LEARNED if name in state} for state in states]
+    if any(_shapes(vars(layer)) != _shapes(one) for layer, one in zip(normalizers, learned, strict=True)):
+        warnings.warn(
+            "the model was trained under VecNormalize of other shapes than its environments have: wrap them as in "
+            "training",
+            stacklevel=6,
+        )
+        return
+    for layer, one in zip(normalizers, learned, strict=True):
+        vars(layer).update(one)
+
+
+def _shapes(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The shapes of what a ``VecNormalize`` has learned, by attribute, and by key of a Dict observation."""
+    found = {name: attributes[name] for name in LEARNED if name in attributes}
+    return {
+        name: {key: one.mean.shape for key, one in (part.items() if isinstance(part, dict) else [("", part)])}
+        for name, part in found.items()
+    }
 
 
 def restore_vec_env(venv: VecEnv, described: dict[str, Any], decoder: Decoder, where: str, with_episode: bool) -> None:
@@ -139,22 +156,24 @@ def vec_differences(venv: VecEnv, described: dict[str, Any]) -> str | None:
 
 
 def wrapped_as_saved(venv: VecEnv, described: dict[str, Any], decoder: Decoder) -> VecEnv:
-    """Put ``VecNormalize`` around environments that lack it, if the checkpoint has its statistics."""
-    wrappers = described["wrappers"]
+    """Put the ``VecNormalize`` around environments that they lack, if the checkpoint has its statistics."""
     names = [type(one).__name__ for one in vec_layers(venv)][:-1]
-    if wrappers and wrappers[0]["class"] == "VecNormalize" and names == [one["class"] for one in wrappers[1:]]:
-        settings = {name: decoder.decode(value) for name, value in wrappers[0]["settings"].items() if name in SETTINGS}
-        return VecNormalize(venv, **settings)
+    saved = [one["class"] for one in described["wrappers"]]
+    lacking = len(saved) - len(names)
+    if lacking > 0 and saved == ["VecNormalize"] * lacking + names:
+        for one in reversed(described["wrappers"][:lacking]):
+            settings = {name: decoder.decode(value) for name, value in one["settings"].items() if name in SETTINGS}
+            venv = VecNormalize(venv, **settings)
     return venv
 
 
 def saved_statistics(described: dict[str, Any], decoder: Decoder) -> ObservationStatistics | None:
-    """The observation statistics of the ``VecNormalize`` in a checkpoint; None if there is none."""
+    """The statistics of the ``VecNormalize`` in a checkpoint that normalizes observations; None if there is none."""
     for wrapper in described["wrappers"]:
         if wrapper["class"] == "VecNormalize" and "state" in wrapper:
             settings = {name: decoder.decode(wrapper["settings"][name]) for name in ("norm_obs", "epsilon", "clip_obs")}
             if not settings.pop("norm_obs"):
-                return None
+                continue  # rewards only
             found = decoder.decode(wrapper["state"])["obs_rms"]
             return ObservationStatistics.from_parts(found, settings["epsilon"], settings["clip_obs"])
     return None
