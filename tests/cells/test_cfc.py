@@ -130,3 +130,15 @@ def test_wrong_shapes_are_named_in_the_user_s_layout(arguments, message):
 def test_only_ncps_networks_can_be_imported():
     with pytest.raises(TypeError, match="expected an ncps.torch.cfc.CfC, got torch.nn.modules.rnn.LSTM"):
         CfC.from_ncps(torch.nn.LSTM(2, 3))
+
+
+@pytest.mark.parametrize("name", ["inputs", "timespans", "episode_starts"])
+def test_what_is_no_tensor_is_named(name):
+    arguments = {"inputs": torch.zeros(2, 4, 3), name: [1.0] * 4}
+    with pytest.raises(TypeError, match=f"{name} must be a tensor, got list"):
+        CfC(3, 8)(**arguments)
+
+
+def test_a_tuple_as_state_of_a_single_sequence_is_named():
+    with pytest.raises(TypeError, match="one tensor of shape"):
+        CfC(3, 8)(torch.zeros(4, 3), (torch.zeros(8), torch.zeros(8)))

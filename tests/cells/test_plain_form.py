@@ -1,5 +1,7 @@
 """Cells where PyTorch records or transforms operations, and under autocast: the numbers stay the same."""
 
+import copy
+
 import pytest
 import torch
 from ncps.wirings import AutoNCP
@@ -123,3 +125,10 @@ def test_under_autocast_in_the_precision_of_the_weights(network, dtype):
     assert step.dtype == rounded.dtype == torch.float32
     (outputs.sum() + rounded.sum() + step.sum()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_shapes_without_values(network):
+    given = sequence(network)
+    outputs, state = copy.deepcopy(network).to("meta")(*(value.to("meta") for value in given))
+    expected, last = network(*given)
+    assert outputs.is_meta and (outputs.shape, state.shape) == (expected.shape, last.shape)

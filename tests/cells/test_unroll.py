@@ -25,6 +25,7 @@ CELLS = {
     "cfc with backbone": lambda: CfCCell(F, 5, backbone_units=6, backbone_layers=2),
     "wired cfc": lambda: WiredCfCCell(F, AutoNCP(12, 3)),
     "ltc": lambda: LTCCell(AutoNCP(12, 3), F),
+    "ltc without mappings": lambda: LTCCell(AutoNCP(12, 3), F, None, None),
     "lrc": lambda: LRCCell(F, 5),
     "wired lrc": lambda: WiredLRCCell(F, AutoNCP(12, 3)),
     "gru": lambda: GRUCell(F, 5, timed=True),
@@ -141,6 +142,14 @@ def test_timespans_matter_and_one_is_the_default(cell):
     assert not torch.allclose(unroll(cell, inputs, state, timespans=torch.full((T, B), 0.3))[0], outputs)
 
 
+def test_integers_and_booleans_as_inputs_count_as_floats(cell):
+    one_hot = torch.nn.functional.one_hot(torch.randint(F, (T, B)), F)
+    expected, _ = unroll(cell, one_hot.to(torch.get_default_dtype()))
+    for inputs in (one_hot, one_hot.bool()):
+        torch.testing.assert_close(unroll(cell, inputs)[0], expected)
+        torch.testing.assert_close(cell(inputs[0])[0], expected[0])
+
+
 def test_timespans_belong_to_their_own_sequence_where_batch_equals_units():
     # ncps broadcasts (B,) against (B, H): silently wrong for B == H.
     cell = CfCCell(F, B, backbone_layers=0)
@@ -186,3 +195,11 @@ def test_a_tuple_as_state_is_told_how_mixed_memory_is_laid_out():
     cell = MixedMemoryCell(CfCCell(F, 5, backbone_layers=0))
     with pytest.raises(TypeError, match=r"one tensor of shape \(3, 10\), got tuple.*torch.cat"):
         unroll(cell, torch.zeros(T, B, F), (torch.zeros(B, 5), torch.zeros(B, 5)))
+
+
+@pytest.mark.parametrize("name", ["inputs", "timespans", "episode_starts"])
+def test_what_is_no_tensor_is_named(name):
+    cell = CfCCell(F, 5, backbone_layers=0)
+    arguments = {"inputs": torch.zeros(T, B, F), name: torch.zeros(T, B).tolist()}
+    with pytest.raises(TypeError, match=f"{name} must be a tensor, got list: convert it with torch.as_tensor"):
+        unroll(cell, **arguments)

@@ -1,4 +1,5 @@
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 
 import gymnasium as gym
 import numpy as np
@@ -60,6 +61,15 @@ def test_timestamps_that_are_numbers():
     assert spans(env, 2) == pytest.approx([1.0, 1.0, 2.0], rel=1e-4)
 
 
+def test_nanoseconds_and_decimals_are_exact():
+    since_1970 = 1_709_510_400_000_000_000
+    for first in (since_1970, np.int64(since_1970), np.array([since_1970])):
+        env = TimeDeltaObservation(told("time", [first, first + 100]), timestamp_key="time", unit=50)
+        assert spans(env, 1) == [1.0, 2.0]
+    env = TimeDeltaObservation(told("dt", [None, Decimal("0.5")]), elapsed_key="dt")
+    assert spans(env, 1) == [1.0, 0.5]
+
+
 @pytest.mark.parametrize(
     "read", [str, pd.Timestamp, np.datetime64, datetime.fromisoformat, lambda day: datetime.fromisoformat(day).date()]
 )
@@ -115,6 +125,7 @@ def test_a_frame_stack_around_it_has_a_time_for_each_frame():
         ({"dt": 0}, "dt must be a finite number above 0, got 0"),
         ({"dt": "1D"}, "dt must be a finite number above 0, got '1D'"),
         ({"unit": -1.0}, "unit must be a finite number above 0, got -1.0"),
+        ({"unit": "60"}, "'60' is neither a number nor a duration such as '1min' or '1D'"),
         ({"unit": "soon"}, "'soon' is neither a number nor a duration such as '1min' or '1D'"),
         ({"elapsed_key": "dt", "timestamp_key": "time"}, "are mutually exclusive: pass only one"),
     ],
@@ -139,8 +150,9 @@ def test_a_key_that_is_taken_is_refused():
             "info has no key 'time'; it has none; reset.. must return a timestamp too",
         ),
         ("elapsed_key", [{}, {"time": -1.0}], r"info\['time'\] is -1.0: the time .* must be finite and not negative"),
+        ("elapsed_key", [{}, {"time": "0.5"}], "'0.5' is neither a number nor a duration"),
         ("elapsed_key", [{}, {"time": float("nan")}], "must be finite and not negative"),
-        ("timestamp_key", [{"time": 3}, {"time": 1}], r"changed from 3.0 to 1.0: the time .* not negative"),
+        ("timestamp_key", [{"time": 3}, {"time": 1}], r"changed from 3 to 1: the time .* not negative"),
         ("timestamp_key", [{"time": 3}, {"time": "2024-01-01"}], "use dates or numbers, not both"),
         ("timestamp_key", [{"time": "noon-ish"}], "'noon-ish' is neither a number nor a date"),
         ("timestamp_key", [{"time": "01/02/2024 09:30"}], "may have the day or the month first: write dates as 2024"),

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from gymnasium import spaces
 from sb3_contrib import MaskablePPO
-from stable_baselines3 import A2C
+from stable_baselines3 import A2C, PPO
 
 from tests.export.models import CHOICE, DICT, MODELS, TIMED, build, liquid
 from velora_sb3 import RecurrentSAC, StatefulPredictor
@@ -76,6 +77,26 @@ def test_masks(tmp_path):
     assert policy.predict(OBSERVATION) in range(4)
     with pytest.raises(ValueError, match=r"action_masks must have shape \(1, 4\), got \(3,\)"):
         policy.predict(OBSERVATION, action_masks=[True] * 3)
+    with pytest.raises(ValueError, match=r"action_masks must have shape \(2, 4\), got \(4, 2\)"):
+        policy.predict(np.stack([OBSERVATION] * 2), action_masks=np.ones((4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("space", "known", "wrong"),
+    [(spaces.Discrete(3), 2, 3), (spaces.Discrete(3), 0, -1), (spaces.MultiDiscrete([2, 3]), [1, 2], [2, 0])],
+)
+def test_choices_that_the_model_refuses(space, known, wrong, tmp_path):
+    model = build(PPO, observations=space, **liquid())
+    policy = OnnxPolicy(export_onnx(model, tmp_path / "policy", deterministic=np.bool_(True)))
+    np.testing.assert_allclose(policy.predict(known), model.predict(known, deterministic=True)[0], atol=1e-5)
+    with pytest.raises(ValueError, match="observation must be from 0 to below"):
+        policy.predict(wrong)
+
+
+def test_episode_starts_of_another_batch(tmp_path):
+    policy = OnnxPolicy(export_onnx(build(RecurrentSAC, **liquid()), tmp_path / "policy"))
+    with pytest.raises(ValueError, match="episode_start must have one value for each of 1 observation"):
+        policy.predict(OBSERVATION, episode_start=[True, False])
 
 
 def test_it_acts_as_a_stateful_predictor(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from tests.finrl.markets import frame, market, plain
-from velora_sb3.finrl import DaysElapsed, load_prices, make_trading_env
+from velora_sb3.finrl import DaysElapsed, StockTradingEnv, load_prices, make_trading_env
 
 unbounded = pytest.mark.filterwarnings("ignore:.*infinity. This is probably too")
 
@@ -48,7 +48,7 @@ def test_days_elapsed_needs_dates():
         market(timespans=True, unit=0)
     back = frame([[1, 1], [1, 1]])
     back["date"] = ["2024-03-08"] * 2 + ["2024-03-07"] * 2
-    env = make_trading_env(back, timespans=True)
+    env = DaysElapsed(StockTradingEnv(back, 2, 1, 1, [0, 0], [0, 0], [0, 0], 1, 5, 2, []))
     env.reset()
     with pytest.raises(ValueError, match="dates go backwards"):
         env.step(act(0, 0))

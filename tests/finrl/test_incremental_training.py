@@ -129,5 +129,7 @@ def test_a_model_goes_on_from_its_files(tmp_path):
 
 
 def test_without_parts():
+    with pytest.raises(ValueError, match="several data frames of prices, got one: pass .prices."):
+        incremental_training(synthetic_prices(2, 20))
     with pytest.raises(ValueError, match="no chunks"):
         incremental_training([], "ppo")

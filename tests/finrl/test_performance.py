@@ -135,6 +135,16 @@ def test_what_is_no_account(figure, given, message):
         figure(given)
 
 
+@pytest.mark.parametrize("figure", [simple_returns, *FIGURES])
+def test_an_account_whose_dates_go_backwards_is_refused(figure):
+    days = account(pd.bdate_range("2024-03-07", periods=4))
+    for wrong in (days[::-1], pd.concat([days, days]), days[::-1].set_index("date")["account_value"]):
+        with pytest.raises(ValueError, match="dates go backwards, from 2024-03-12 .* to 2024-03-.*: sort by date"):
+            figure(wrong)
+    with pytest.raises(ValueError, match="a date is missing"):
+        figure(days.assign(date=[*days["date"][:3], None]))
+
+
 @pytest.mark.parametrize(
     ("traded", "values"),
     [([math.nan], [100, 1]), ([math.inf], [100, 1]), ([1, 2], [100, 0]), ([1, 2], [-100, 1]), ([1], [math.nan])],

@@ -1,10 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
 from tests.finrl.markets import market, scaled
-from velora_sb3 import StatefulPredictor
+from velora_sb3 import StatefulPredictor, load_checkpoint, save_checkpoint
 from velora_sb3.callbacks import SaveCheckpoints
 from velora_sb3.finrl import (
     DaysElapsed,
@@ -89,6 +90,28 @@ def test_what_was_normalized_in_training_is_normalized_here():
     for env in (scaled(seed=5), normalized(scaled(seed=5))):
         pd.testing.assert_frame_equal(DRLAgent.DRL_prediction(model, env)[1], expected)
     np.testing.assert_array_equal(model.get_vec_normalize_env().obs_rms.mean, statistics)
+
+
+@pytest.mark.filterwarnings("ignore:the running episode cannot be resumed")
+def test_a_model_of_a_checkpoint_is_normalized_by_its_statistics(tmp_path):
+    model = build("recurrent_ppo", normalized(scaled()), model_kwargs={"n_steps": 20, "batch_size": 20}).learn(20)
+    expected = DRLAgent.DRL_prediction(model, scaled(seed=5))[1]
+    save_checkpoint(model, tmp_path / "run")
+    loaded = load_checkpoint(tmp_path / "run")
+    pd.testing.assert_frame_equal(DRLAgent.DRL_prediction(loaded, scaled(seed=5))[1], expected)
+
+
+def test_statistics_that_are_missing_are_said_to_be(tmp_path):
+    model = build("ppo", normalized(scaled()), model_kwargs={"n_steps": 20, "batch_size": 20}).learn(20)
+    model.save(tmp_path / "agent")
+    loaded = PPO.load(tmp_path / "agent")
+    with pytest.warns(UserWarning, match="trained under VecNormalize, and its zip file does not contain the statis"):
+        DRLAgent.DRL_prediction_load_from_file("ppo", scaled(), tmp_path / "agent")
+    for given in (loaded, StatefulPredictor(loaded)):
+        with pytest.warns(UserWarning, match="trained under VecNormalize"):
+            DRLAgent.DRL_prediction(given, scaled())
+    DRLAgent.DRL_prediction(loaded, normalized(scaled()))
+    DRLAgent.DRL_prediction(StatefulPredictor(loaded, vec_normalize=False), scaled())
 
 
 def test_days_elapsed_are_seen():

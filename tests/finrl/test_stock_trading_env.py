@@ -4,7 +4,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from tests.finrl.markets import INDICATORS, frame, market, plain
-from velora_sb3.finrl import StockTradingEnv, make_trading_env, synthetic_prices
+from velora_sb3.finrl import StockTradingEnv, add_indicators, make_trading_env, synthetic_prices
 
 
 def act(*shares, hmax=100):
@@ -142,6 +142,8 @@ def test_files_and_lines(tmp_path, monkeypatch, capsys):
         ({"state_space": 7}, "state_space must be 5 .cash, 2 prices, 2 holdings and 0 indicators per stock., got 7"),
         ({"action_space": 1}, "number of stocks, 2, got 1"),
         ({"buy_cost_pct": [0.1]}, "buy_cost_pct must hold one number per stock, 2 in all, got 1"),
+        ({"sell_cost_pct": 0.1}, "sell_cost_pct must hold one number per stock, 2 in all, got 1"),
+        ({"num_stock_shares": 0}, "num_stock_shares must hold one number per stock, 2 in all, got 1"),
         ({"tech_indicator_list": ["macd"], "state_space": 7}, "df has no column macd; it has date"),
         ({"turbulence_threshold": 5}, "df has no column turbulence"),
         ({"initial": False}, "pass it as previous_state"),
@@ -166,6 +168,7 @@ def test_frames_that_do_not_fit():
         (frame([[1, 2], [3, 4], [5, 6]]).loc[1:], "day number"),
         (frame([[1, 2], [3, 4]]).iloc[[0, 1, 3, 2]], "same tickers in the same order"),
         (frame([[1, 2]]), "at least two days"),
+        (frame([[1, 2], [3, 4]]).astype({"close": object}), "close must be numeric, got object: convert it with"),
         (frame([[1, 2], [3, np.nan]]), "close is missing"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -178,6 +181,19 @@ def test_make_trading_env_takes_a_part_of_the_prices():
     assert env.df.index[-1] == 4
     assert env.tech_indicator_list == []
     assert prices.index[-1] == 19
+
+
+def test_prices_that_go_backwards_in_time_are_refused():
+    prices = frame([[1, 2], [3, 4], [5, 6]])
+    with pytest.raises(ValueError, match="dates go backwards, from 2024-03-11 .* to 2024-03-08.*: sort by date"):
+        make_trading_env(prices.iloc[::-1])
+
+
+def test_one_indicator_by_its_name():
+    prices = add_indicators(synthetic_prices(2, 20), "macd")
+    env = make_trading_env(prices)
+    alone = StockTradingEnv(prices, 2, 1, 1, [0, 0], [0, 0], [0, 0], 1, 7, 2, "macd")
+    assert env.tech_indicator_list == alone.tech_indicator_list == ["macd"]
 
 
 def test_indicators_that_prices_have_are_observed():

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC, StatefulPredictor, load_checkpoint, save_checkpoint
 from velora_sb3._normalization import ObservationStatistics
-from velora_sb3.envs import IrregularSampling
+from velora_sb3.envs import IrregularSampling, TimeDeltaObservation
 from velora_sb3.export.contract import resolve_statistics
 
 OBSERVATION = np.array([0.1, -0.2, 0.0], dtype=np.float32)
@@ -49,6 +49,22 @@ def test_observations_with_timespans():
         starts = np.zeros(1)
         np.testing.assert_array_equal(action, expected)
         observation = env.step(action)[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.zeros(4), "must be a dict of 'observation', 'timespans', got ndarray"),
+        ({"observation": np.zeros(3)}, "must be a dict of 'observation', 'timespans', got one of .'observation'."),
+        ({"observation": np.zeros((2, 3)), "timespans": np.ones(1)}, "must be of one batch, got .*2.*1"),
+    ],
+)
+@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentPPO])
+def test_what_is_not_the_model_s_dict_is_explained(algorithm, wrong, message):
+    model = algorithm("LiquidPolicy", TimeDeltaObservation(gym.make("PendulumNoVel-v1")), seed=0)
+    for act in (model.predict, StatefulPredictor(model).predict):
+        with pytest.raises(ValueError, match=message):
+            act(wrong)
 
 
 def test_reset_starts_an_episode(model):

@@ -255,8 +255,9 @@ def test_a_state_of_another_batch_or_width_is_refused(algorithm, policy):
     for observation, wrong in ((three, state), (one, state_of_three), (one, wide), (one, state[:1])):
         with pytest.raises(ValueError, match="state must be two arrays of shape .* got shapes"):
             model.predict(observation, wrong, np.zeros(len(observation)))
-    with pytest.raises(ValueError, match="episode_start must have one value for each of 3 observation.s., got 1"):
-        model.predict(three, state_of_three, np.zeros(1))
+    for wrong in (np.zeros(1), torch.zeros(1)):
+        with pytest.raises(ValueError, match="episode_start must have one value for each of 3 observation.s., got 1"):
+            model.predict(three, state_of_three, wrong)
     model.predict(three, state_of_three, np.zeros(3))
     model.predict(one[0], state, np.zeros(1))
 

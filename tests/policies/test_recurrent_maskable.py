@@ -65,7 +65,7 @@ def test_every_method_takes_masks(actions):
 def test_masks_of_another_size_are_explained(actions):
     policy = make_policy(actions=actions)
     masks = np.stack([masks_of(policy.action_space, place) for place in PLACES])
-    for wrong in (masks[:, :-1], masks[0]):
+    for wrong in (masks[:, :-1], masks[0], masks.T):
         with pytest.raises(ValueError, match=rf"action_masks must have shape \(5, {masks.shape[1]}\), one row per"):
             policy.predict(PLACES, None, np.ones(5), action_masks=wrong)
 

@@ -1,5 +1,6 @@
 """The default memory; the critics of SAC and TQC compute no gradients that SB3 throws away, and learn the same."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -91,3 +92,14 @@ def test_predict_acts_in_evaluation_mode(part):
     assert not any(module.training for module in model.policy.modules())
     model.policy.set_training_mode(True)
     assert all(module.training for module in model.actor.modules())
+
+
+@pytest.mark.parametrize("algorithm", [*CONTINUOUS, *DISCRETE_ACTIONS])
+def test_an_empty_batch_and_episode_starts_in_a_tensor(algorithm):
+    model = make_model(algorithm)
+    seen = np.stack([model.observation_space.sample() for _ in range(3)])
+    expected, state = model.predict(seen, None, np.ones(3), deterministic=True)
+    again, _ = model.predict(seen, state, torch.ones(3), deterministic=True)
+    np.testing.assert_allclose(again, expected, atol=1e-6)
+    actions, state = model.predict(seen[:0], None, np.ones(0))
+    assert len(actions) == len(state[0]) == len(state[1]) == 0

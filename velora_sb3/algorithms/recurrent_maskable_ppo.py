@@ -23,6 +23,7 @@ from velora_sb3.policies import (
     RecurrentMaskableActorCriticPolicy,
     RecurrentMaskableMultiInputActorCriticPolicy,
 )
+from velora_sb3.policies.stateful import count
 
 State = tuple[np.ndarray, ...]
 Self = TypeVar("Self", bound="RecurrentMaskablePPO")
@@ -163,7 +164,7 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
             state is None
             and episode_start is not None
             and last is not None
-            and last[0].shape[1] == np.size(episode_start)
+            and last[0].shape[1] == count(episode_start)
         ):
             state = last
         policy: Any = self.policy

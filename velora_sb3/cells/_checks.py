@@ -7,6 +7,12 @@ import torch
 from velora_sb3.cells.kernels.plain_form import needs_plain_form
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Raise ``TypeError`` unless ``value`` is a tensor."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}: convert it with torch.as_tensor()")
+
+
 def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:
     """Raise ``ValueError`` unless ``inputs`` is ``(B, width)`` (rank 2) or ``(T, B, width)`` (rank 3)."""
     layout = "(batch, features)" if rank == 2 else "(time, batch, features)"
@@ -38,11 +44,10 @@ def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> N
     """Raise unless ``timespans`` is None or finite and not negative: ``(B,)`` of a step, ``(T, B)`` of a sequence."""
     if timespans is None:
         return
-    if not isinstance(timespans, torch.Tensor):
-        raise TypeError(f"timespans must be a tensor of shape {shape}, got {type(timespans).__name__}")
+    check_tensor("timespans", timespans)
     if timespans.shape != shape:
         raise ValueError(f"timespans must have shape {shape}, got {tuple(timespans.shape)}")
-    if timespans.numel() == 0 or needs_plain_form():  # values that are traced or transformed cannot be looked at
+    if timespans.numel() == 0 or timespans.is_meta or needs_plain_form():  # values that cannot be looked at
         return
     lowest, highest = timespans.detach().aminmax()  # NaN comes out of both
     if not (lowest >= 0 and highest < float("inf")):
@@ -53,6 +58,9 @@ def check_timespans(timespans: torch.Tensor | None, shape: tuple[int, ...]) -> N
 
 
 def check_episode_starts(episode_starts: torch.Tensor | None, shape: tuple[int, int]) -> None:
-    """Raise ``ValueError`` unless ``episode_starts`` is None or of shape ``(T, B)``."""
-    if episode_starts is not None and episode_starts.shape != shape:
+    """Raise unless ``episode_starts`` is None or a tensor of shape ``(T, B)``."""
+    if episode_starts is None:
+        return
+    check_tensor("episode_starts", episode_starts)
+    if episode_starts.shape != shape:
         raise ValueError(f"episode_starts must have shape {shape}, got {tuple(episode_starts.shape)}")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from velora_sb3.cells._checks import check_inputs, check_state, check_timespans
+from velora_sb3.cells._checks import check_inputs, check_state, check_tensor, check_timespans
 from velora_sb3.cells.kernels.plain_form import autocasts, is_tracing
 
 Result = TypeVar("Result")
@@ -24,6 +24,11 @@ def outside_autocast(function: Callable[..., Result], cell: nn.Module, inputs: A
     state = state.to(dtype) if isinstance(state, torch.Tensor) else state
     with torch.autocast(inputs.device.type, enabled=False):
         return function(cell, inputs.to(dtype), state, *rest)
+
+
+def as_floats(cell: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Integers and booleans, as one-hot encodings have them, in the type of the cell's weights."""
+    return inputs if inputs.is_floating_point() else inputs.to(next(cell.parameters()).dtype)
 
 
 def with_time(inputs: torch.Tensor, timespans: torch.Tensor | None) -> torch.Tensor:
@@ -118,10 +123,12 @@ class LiquidCell(nn.Module, ABC):
 
         Raises:
             ValueError: If a shape or a value is wrong.
-            TypeError: If the state is not a tensor of the inputs' type.
+            TypeError: If an argument is no tensor, or the state is not of the inputs' type.
         """
+        check_tensor("inputs", inputs)
         if autocasts(inputs):
             return outside_autocast(LiquidCell.forward, self, inputs, state, timespans)
+        inputs = as_floats(self, inputs)
         if not is_tracing():
             check_inputs(inputs, 2, self.input_size)
             check_state(state, inputs, self.state_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from velora_sb3.cells._checks import check_tensor
 from velora_sb3.cells.cell import LiquidCell
 from velora_sb3.cells.kernels.plain_form import is_tracing
 from velora_sb3.cells.mixed_memory import MixedMemoryCell
@@ -62,7 +63,9 @@ class SequenceModule(nn.Module):
 
         Raises:
             ValueError: If a shape or a value is wrong.
+            TypeError: If an argument is no tensor, or the state is not of the inputs' type.
         """
+        check_tensor("inputs", inputs)
         if inputs.dim() not in (2, 3):
             raise ValueError(
                 f"inputs must have 2 dimensions (time, features) or 3 with a batch, got shape {tuple(inputs.shape)}"
@@ -78,13 +81,14 @@ class SequenceModule(nn.Module):
         def marks(name: str, values: torch.Tensor | None) -> torch.Tensor | None:
             if values is None:
                 return None
+            check_tensor(name, values)
             if values.dim() == inputs.dim() and values.shape[-1] == 1:
                 values = values.squeeze(-1)
             if not is_tracing() and values.shape != inputs.shape[:-1]:
                 raise ValueError(f"{name} must have shape {tuple(inputs.shape[:-1])}, got {tuple(values.shape)}")
             return to_time_first(values)
 
-        if not batched and state is not None:
+        if not batched and isinstance(state, torch.Tensor):
             state = state.unsqueeze(0)
         outputs, state = unroll(
             self.cell,

@@ -71,7 +71,7 @@ class TorchCell(LiquidCell):
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All outputs and the last state."""
-        if needs_plain_form():
+        if needs_plain_form() or inputs.is_meta:
             return super().outputs(inputs, state, starts, timespans)
         self.prepare(timespans is not None)
         inputs = self._with_time(inputs, timespans)
@@ -88,7 +88,7 @@ class TorchCell(LiquidCell):
         timespans: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All outputs and states."""
-        if needs_plain_form():
+        if needs_plain_form() or inputs.is_meta:
             return super().sequence(inputs, state, starts, timespans)
         self.prepare(timespans is not None)
         inputs = self._with_time(inputs, timespans)

@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 
-from velora_sb3.cells._checks import check_episode_starts, check_inputs, check_state, check_timespans
-from velora_sb3.cells.cell import LiquidCell, outside_autocast
+from velora_sb3.cells._checks import check_episode_starts, check_inputs, check_state, check_tensor, check_timespans
+from velora_sb3.cells.cell import LiquidCell, as_floats, outside_autocast
 from velora_sb3.cells.kernels.plain_form import autocasts, is_tracing
 
 
@@ -36,7 +36,7 @@ def unroll(
 
     Raises:
         ValueError: If a shape or a value is wrong.
-        TypeError: If the state is not a tensor of the inputs' type.
+        TypeError: If an argument is no tensor, or the state is not of the inputs' type.
     """
     return _unroll(cell.outputs, cell, inputs, state, episode_starts, timespans)
 
@@ -63,7 +63,7 @@ def unroll_states(
 
     Raises:
         ValueError: If a shape or a value is wrong.
-        TypeError: If the state is not a tensor of the inputs' type.
+        TypeError: If an argument is no tensor, or the state is not of the inputs' type.
     """
     outputs, states = _unroll(cell.sequence, cell, inputs, state, episode_starts, timespans)
     return outputs, states.unsqueeze(0) if states.dim() == 2 else states
@@ -78,8 +78,10 @@ def _unroll(
     timespans: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs and what ``run`` returns beside them; for a single step its state ``(B, S)``."""
+    check_tensor("inputs", inputs)
     if autocasts(inputs):
         return outside_autocast(partial(_unroll, run), cell, inputs, state, episode_starts, timespans)
+    inputs = as_floats(cell, inputs)
     traced = is_tracing()
     if not traced:
         check_inputs(inputs, 3, cell.input_size)

@@ -74,8 +74,8 @@ def load_checkpoint(
         path: The checkpoint's directory.
         env: The environments, a single one, or its id; as many as the run had. They are wrapped in ``VecNormalize``
             with the checkpoint's statistics if the run's were. None for a model that only predicts; one that was
-            trained with ``HerReplayBuffer`` has no replay buffer then. ``StatefulPredictor`` and the functions of
-            :mod:`velora_sb3.export` normalize for such a model if the run's environments were normalized.
+            trained with ``HerReplayBuffer`` has no replay buffer then. ``StatefulPredictor``, ``DRL_prediction`` and
+            the functions of :mod:`velora_sb3.export` normalize for such a model if the run's environments did.
         device: Device of the model.
         custom_objects: Constructor arguments by name: those left out when the checkpoint was saved, and replacements
             for stored ones.

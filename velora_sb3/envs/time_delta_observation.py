@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
-from numbers import Real
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 import gymnasium as gym
@@ -126,16 +127,21 @@ def _single(value: Any) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    """The value as a float; None if it is not a number."""
+    """The value as a number of Python's, integers exact, as nanoseconds need it; None if it is not a number."""
     value = _single(value)
-    # numpy's durations are integers to Python
-    is_number = isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
-    return float(value) if is_number else None
+    if isinstance(value, bool | np.timedelta64):  # integers to Python
+        return None
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real | Decimal) else None
 
 
 def _seconds(duration: Any) -> float:
+    value = _single(duration)
     try:
-        return float(pd.Timedelta(_single(duration)).total_seconds())
+        if isinstance(value, str) and not any(map(str.isalpha, value)) and ":" not in value:
+            raise ValueError("no unit")  # which pandas takes for nanoseconds
+        return float(pd.Timedelta(value).total_seconds())
     except (TypeError, ValueError) as error:
         raise ValueError(f"{duration!r} is neither a number nor a duration such as '1min' or '1D'") from error
 

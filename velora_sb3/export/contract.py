@@ -121,6 +121,8 @@ def describe_inputs(step: PolicyStep) -> list[dict[str, Any]]:
             described["meaning"] = TIME_UNIT
         else:
             described["normalized_inside"] = entry.normalized
+        if entry.sizes:
+            described["choices"] = entry.sizes  # how many values each number has, from 0
         inputs.append(described)
     if step.state_size:
         inputs.append({"name": STATE_IN, "shape": [None, step.state_size], "dtype": "float32"})

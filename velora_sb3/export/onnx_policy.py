@@ -51,6 +51,7 @@ class OnnxPolicy:
             for name, entry in inputs.items()
             if "key" in entry
         ]
+        self._choices = {name: entry["choices"] for name, entry in inputs.items() if "choices" in entry}
         self._outputs = [entry["name"] for entry in self.contract["outputs"]]
         self._action_type = np.dtype(self.contract["action_space"]["dtype"])
         self._state_size = int(self.contract["state"]["size"])
@@ -109,6 +110,10 @@ class OnnxPolicy:
                 raise ValueError(f"{name} must have shape {shape}, or one dimension more, got {values.shape}")
             if name == "timespans" and not (np.isfinite(values) & (values >= 0)).all():
                 raise ValueError(f"timespans must be finite and not negative, got {values.tolist()}")
+            if (most := self._choices.get(name)) is not None:
+                numbers = values.reshape(len(values), len(most))
+                if not ((numbers >= 0) & (numbers < most)).all():
+                    raise ValueError(f"{name} must be from 0 to below {most}, got {values.tolist()}")
             if batch not in (0, len(values)):
                 raise ValueError(f"{name} holds {len(values)} observation(s), but the entries before it hold {batch}")
             feeds[name], batch = values, len(values)
@@ -119,12 +124,15 @@ class OnnxPolicy:
                 raise ValueError(
                     f"the state is for {self._batch} environment(s), got {batch} observation(s): call reset() first"
                 )
-            starts = np.zeros(batch, bool) if episode_start is None else np.asarray(episode_start, bool).reshape(batch)
+            starts = np.zeros(batch, bool) if episode_start is None else np.asarray(episode_start, bool)
+            if starts.size != batch:
+                raise ValueError(f"episode_start must have one value for each of {batch} observation(s), got {starts}")
+            starts = starts.reshape(batch)
             feeds["state_in"], feeds["episode_start"], self._batch = self._state, starts, batch
         if self._masks is not None:
             width = self._masks[1]
             masks = np.ones((batch, width), bool) if action_masks is None else np.asarray(action_masks, bool)
-            if masks.size != batch * width:
+            if masks.size != batch * width or masks.shape == (width, batch) != (batch, width):
                 raise ValueError(f"action_masks must have shape {(batch, width)}, got {masks.shape}")
             feeds["action_masks"] = masks.reshape(batch, width)
         elif action_masks is not None:

@@ -88,7 +88,7 @@ def export_onnx(
         ImportError: If the extra ``onnx`` is not installed.
     """
     require("onnx", "export_onnx")
-    check_bool("deterministic", deterministic)
+    deterministic = check_bool("deterministic", deterministic)
     statistics = resolve_statistics(model, vec_normalize)
     step = make_step(model, statistics, observation_space, deterministic)
     with export_directory(directory) as folder:

@@ -49,8 +49,10 @@ def incremental_training(
         The trained model.
 
     Raises:
-        ValueError: If ``chunks`` is empty, or the environment of a chunk does not fit the model.
+        ValueError: If ``chunks`` is empty or a single data frame, or the environment of a chunk does not fit the model.
     """
+    if isinstance(chunks, pd.DataFrame):  # type: ignore[unreachable]  # by mistake
+        raise ValueError("chunks must be several data frames of prices, got one: pass [prices]")
     model = None if isinstance(base_model, str) else base_model
     trained = False
     for number, chunk in enumerate(chunks):

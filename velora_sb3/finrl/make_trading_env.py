@@ -10,6 +10,7 @@ import pandas as pd
 
 from velora_sb3._validation import check_bool
 from velora_sb3.finrl.days_elapsed import DaysElapsed
+from velora_sb3.finrl.prices.dates import check_order, read_dates
 from velora_sb3.finrl.prices.indicators import INDICATORS
 from velora_sb3.finrl.prices.load_prices import check_columns, number_days
 from velora_sb3.finrl.stock_trading_env import StockTradingEnv
@@ -47,9 +48,11 @@ def make_trading_env(
         The environment.
 
     Raises:
-        ValueError: If the prices lack a column or have one twice, or the environment refuses them.
+        ValueError: If the prices lack a column or have one twice, their dates go backwards, or the environment refuses
+            them.
     """
     check_columns(prices)
+    check_order(read_dates(prices["date"].reset_index(drop=True)))
     stocks = int(prices["tic"].nunique())
     if indicators is None:
         indicators = [name for name in INDICATORS if name in prices.columns]

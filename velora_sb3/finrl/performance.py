@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from velora_sb3._validation import check_number
-from velora_sb3.finrl.prices.dates import TRADING_DAYS, read_dates
+from velora_sb3.finrl.prices.dates import TRADING_DAYS, Dates, check_order, read_dates
 from velora_sb3.finrl.prices.dates import periods_per_year as dates_per_year
 
 ROUNDING = 1e-12  # a smaller deviation of returns is rounding error
@@ -31,7 +31,7 @@ def simple_returns(account_values: ArrayLike) -> np.ndarray:
 
     Raises:
         ValueError: If ``account_values`` is not one-dimensional, has fewer than two values, or holds a value that is
-            not finite, or not positive before the last.
+            not finite, or not positive before the last; or if its dates are unreadable, or go backwards.
     """
     values = _check_values(account_values)
     returns: np.ndarray = values[1:] / values[:-1] - 1
@@ -193,6 +193,8 @@ def performance(
 
 
 def _check_values(account_values: ArrayLike) -> np.ndarray:
+    if (dates := _dates(account_values)) is not None:
+        check_order(dates)
     values = _numbers("account_values", account_values)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"account values must be one-dimensional, at least two of them, got shape {values.shape}")
@@ -222,12 +224,17 @@ def _periods(periods_per_year: float | None, account_values: ArrayLike) -> float
     """Periods in a year, as given or by the dates of the account."""
     if periods_per_year is not None:
         return check_number("periods_per_year", periods_per_year, above=0)
+    return TRADING_DAYS if (dates := _dates(account_values)) is None else dates_per_year(dates)
+
+
+def _dates(account_values: ArrayLike) -> Dates | None:
+    """The dates of an account that has some."""
     if isinstance(account_values, pd.DataFrame) and "date" in account_values.columns:
-        return dates_per_year(read_dates(account_values["date"].reset_index(drop=True)))
+        return read_dates(account_values["date"].reset_index(drop=True))
     index = getattr(account_values, "index", None)
     if isinstance(index, pd.DatetimeIndex) or getattr(index, "name", None) == "date":
-        return dates_per_year(read_dates(pd.Series(index)))
-    return TRADING_DAYS
+        return read_dates(pd.Series(index))
+    return None
 
 
 def _ratio(mean: float, deviation: float, periods_per_year: float) -> float:

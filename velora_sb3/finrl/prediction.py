@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,15 @@ import pandas as pd
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
+from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization
 from velora_sb3.finrl.normalization import check_fits, statistics_file
 from velora_sb3.memory import StatefulPredictor
 
+MISSING = (
+    "the model was trained under VecNormalize, and its zip file does not contain the statistics: pass the environment "
+    "in VecNormalize.load(path, env), or StatefulPredictor(model, vec_normalize=False) if observations were not "
+    "normalized"
+)
 RECORDS = ("save_asset_memory", "save_action_memory")
 
 
@@ -33,14 +40,20 @@ def trade(
     if missing := [name for name in RECORDS if not env.has_wrapper_attr(name)]:
         raise ValueError(f"{env} has no {', '.join(missing)}: DRL_prediction needs a trading environment")
     check_fits(predictor.model, env)
-    normalizer = None if normalizes else normalizer or predictor.model.get_vec_normalize_env() or wrapped_in
+    statistics: VecNormalize | ObservationStatistics | None = None
+    if not normalizes:
+        own = predictor.model.get_vec_normalize_env()
+        statistics = normalizer or own or wrapped_in or kept_with(predictor.model)
+        decided = isinstance(model, StatefulPredictor) and model._warning is None
+        if statistics is None and not decided and misses_normalization(predictor.model):
+            warnings.warn(MISSING, stacklevel=3)
     predictor.reset()
     observation, _ = env.reset()
     done = False
     while not done:
         seen = _arrays(observation)
-        if normalizer is not None:
-            seen = normalizer.normalize_obs(seen)
+        if statistics is not None:
+            seen = statistics.normalize_obs(seen)
         action, _ = predictor.predict(seen, deterministic=deterministic)
         observation, _, terminated, truncated, _ = env.step(action)
         done = terminated or truncated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import gymnasium as gym
@@ -102,11 +103,14 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
         self.df, self.stock_dim = df, check_integer("stock_dim", stock_dim)
         self.hmax = check_number("hmax", hmax, above=0)
         self.initial_amount = check_number("initial_amount", initial_amount, least=0)
-        self.num_stock_shares = list(num_stock_shares)
-        self.buy_cost_pct, self.sell_cost_pct = list(buy_cost_pct), list(sell_cost_pct)
+        self.num_stock_shares, self.buy_cost_pct, self.sell_cost_pct = (
+            [values] if isinstance(values, Real) else list(values)
+            for values in (num_stock_shares, buy_cost_pct, sell_cost_pct)
+        )
         self.reward_scaling = check_number("reward_scaling", reward_scaling)
         self.state_space = check_integer("state_space", state_space)
-        self.tech_indicator_list = list(tech_indicator_list)
+        names = [tech_indicator_list] if isinstance(tech_indicator_list, str) else tech_indicator_list
+        self.tech_indicator_list = list(names)
         if turbulence_threshold not in (None, math.inf):
             turbulence_threshold = check_number("turbulence_threshold", turbulence_threshold)
         self.turbulence_threshold, self.risk_indicator_col = turbulence_threshold, risk_indicator_col

@@ -41,4 +41,4 @@ def encode_actions(actions: torch.Tensor, space: spaces.Space[Any]) -> torch.Ten
     """
     if isinstance(space, spaces.Discrete):
         return functional.one_hot(actions.reshape(-1).long(), int(space.n)).float()
-    return actions.reshape(len(actions), -1).float()
+    return actions.reshape(len(actions), action_size(space)).float()

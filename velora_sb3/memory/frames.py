@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +67,13 @@ def batch_size(observation: Any, space: spaces.Space[Any]) -> int:
             "pass that alone"
         )
     if isinstance(space, spaces.Dict):
-        key = next(iter(observation))
-        observation, space = observation[key], space[key]
+        if not isinstance(observation, Mapping) or set(observation) != set(space.spaces):
+            got = f"one of {list(observation)}" if isinstance(observation, Mapping) else type(observation).__name__
+            raise ValueError(f"the observation must be a dict of {', '.join(map(repr, space.spaces))}, got {got}")
+        sizes = {key: batch_size(observation[key], entry) for key, entry in space.spaces.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"the entries of the observation must be of one batch, got the sizes {sizes}")
+        return next(iter(sizes.values()))
     shape = np.shape(observation)  # SB3 refuses what does not fit the space
     return math.prod(shape) // math.prod(space.shape or ()) if len(shape) > len(space.shape or ()) else 1
 

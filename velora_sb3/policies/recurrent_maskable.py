@@ -45,10 +45,12 @@ def check_masks(policy: RecurrentMaskableActorCriticPolicy, observation: Any, ac
     """Raise ``ValueError`` unless there is one mask for each observation, with one value for each action."""
     net: Any = policy.action_net
     shape = (batch_size(observation, policy.observation_space), int(net.out_features))
-    if action_masks is not None and np.size(action_masks) != math.prod(shape):
+    if action_masks is None:
+        return
+    given = np.shape(action_masks)
+    if math.prod(given) != math.prod(shape) or given == shape[::-1] != shape:
         raise ValueError(
-            f"action_masks must have shape {shape}, one row per observation and one value per action, got "
-            f"{np.shape(action_masks)}"
+            f"action_masks must have shape {shape}, one row per observation and one value per action, got {given}"
         )
 
 

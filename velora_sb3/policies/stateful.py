@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +14,15 @@ from velora_sb3.policies.mixin import LiquidPolicyMixin
 
 def check_episode_start(episode_start: Any, batch: int) -> None:
     """Raise ``ValueError`` unless ``episode_start`` is None or has one value for each observation."""
-    if episode_start is not None and np.size(episode_start) != batch:
+    if episode_start is not None and count(episode_start) != batch:
         raise ValueError(
-            f"episode_start must have one value for each of {batch} observation(s), got {np.size(episode_start)}"
+            f"episode_start must have one value for each of {batch} observation(s), got {count(episode_start)}"
         )
+
+
+def count(values: Any) -> int:
+    """Number of values in an array, a list or a tensor; numpy's ``size`` gives a tensor's method."""
+    return math.prod(np.shape(values))
 
 
 class StatefulPolicyMixin(LiquidPolicyMixin):

@@ -53,6 +53,7 @@ VALUES = {
     "deque": deque([1, {"r": 2.0}], maxlen=5),
     "long lists": [list(range(100)), [0.1] * 50, [True, False] * 30, [2**80] * 40, tuple(range(70))],
     "scalars": [np.float32(0.1), np.float64(math.pi), np.int8(-3), np.uint64(2**64 - 1), np.bool_(True), np.float16(2)],
+    "text from numpy": [np.str_("ncp"), {"cell": np.random.default_rng(0).choice(["gru", "lstm"])}],
     "generator": random.Random(3).getstate(),
     "enum": GoalSelectionStrategy.FUTURE,
     "classes": [torch.nn.Tanh, torch.optim.AdamW, np.float32],

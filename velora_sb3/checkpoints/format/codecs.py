@@ -136,7 +136,7 @@ CODECS: tuple[Codec, ...] = (
     ),
     Codec(
         "scalar",
-        lambda v: isinstance(v, np.generic) and v.dtype.kind in "biuf" and v.dtype.itemsize <= 8,
+        lambda v: isinstance(v, np.str_) or (isinstance(v, np.generic) and v.dtype.kind in "biuf" and v.itemsize <= 8),
         lambda v: {"class": type(v), "value": v.item()},
         lambda p: _class(p, np.generic)(p["value"]),
     ),

@@ -99,6 +99,18 @@ def read_dates(column: pd.Series, date_format: str | None = None) -> Dates:
     return Dates(local, offset if offset.notna().any() else None)
 
 
+def check_order(dates: Dates) -> None:
+    """Raise ``ValueError`` if a date is missing, or before the one above it."""
+    if dates.local.isna().any():
+        raise ValueError("a date is missing: fill it in or drop the row")
+    back = dates.instants.diff() < pd.Timedelta(0)
+    if back.any():
+        row = int(np.argmax(back))
+        raise ValueError(
+            f"dates go backwards, from {dates.local.iloc[row - 1]} to {dates.local.iloc[row]}: sort by date"
+        )
+
+
 def read_date(value: Any) -> pd.Timestamp:
     """One date as :func:`read_dates` reads it, quickly if :func:`load_prices` wrote it."""
     is_date = isinstance(value, datetime.date | np.datetime64) or (

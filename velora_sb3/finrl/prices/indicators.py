@@ -12,7 +12,7 @@ from velora_sb3.finrl.prices.load_prices import check_columns
 INDICATORS = ("macd", "boll_ub", "boll_lb", "rsi_30", "cci_30", "dx_30", "close_30_sma", "close_60_sma")
 
 
-def add_indicators(prices: pd.DataFrame, indicators: Sequence[str] = INDICATORS) -> pd.DataFrame:
+def add_indicators(prices: pd.DataFrame, indicators: Sequence[str] | str = INDICATORS) -> pd.DataFrame:
     """Add a column for each indicator, computed per ticker without look-ahead.
 
     ===========================  ======================================================================================
@@ -32,7 +32,7 @@ def add_indicators(prices: pd.DataFrame, indicators: Sequence[str] = INDICATORS)
 
     Args:
         prices: Prices as :func:`load_prices` returns them.
-        indicators: Names from the table.
+        indicators: Names from the table, or one of them.
 
     Returns:
         A new frame with the same rows in the same order.
@@ -46,6 +46,7 @@ def add_indicators(prices: pd.DataFrame, indicators: Sequence[str] = INDICATORS)
         Technical Trading Systems", 1978 (``rsi``, ``dx``). The values are those of stockstats, which FinRL uses.
     """
     check_columns(prices)
+    indicators = [indicators] if isinstance(indicators, str) else indicators
     functions = {name: _find(name) for name in indicators}
     needs_range = [name for name in indicators if name.startswith(("cci", "dx"))]
     if needs_range and (missing := {"high", "low"} - set(prices.columns)):

@@ -152,7 +152,8 @@ def check_numbers(prices: pd.DataFrame, numeric: Sequence[str] = COLUMNS) -> Non
                 if text.any():
                     value = column.iloc[int(np.argmax(text))]
                     _raise_first(prices, text, f"{name} is {value!r}, not a number", "correct it or drop the day")
-                raise ValueError(f"column {name} must be numeric, got {column.dtype}")
+                fix = "convert it with pandas.to_numeric"
+                raise ValueError(f"column {name} must be numeric, got {column.dtype}: {fix}")
             continue
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
         _raise_first(prices, ~np.isfinite(numbers), f"{name} is missing or infinite", "fill it in or drop the day")
