@@ -28,7 +28,7 @@ from velora_sb3.cli.experiment.interrupt import StopOnInterrupt
 from velora_sb3.cli.experiment.run_files import RemoveFiles, RunFile, TolerateLogErrors, WholeFile, as_zip
 from velora_sb3.cli.saved_model import MODEL
 from velora_sb3.plotting.learning_curve import learning_curve
-from velora_sb3.video.record_episode import record_episode
+from velora_sb3.video.record_episode import first_line, record_episode
 
 VIDEO_FILE = "video.mp4"
 FINAL_EPISODES = 20
@@ -199,4 +199,4 @@ def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: O
         path.unlink(missing_ok=True)
         if not isinstance(error, Exception):
             raise
-        outcome.notes.append(f"no video: {(str(error).splitlines() or [type(error).__name__])[0]}")
+        outcome.notes.append(f"no video: {first_line(error)}")
