@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
@@ -22,11 +22,18 @@ class EnvOutOfReachError(EnvCallError):
     """A ``VecEnv`` of another kind, or an environment without any wrapper in a ``SubprocVecEnv``."""
 
 
-def innermost(venv: VecEnv) -> VecEnv:
-    """The environments below all wrappers; classes that only resemble SB3's have no ``unwrapped``."""
+def vec_layers(venv: VecEnv) -> Iterator[VecEnv]:
+    """The wrappers of vectorized environments, outermost first, and the environments themselves."""
+    yield venv
     while isinstance(venv, VecEnvWrapper):
         venv = venv.venv
-    return venv
+        yield venv
+
+
+def innermost(venv: VecEnv) -> VecEnv:
+    """The environments below all wrappers; classes that only resemble SB3's have no ``unwrapped``."""
+    *_, base = vec_layers(venv)
+    return base
 
 
 def call_env(venv: VecEnv, function: Callable[[gym.Env[Any, Any]], Any], index: int = 0) -> Any:

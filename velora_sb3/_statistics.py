@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
-DRAWS_FOR_BANDS = 1_000
+LEVEL = 0.95  # share of the draws within the interval
 
 
 def interquartile_mean(scores: Sequence[float]) -> float:
@@ -35,18 +35,17 @@ def interquartile_means(scores: Array) -> Array:
     return means
 
 
-def bootstrap_interval(scores: Sequence[float], level: float = 0.95, draws: int = 10_000) -> tuple[float, float]:
+def bootstrap_interval(scores: Sequence[float]) -> tuple[float, float]:
     """Percentile bootstrap interval of the interquartile mean over runs, with a fixed generator."""
-    low, high = bootstrap_band(np.asarray(scores, dtype=float)[:, None], level, draws)
+    low, high = bootstrap_band(np.asarray(scores, dtype=float)[:, None], draws=10_000)
     return float(low[0]), float(high[0])
 
 
-def bootstrap_band(scores: Array, level: float = 0.95, draws: int = DRAWS_FOR_BANDS) -> tuple[Array, Array]:
+def bootstrap_band(scores: Array, draws: int = 1_000) -> tuple[Array, Array]:
     """The same at many places of a curve: whole runs are drawn, with a fixed generator.
 
     Args:
         scores: ``(R, P)`` of ``R`` runs at ``P`` places.
-        level: Share of the draws within the interval.
         draws: Number of draws.
 
     Returns:
@@ -54,7 +53,7 @@ def bootstrap_band(scores: Array, level: float = 0.95, draws: int = DRAWS_FOR_BA
     """
     runs = np.random.default_rng(0).integers(0, len(scores), size=(draws, len(scores)))
     ends = [
-        np.quantile(interquartile_means(place[runs]), [(1 - level) / 2, (1 + level) / 2])  # one at a time: memory
+        np.quantile(interquartile_means(place[runs]), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])  # one at a time: memory
         for place in scores.T
     ]
     low, high = np.array(ends).reshape(-1, 2).T

@@ -20,3 +20,9 @@ def gradients(cell, inputs, outputs):
     weights = torch.linspace(-1, 1, outputs.numel()).view_as(outputs)
     used = [parameter for parameter in cell.parameters() if parameter.requires_grad]
     return torch.autograd.grad((outputs * weights).sum(), [inputs, *used], allow_unused=True)
+
+
+def squared_gradient(function, inputs, *rest):
+    """Gradient by the inputs of the outputs' sum of squares, to differentiate again."""
+    (gradient,) = torch.autograd.grad(function(inputs, *rest).square().sum(), inputs, create_graph=True)
+    return gradient

@@ -9,25 +9,15 @@ from gymnasium import spaces
 from sb3_contrib import QRDQN, TQC, TRPO, CrossQ, MaskablePPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from tests.compat.algorithms import RandomEnv
+from tests.policies.test_recurrent_actor_critic import Doubled
 from velora_sb3 import RecurrentPPO, RecurrentQRDQN, RecurrentSAC, RecurrentTD3, RecurrentTQC
 from velora_sb3.cells import CfCCell, LiquidCell, LRCCell
 from velora_sb3.memory import LiquidExtractor
 from velora_sb3.policies import LiquidDQNPolicy
-
-
-class Doubled(BaseFeaturesExtractor):
-    """A user's own features extractor."""
-
-    def __init__(self, space, factor=2):
-        super().__init__(space, features_dim=space.shape[0])
-        self.factor = factor
-
-    def forward(self, observations):
-        return observations * self.factor
 
 
 def optimizers(policy):

@@ -131,15 +131,9 @@ def _popgym(name: str, with_action: bool = False) -> gym.Env[Any, Any]:
 
 
 def _off_policy(
-    algorithm: Any,
-    policy_kwargs: Mapping[str, Any] = MLP,
-    policy: str = "MlpPolicy",
-    frames: int = 1,
-    learning_rate: float = 1e-3,
+    algorithm: Any, policy_kwargs: Mapping[str, Any] = MLP, policy: str = "MlpPolicy", frames: int = 1
 ) -> Candidate:
-    settings: dict[str, Any] = {"learning_rate": learning_rate}
-    if issubclass(algorithm, DQN | QRDQN):
-        settings = {"learning_rate": _falling(learning_rate)}
+    settings: dict[str, Any] = {"learning_rate": _falling(1e-3) if issubclass(algorithm, DQN | QRDQN) else 1e-3}
     if algorithm in (DQN, QRDQN):  # the defaults of their recurrent forms, with 16 windows of 32 steps
         settings |= {"batch_size": 512, "n_steps": 5, "target_update_interval": 1}
         settings |= {"tau": 0.01} if algorithm is QRDQN else {"tau": 0.005, "gradient_steps": 2}

@@ -22,13 +22,8 @@ def initialize(
 ) -> None:
     """Initialize the weights of gates: ``inputs`` ``(gates * H, F)`` and ``recurrent`` ``(gates * H, H)``.
 
-    ``ncps``: one Xavier bound over inputs and state for each gate. ``orthogonal``: inputs as in torch's ``Linear`` of
-    the inputs alone, an orthogonal recurrent matrix for each gate. Where inputs are few and units many, inputs then
-    move the state much more. ``orthogonal_inputs``: recurrent matrices as with ``ncps``, for the inputs of each gate
-    an orthogonal matrix, scaled so that the outputs of a first step are as large as those of SB3's layers.
-
-    References:
-        Saxe et al. (2014), https://arxiv.org/abs/1312.6120, for orthogonal matrices.
+    ``CfCCell.reset_parameters`` describes each initialization; with ``orthogonal_inputs`` the outputs of a first step
+    are as large as those of SB3's layers.
     """
     check_choice("initialization", initialization, INITIALIZATIONS)
     features = inputs[0].shape[1]

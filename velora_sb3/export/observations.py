@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, VecTransposeImage
 from torch import nn
 
 from velora_sb3._normalization import ObservationStatistics
@@ -97,7 +97,6 @@ def raw_observation_space(model: Any, given: spaces.Space[Any] | None) -> spaces
     env: VecEnv | None = model.get_env()
     if space is None and env is not None:
         while isinstance(env, VecTransposeImage | VecNormalize):
-            assert isinstance(env, VecEnvWrapper)
             env = env.venv
         space = env.observation_space
     space = model.observation_space if space is None else space

@@ -89,14 +89,13 @@ class PolicyStep(nn.Module):
         head: Sequence[nn.Module],
         action: ActionRule,
         *,
-        sees_previous: bool = False,
-        spread: nn.Module | torch.Tensor | None = None,
-        deterministic: bool = True,
+        sees_previous: bool,
+        spread: nn.Module | torch.Tensor | None,
+        deterministic: bool,
     ) -> None:
         super().__init__()
         self.entries: Any = nn.ModuleList(entries)
         self.extractor: Any = _independent(extractor)
-        timed = any(entry.name == TIMESPANS for entry in entries)
         self.core: Any = None if core is None else _independent(core)
         self.head: Any = nn.Sequential(*(_independent(module) for module in head))
         self.action = action
@@ -106,10 +105,10 @@ class PolicyStep(nn.Module):
         cell: Any = self.extractor.cell if sees_previous else self.core
         self.memory_size = 0 if cell is None else int(cell.state_size)
         self.previous_size = int(self.extractor.previous_action_size) if sees_previous else 0
-        self.timed = timed
+        self.timed = any(entry.name == TIMESPANS for entry in entries)
         for module in self.modules():
             if isinstance(module, LiquidCell):
-                _prepare_once(module, timed)
+                _prepare_once(module, self.timed)
 
     @property
     def state_size(self) -> int:
@@ -128,8 +127,9 @@ class PolicyStep(nn.Module):
         """Names of the outputs, in order."""
         return ["action"] + [STATE_OUT] * bool(self.state_size)
 
-    def example_inputs(self, batch: int = 2) -> tuple[torch.Tensor, ...]:
-        """Inputs of the right shapes and types."""
+    def example_inputs(self) -> tuple[torch.Tensor, ...]:
+        """Inputs of the right shapes and types, a batch of two."""
+        batch = 2
         inputs = [torch.as_tensor(np.zeros((batch, *entry.shape), dtype=entry.dtype)) for entry in self.entries]
         if self.state_size:
             inputs += [torch.zeros(batch, self.state_size), torch.zeros(batch, dtype=torch.bool)]
@@ -249,6 +249,8 @@ def make_step(
     space = policy.action_space
     on_policy = isinstance(policy, ActorCriticPolicy | MaskableActorCriticPolicy)
     core: nn.Module | None = None
+    spread: Any = None
+    gaussian_sde = False
     if on_policy:
         extractor = policy.pi_features_extractor
         head: list[nn.Module] = [policy.mlp_extractor.policy_net, policy.action_net]
@@ -266,11 +268,9 @@ def make_step(
         quantile = isinstance(policy, QRDQNPolicy)
         head = [network.quantile_net if quantile else network.q_net]
         rule = ActionRule(space, quantiles=network.n_quantiles if quantile else 0)
-        gaussian_sde, spread = False, None
     elif isinstance(policy, ARSPolicy):
         extractor, head = policy.features_extractor, [policy.action_net]
         rule = ActionRule(space, bool(policy.squash_output))
-        gaussian_sde, spread = False, None
     elif hasattr(policy, "actor"):
         actor = policy.actor
         extractor = actor.features_extractor
@@ -282,7 +282,6 @@ def make_step(
         else:  # TD3, DDPG
             head = [actor.mu]
             rule = ActionRule(space, squashed=True)
-            gaussian_sde, spread = False, None
     else:
         raise TypeError(
             f"cannot export a {type(policy).__name__}: it is not a policy of SB3 or sb3-contrib; export a policy "

@@ -14,8 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from velora_sb3._validation import check_number
-from velora_sb3.finrl.prices.dates import TRADING_DAYS, Dates, check_order, read_dates
-from velora_sb3.finrl.prices.dates import periods_per_year as dates_per_year
+from velora_sb3.finrl.prices.dates import TRADING_DAYS, Dates, check_order, dates_per_year, read_dates
 
 ROUNDING = 1e-12  # a smaller deviation of returns is rounding error
 

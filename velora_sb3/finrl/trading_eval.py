@@ -14,8 +14,7 @@ from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.hooks.eval_callback import EvalCallback
 from velora_sb3.finrl.normalization import check_fits, save_statistics
 from velora_sb3.finrl.performance import performance
-from velora_sb3.finrl.prices.dates import TRADING_DAYS, read_dates
-from velora_sb3.finrl.prices.dates import periods_per_year as dates_per_year
+from velora_sb3.finrl.prices.dates import TRADING_DAYS, dates_per_year, read_dates
 
 
 class TradingEvalCallback(EvalCallback):

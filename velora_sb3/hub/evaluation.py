@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper,
 from velora_sb3._headless import prepare_rendering
 from velora_sb3._normalization import ObservationStatistics, kept_with, observation_normalizer
 from velora_sb3._optional import install_line, missing_modules
-from velora_sb3.video.record_episode import record_episode
+from velora_sb3.video.record_episode import first_line, record_episode
 from velora_sb3.video.rendering_env import open_video_env
 
 
@@ -137,5 +137,5 @@ def record(model: BaseAlgorithm, venv: VecEnv | None, path: Path, seed: int | No
                 copied.close()
     except Exception as error:  # a renderer or an encoder may raise anything, and the model is what matters
         path.unlink(missing_ok=True)
-        return f"no {path.name}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        return f"no {path.name}: {first_line(error)}"
     return None

@@ -77,14 +77,11 @@ class LiquidPolicyMixin:
         scale_cell_updates(self, self._multiplier)  # type: ignore[arg-type]
 
     @classmethod
-    def _sb3_arguments(cls) -> set[str]:
-        """Keyword arguments of the SB3 policy class behind the mixin."""
-        base = next(parent for parent in cls.__mro__ if not issubclass(parent, LiquidPolicyMixin))
-        return set(inspect.signature(base.__init__).parameters) - {"self", "observation_space", "action_space"}
-
-    @classmethod
     def _accepted_arguments(cls) -> set[str]:
-        return cls._sb3_arguments() | set(cls.liquid_arguments) | {MULTIPLIER}
+        """Keyword arguments of the SB3 policy class behind the mixin, and the mixin's own."""
+        base = next(parent for parent in cls.__mro__ if not issubclass(parent, LiquidPolicyMixin))
+        of_sb3 = set(inspect.signature(base.__init__).parameters) - {"self", "observation_space", "action_space"}
+        return {*of_sb3, *cls.liquid_arguments, MULTIPLIER}
 
     def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments of the SB3 class: those of the liquid network move to the features extractor."""

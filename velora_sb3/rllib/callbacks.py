@@ -5,16 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from numbers import Number
 from typing import Any, ClassVar
 
-import numpy as np
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from stable_baselines3.common.logger import Figure, Image
 
 from velora_sb3.callbacks import EpisodeCallback
-from velora_sb3.callbacks.hooks.metrics_logger import Key, MetricsLogger
+from velora_sb3.callbacks.hooks.metrics_logger import Key, MetricsLogger, is_number
 from velora_sb3.callbacks.hooks.running_episode import RunningEpisode
 from velora_sb3.callbacks.hooks.signatures import EPISODE_HOOKS, EVALUATION_HOOKS, HOOKS, Hook
 
@@ -113,8 +111,7 @@ class RLlibMetrics(MetricsLogger):
         if isinstance(value, Image | Figure):
             value = value.image if isinstance(value, Image) else value.figure
         if reduce is None and ema_coeff is None:
-            is_number = isinstance(value, Number | np.bool_) or getattr(value, "shape", None) == ()
-            reduce = "mean" if is_number else "item"
+            reduce = "mean" if is_number(value) else "item"
         elif reduce in (None, "mean") and ema_coeff is not None:
             reduce = "ema"
         elif reduce == "sum" and clear_on_reduce is False:

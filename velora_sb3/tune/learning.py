@@ -11,10 +11,9 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from velora_sb3._optional import require
-from velora_sb3.callbacks.base.callback import walk
 from velora_sb3.checkpoints import resume_training
 from velora_sb3.checkpoints.format.reading import open_checkpoint
-from velora_sb3.checkpoints.state.callbacks import Transient, as_callback
+from velora_sb3.checkpoints.state.callbacks import Transient, as_callback, walk
 from velora_sb3.checkpoints.state.model import plain_arguments
 from velora_sb3.tune.report import CHECKPOINT, TuneReport
 

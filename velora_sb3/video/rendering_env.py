@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import (
     VecVideoRecorder,
 )
 
-from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env, innermost
+from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env, innermost, vec_layers
 
 EnvFn = Callable[[], "gym.Env[Any, Any] | VecEnv"]
 
@@ -135,7 +135,7 @@ def _copy_wrapper(env: gym.Env[Any, Any], wrapper: WrapperSpec) -> gym.Env[Any, 
 
 def _copy_wrappers(training_env: VecEnv, venv: VecEnv) -> VecEnv:
     try:
-        for wrapper in reversed(list(_wrappers(training_env))):
+        for wrapper in reversed([layer for layer in vec_layers(training_env) if isinstance(layer, VecEnvWrapper)]):
             venv = _copy_vec_wrapper(wrapper, venv)
     except AssertionError as error:  # SB3's check of the spaces
         raise ValueError(f"the env for videos does not take the training env's wrappers: {error}") from error
@@ -188,12 +188,5 @@ def _check(training_env: VecEnv, venv: VecEnv) -> None:
         raise ValueError(f"env_fn must return an env with {trained_count} VecNormalize as in training, got {count}")
 
 
-def _wrappers(env: VecEnv) -> Iterator[VecEnvWrapper]:
-    """Outermost first."""
-    while isinstance(env, VecEnvWrapper):
-        yield env
-        env = env.venv
-
-
 def _normalizers(env: VecEnv) -> Iterator[VecNormalize]:
-    return (wrapper for wrapper in _wrappers(env) if isinstance(wrapper, VecNormalize))
+    return (layer for layer in vec_layers(env) if isinstance(layer, VecNormalize))

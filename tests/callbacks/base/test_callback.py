@@ -14,9 +14,8 @@ from stable_baselines3.common.callbacks import (
     StopTrainingOnRewardThreshold,
 )
 
-from tests.callbacks.runs import ALGORITHMS, Listener, StopAt, make_env, make_model
+from tests.callbacks.runs import ALGORITHMS, Listener, make_env, make_model
 from velora_sb3.callbacks import EarlyStopping, VeloraCallback
-from velora_sb3.callbacks.base.callback import walk
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 
@@ -174,14 +173,6 @@ def test_siblings_of_a_callback_alone(model):
     assert listener.siblings() == [listener]
     model.learn(16, callback=listener)
     assert listener.siblings() == [listener]
-
-
-def test_walk_leaves_out_what_is_no_callback():
-    class Holder(StopAt):
-        callbacks = ["not one"]
-
-    holder = Holder(1)
-    assert list(walk(holder)) == [holder]
 
 
 def test_info_is_printed_on_demand(model, capsys):

@@ -5,8 +5,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalC
 from tests.callbacks.runs import Listener, StopAt, make_env, make_model
 from velora_sb3 import resume_training, save_checkpoint
 from velora_sb3.callbacks import CallbackCollection, EarlyStopping, StopOnPlateau, VeloraCallback
-from velora_sb3.callbacks.base.callback import walk
-from velora_sb3.checkpoints.state.callbacks import named_callbacks
+from velora_sb3.checkpoints.state.callbacks import named_callbacks, walk
 
 
 class A(VeloraCallback):

@@ -25,7 +25,7 @@ from tests.checkpoints.runs import CARTPOLE, CASES, Cut, Record, SaveAt, assert_
 from velora_sb3 import resume_training, save_checkpoint
 from velora_sb3.callbacks import EarlyStopping, LogGradients, LogMetrics, LogParameters
 from velora_sb3.checkpoints import CheckpointError
-from velora_sb3.checkpoints.state.callbacks import as_callback, named_callbacks
+from velora_sb3.checkpoints.state.callbacks import as_callback, named_callbacks, walk
 
 
 def evaluation(after=None, freq=15):
@@ -248,3 +248,11 @@ def test_checkpoint_callbacks_save_when_they_would_have(tmp_path):
 
     whole, _, rest, _ = halves(tmp_path / "c", make)
     assert rest[0].n_calls == whole[0].n_calls
+
+
+def test_walk_leaves_out_what_is_no_callback():
+    class Holder(Judgements):
+        callbacks = ["not one"]
+
+    holder = Holder()
+    assert list(walk(holder)) == [holder]

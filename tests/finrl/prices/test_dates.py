@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from velora_sb3.finrl.prices.dates import periods_per_year, read_date, read_dates, usual_step
+from velora_sb3.finrl.prices.dates import dates_per_year, read_date, read_dates, usual_step
 
 
 def text(values, date_format=None):
@@ -145,4 +145,4 @@ def test_the_usual_step():
     ],
 )  # fmt: skip
 def test_periods_in_a_year(dates, expected):
-    assert periods_per_year(read_dates(pd.Series(dates))) == expected
+    assert dates_per_year(read_dates(pd.Series(dates))) == expected

@@ -6,18 +6,18 @@ import atexit
 import os
 import traceback
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, TypeVar
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EventCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback, EventCallback
 
 from velora_sb3._signals import postponed_signals
 from velora_sb3.callbacks.base.episodes import Episode, EpisodeCounter
 from velora_sb3.callbacks.base.termination import TERMINATION
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
+from velora_sb3.checkpoints.state.callbacks import walk
 
 Self = TypeVar("Self", bound="VeloraCallback")
 
@@ -307,19 +307,6 @@ def without_run(callback: BaseCallback) -> dict[str, Any]:
     state = {**vars(callback), "locals": {}, "globals": {}}
     state.pop("model", None)
     return state
-
-
-def walk(callback: BaseCallback) -> Iterator[BaseCallback]:
-    """A callback and everything in it."""
-    if isinstance(callback, CallbackList):
-        for child in callback.callbacks:
-            yield from walk(child)
-        return
-    yield callback
-    for name in ("callback_on_new_best", "callback"):
-        held = getattr(callback, name, None)
-        if isinstance(held, BaseCallback):
-            yield from walk(held)
 
 
 # Callbacks between their start and their end. A dict keeps their order.

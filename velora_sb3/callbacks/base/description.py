@@ -16,8 +16,9 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv
 
+from velora_sb3._call_env import vec_layers
 from velora_sb3._optional import versions
 from velora_sb3.callbacks.base.callback import VeloraCallback
 from velora_sb3.callbacks.base.naming import env_id, env_name, env_text
@@ -103,16 +104,11 @@ def in_words(value: Any) -> str:
 
 
 def _describe_env(env: VecEnv) -> dict[str, Any]:
-    vectorized = []
-    layer: VecEnv = env
-    while isinstance(layer, VecEnvWrapper):
-        vectorized.append(as_json(type(layer)))
-        layer = layer.venv
     return {
         "name": env_name(env),
         "id": env_id(env),
         "n_envs": env.num_envs,
-        "vectorized": [*vectorized, as_json(type(layer))],
+        "vectorized": [as_json(type(layer)) for layer in vec_layers(env)],
         "wrapped": env_text(env),
         "observation_space": in_words(env.observation_space),
         "action_space": in_words(env.action_space),

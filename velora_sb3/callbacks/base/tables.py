@@ -1,8 +1,9 @@
-"""The tables that SB3's logger prints."""
+"""The outputs of SB3's logger that hold text: its tables cut long keys, none of them takes an array."""
 
 from __future__ import annotations
 
 TABLES = ("stdout", "log")
+TEXT_OUTPUTS = (*TABLES, "csv", "json")  # they raise for images and arrays
 MAX_LENGTH = 36  # of a key in a table, of which its group takes an indent of 3
 
 

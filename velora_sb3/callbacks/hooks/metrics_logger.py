@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.logger import KVWriter
 
-from velora_sb3.callbacks.base.tables import TABLES, excluded
+from velora_sb3.callbacks.base.tables import TEXT_OUTPUTS, excluded
 from velora_sb3.callbacks.hooks.reductions import NUMERIC, Reduction, new_reduction
 
 Key = str | tuple[str, ...]
-TEXT_OUTPUTS = (*TABLES, "csv", "json")  # of SB3; they raise for images
 
 
 class MetricsLogger:
@@ -61,7 +60,7 @@ class MetricsLogger:
         name = _name(key)
         known = self._reductions.get(name)
         if known is None:
-            if reduce is None and ema_coeff is None and not _is_number(value):
+            if reduce is None and ema_coeff is None and not is_number(value):
                 reduce = "item"
             known = new_reduction(name, reduce, window, ema_coeff, clear_on_reduce)
             known.push(value)  # first: it may raise
@@ -152,7 +151,7 @@ class MetricsLogger:
             if reduction.fresh:
                 value = reduction.peek()
                 if reduction.reduce == "item_series":
-                    value = np.array(value) if all(map(_is_number, value)) else value[-1]
+                    value = np.array(value) if all(map(is_number, value)) else value[-1]
                 row[self.prefix + name] = value
                 reduction.clear()
         return row
@@ -196,7 +195,7 @@ class MetricsWriter(KVWriter):
         for logger in self.loggers:
             for name, value in logger.reduce().items():
                 key_values[name] = value
-                is_text = _is_number(value) or isinstance(value, str)
+                is_text = is_number(value) or isinstance(value, str)
                 key_excluded[name] = (excluded(name) or ("",)) if is_text else TEXT_OUTPUTS
 
     def close(self) -> None:
@@ -222,5 +221,6 @@ def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
         tree[path[-1]] = value
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, perhaps in an array without dimensions."""
     return isinstance(value, Number | np.bool_) or getattr(value, "shape", None) == ()

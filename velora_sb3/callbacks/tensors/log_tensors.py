@@ -11,10 +11,8 @@ from stable_baselines3.common.logger import Logger
 from torch.optim import Optimizer
 
 from velora_sb3.callbacks.base.callback import VeloraCallback
-from velora_sb3.callbacks.base.tables import TABLES, excluded
+from velora_sb3.callbacks.base.tables import TABLES, TEXT_OUTPUTS, excluded
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
-
-NO_ARRAYS = (*TABLES, "csv", "json")
 
 
 class LogTensors(VeloraCallback):
@@ -52,4 +50,4 @@ def log_tensors(logger: Logger, what: str, network: str, tensors: Mapping[str, t
         logger.record(f"{what}/norm/{network}/{name}", norms[name], exclude=TABLES)
         finite = tensor[tensor.isfinite()]  # TensorBoard fails on an empty histogram, and on NaN
         if histograms and finite.numel():
-            logger.record(f"{what}/histogram/{network}/{name}", finite.float().cpu().numpy(), exclude=NO_ARRAYS)
+            logger.record(f"{what}/histogram/{network}/{name}", finite.float().cpu().numpy(), exclude=TEXT_OUTPUTS)

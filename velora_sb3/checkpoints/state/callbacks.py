@@ -48,13 +48,27 @@ def as_callback(callback: MaybeCallback) -> BaseCallback:
     return callback if isinstance(callback, BaseCallback) else ConvertCallback(callback)
 
 
+def walk(callback: BaseCallback) -> Iterator[BaseCallback]:
+    """A callback and everything in it, without the lists that hold them."""
+    if isinstance(callback, CallbackList):
+        for child in callback.callbacks:
+            yield from walk(child)
+        return
+    yield callback
+    for name in ("callback_on_new_best", "callback"):
+        held = getattr(callback, name, None)
+        if isinstance(held, BaseCallback):
+            yield from walk(held)
+
+
 def named_callbacks(callback: BaseCallback) -> Iterator[tuple[str, BaseCallback]]:
     """A callback and its children, named by class and number within the class."""
     seen: Counter[str] = Counter()
-    for one in _walk(callback):
-        kind = type(one).__name__
-        seen[kind] += 1
-        yield f"{kind} {seen[kind]}", one
+    for one in walk(callback):
+        if not isinstance(one, Transient):
+            kind = type(one).__name__
+            seen[kind] += 1
+            yield f"{kind} {seen[kind]}", one
 
 
 def capture_callbacks(callback: BaseCallback, training_env: VecEnv | None, encoder: Encoder) -> dict[str, Any]:
@@ -113,20 +127,6 @@ def run_ids(callback: BaseCallback) -> dict[str, Any]:
             if isinstance(run_id := getattr(one, attribute, None), str | int):
                 found[name] = run_id
     return found
-
-
-def _walk(callback: BaseCallback) -> Iterator[BaseCallback]:
-    if isinstance(callback, CallbackList):
-        for child in callback.callbacks:
-            yield from _walk(child)
-        return
-    if isinstance(callback, Transient):
-        return
-    yield callback
-    for name in ("callback_on_new_best", "callback"):
-        inner = getattr(callback, name, None)
-        if isinstance(inner, BaseCallback):
-            yield from _walk(inner)
 
 
 def _has_state(callback: BaseCallback) -> bool:

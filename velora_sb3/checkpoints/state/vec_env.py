@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,6 @@ import gymnasium as gym
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
     VecEnv,
-    VecEnvWrapper,
     VecExtractDictObs,
     VecFrameStack,
     VecMonitor,
@@ -22,7 +21,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
-from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env
+from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env, vec_layers
 from velora_sb3._normalization import ObservationStatistics
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
@@ -33,14 +32,6 @@ STATISTICS = (*LEARNED, "returns", "old_obs", "old_reward")
 SETTINGS = ("norm_obs", "norm_reward", "clip_obs", "clip_reward", "gamma", "epsilon", "norm_obs_keys")
 STATELESS = (VecCheckNan, VecExtractDictObs, VecTransposeImage, VecVideoRecorder)
 NOT_SAVED = "the checkpoint holds the model without its environments"
-
-
-def vec_layers(venv: VecEnv) -> Iterator[VecEnv]:
-    """The wrappers of vectorized environments, outermost first, and the environments themselves."""
-    yield venv
-    while isinstance(venv, VecEnvWrapper):
-        venv = venv.venv
-        yield venv
 
 
 def capture_vec_env(venv: VecEnv, encoder: Encoder, where: str) -> dict[str, Any]:

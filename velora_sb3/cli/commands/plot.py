@@ -48,10 +48,10 @@ def run(args: argparse.Namespace) -> int:
     """Plot."""
     from rich.console import Console
 
-    from velora_sb3._atomic import atomic_write
     from velora_sb3._optional import install_line, missing_modules
     from velora_sb3.cli.errors import UserError, unknown
     from velora_sb3.cli.tables import print_line
+    from velora_sb3.plotting.figures import save_figure
     from velora_sb3.plotting.learning_curves import learning_curves
 
     if missing_modules("plot"):
@@ -67,8 +67,7 @@ def run(args: argparse.Namespace) -> int:
     episodes = read_episodes(Path(args.metrics), args.runs)
     figure = learning_curves(episodes, x=args.x, smooth=args.smooth, group_by=group_by)
     try:
-        with atomic_write(out) as partial:
-            figure.savefig(partial)
+        save_figure(figure, out)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     n_runs = episodes["run_id"].nunique()

@@ -13,7 +13,6 @@ from sb3_contrib import ARS
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
-from velora_sb3._atomic import atomic_write
 from velora_sb3._signals import signal_of, unmasked_signals
 from velora_sb3.callbacks import ProgressBar, SaveCheckpoints, VeloraCallback
 from velora_sb3.cli.algorithms import find_algorithm
@@ -27,8 +26,9 @@ from velora_sb3.cli.experiment.evaluation import evaluate_model, evaluation_call
 from velora_sb3.cli.experiment.interrupt import StopOnInterrupt
 from velora_sb3.cli.experiment.run_files import RemoveFiles, RunFile, TolerateLogErrors, WholeFile, as_zip
 from velora_sb3.cli.saved_model import MODEL
+from velora_sb3.plotting.figures import save_figure
 from velora_sb3.plotting.learning_curve import learning_curve
-from velora_sb3.video.record_episode import record_episode
+from velora_sb3.video.record_episode import first_line, record_episode
 
 VIDEO_FILE = "video.mp4"
 FINAL_EPISODES = 20
@@ -182,8 +182,7 @@ def draw_learning_curve(directory: Path, title: str) -> None:
     figure = learning_curve(
         pd.read_csv(directory / "episodes.csv"), pd.read_csv(evaluations) if evaluations.exists() else None, title
     )
-    with atomic_write(directory / "learning_curve.png") as partial:
-        figure.savefig(partial)
+    save_figure(figure, directory / "learning_curve.png")
 
 
 def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: Outcome) -> None:
@@ -199,4 +198,4 @@ def _record(model: BaseAlgorithm, config: RunConfig, directory: Path, outcome: O
         path.unlink(missing_ok=True)
         if not isinstance(error, Exception):
             raise
-        outcome.notes.append(f"no video: {(str(error).splitlines() or [type(error).__name__])[0]}")
+        outcome.notes.append(f"no video: {first_line(error)}")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from velora_sb3._atomic import atomic_write, write_text
+from velora_sb3._atomic import write_text
 from velora_sb3._statistics import interquartile_mean
 from velora_sb3.cli.tables import plain_table, print_line
+from velora_sb3.plotting.figures import save_figure
 from velora_sb3.plotting.learning_curve import curves_unavailable_reason
 from velora_sb3.tune.results import FAILED, FINISHED, OUT_OF_TIME, STOPPED, Results, Trial
 
@@ -35,12 +36,8 @@ def write_outcome(sweep: Sweep, results: Results, directory: Path) -> None:
     best.checkpoint_every, best.video = best.eval_freq, True
     write_text(directory / BEST_FILE, json.dumps(asdict(best), indent=2) + "\n")
     if curves_unavailable_reason() is None:
-        for name, figure in (
-            ("learning_curves.png", draw_curves(trials)),
-            ("parallel_coordinates.png", draw_parallel_coordinates(trials)),
-        ):
-            with atomic_write(directory / name) as partial:
-                figure.savefig(partial)
+        save_figure(draw_curves(trials), directory / "learning_curves.png")
+        save_figure(draw_parallel_coordinates(trials), directory / "parallel_coordinates.png")
 
 
 def trial_rows(trials: list[Trial]) -> list[tuple[str, ...]]:
@@ -57,6 +54,12 @@ def trial_rows(trials: list[Trial]) -> list[tuple[str, ...]]:
     ]
 
 
+def by_status(trials: list[Trial]) -> dict[str, int]:
+    """How many trials have ended in each way."""
+    ways = (FINISHED, STOPPED, OUT_OF_TIME, FAILED)
+    return {status: sum(trial.status == status for trial in trials) for status in ways}
+
+
 def in_words(settings: Mapping[str, Any]) -> str:
     """Settings in a line."""
     numbers = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in settings.items()}
@@ -71,9 +74,7 @@ def print_results(
 ) -> None:
     """Print the table, and what to do next."""
     trials = results.trials()
-    counts = {
-        status: sum(trial.status == status for trial in trials) for status in (FINISHED, STOPPED, OUT_OF_TIME, FAILED)
-    }
+    counts = by_status(trials)
     counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == FINISHED)
     console.print()
     if interrupted:

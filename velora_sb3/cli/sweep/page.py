@@ -12,12 +12,13 @@ from velora_sb3.cli.sweep.outcome import (
     COLUMNS,
     DATABASE,
     SWEEP_FILE,
+    by_status,
     draw_curves,
     draw_parallel_coordinates,
     in_words,
     trial_rows,
 )
-from velora_sb3.tune.results import FAILED, FINISHED, OUT_OF_TIME, STOPPED, Results
+from velora_sb3.tune.results import Results
 
 
 def is_sweep(directory: Path) -> bool:
@@ -31,11 +32,8 @@ def sweep_page(directory: Path) -> Page:
     results = Results(directory / DATABASE)
     trials = results.trials()
     page = Page(f"Sweep of {settings['algo']} on {settings['env']}", f"Sweep directory {directory.name}")
-    counts = {
-        status: sum(trial.status == status for trial in trials) for status in (FINISHED, STOPPED, OUT_OF_TIME, FAILED)
-    }
     page.facts = [("trials", str(len(trials)), f"of {settings['trials']}, {settings['seeds']} seeds each")]
-    page.facts += [(status, str(count), "trials") for status, count in counts.items()]
+    page.facts += [(status, str(count), "trials") for status, count in by_status(trials).items()]
     page.section("Trials")
     page.text("The score is the interquartile mean over a trial's seeds, with its 95% bootstrap interval.")
     page.table(trial_rows(trials), COLUMNS)

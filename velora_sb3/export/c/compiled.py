@@ -41,10 +41,9 @@ def compiled(folder: Path, build: Path, compiler: str, step: PolicyStep, pieces:
             state = states.setdefault(index, np.full(max(step.state_size, 1), np.nan, np.float32))
             if start:
                 loaded.policy_reset(_pointer(state))
-            one = {
-                piece.entry.key: (observation[piece.entry.key] if piece.entry.key else observation) for piece in pieces
-            }
-            flat = np.concatenate([np.ravel(values[index]) for values in one.values()]).astype(number)
+            keys = [piece.entry.key for piece in pieces]
+            entries = [observation[key] if key else observation for key in keys]
+            flat = np.concatenate([np.ravel(values[index]) for values in entries]).astype(number)
             arguments: list[Any] = [_pointer(state), _pointer(flat)]
             if step.timed:
                 key = next(entry.key for entry in step.entries if entry.name == TIMESPANS)

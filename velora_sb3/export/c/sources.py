@@ -83,10 +83,6 @@ int main(void)
 """
 
 
-def _timespan_count(step: PolicyStep) -> int:
-    return next((int(np.prod(entry.shape)) for entry in step.entries if entry.name == TIMESPANS), 0)
-
-
 def many_timespans(step: PolicyStep) -> bool:
     """Whether there is one timespan for each frame of a history."""
     frames = getattr(step.extractor, "frames", None)
@@ -115,7 +111,6 @@ def write_sources(folder: Path, model: Any, step: PolicyStep, program: Program, 
         + ("; the number of the choice" if piece.entry.sizes else "")
         for piece in pieces
     ]
-    count = _timespan_count(step)
     sizes, declarations, arguments = [], [], ["state", "observation"]
     timespans = masks = ""
     if step.timed:
@@ -123,6 +118,7 @@ def write_sources(folder: Path, model: Any, step: PolicyStep, program: Program, 
         arguments.append("1.0f")
     if many_timespans(step):
         timespans = "   timespans     POLICY_FRAMES floats: time since the frame before, oldest first\n"
+        count = next(int(np.prod(entry.shape)) for entry in step.entries if entry.name == TIMESPANS)
         sizes.append(f"#define POLICY_FRAMES {count}\n")
         ones = ", ".join(["1.0f"] * count)
         declarations.append(f"    const float timespans[POLICY_FRAMES] = {{{ones}}};\n")

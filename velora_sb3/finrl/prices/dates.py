@@ -134,8 +134,8 @@ def usual_step(dates: Dates) -> pd.Timedelta | None:
     return pd.Timedelta(steps.sort_values().iloc[(len(steps) - 1) // 2]) if len(steps) else None
 
 
-def periods_per_year(dates: Dates) -> int:
-    """How many such periods a year has: 252 days, or 365 if there is trading on Saturdays, and as many minutes."""
+def dates_per_year(dates: Dates) -> int:
+    """How many such dates a year has: 252 days, or 365 if there is trading on Saturdays, and as many minutes."""
     step = usual_step(dates)
     if step is not None and step > LONGEST_BREAK:
         return round(pd.Timedelta(days=365.25) / step)

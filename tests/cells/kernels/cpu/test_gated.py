@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.cells.stepping import squared_gradient
 from velora_sb3.cells import CfCCell, LRCCell, MixedMemoryCell, unroll
 from velora_sb3.cells.kernels import cfc, cpu, gru, lrc, mixed_memory
 
@@ -154,10 +155,6 @@ def test_rows_do_not_depend_on_their_neighbours(mode):
 def test_second_derivatives_take_the_plain_form(mode):
     kernel, plain = kernel_and_plain(mode)
     given = arguments(mode, 3, 5)
-
-    def squared_gradient(function, inputs, *rest):
-        (gradient,) = torch.autograd.grad(function(inputs, *rest).square().sum(), inputs, create_graph=True)
-        return gradient
 
     check(partial(squared_gradient, kernel), partial(squared_gradient, plain), given)
 

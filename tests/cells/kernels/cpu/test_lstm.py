@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.cells.kernels.cpu.test_gated import check
+from tests.cells.stepping import squared_gradient
 from velora_sb3.cells import GRUCell, LSTMCell, unroll, unroll_states
 from velora_sb3.cells.kernels import cpu, lstm
 
@@ -125,10 +126,6 @@ def test_other_layouts():
 
 
 def test_second_derivatives_take_the_plain_form():
-    def squared_gradient(function, inputs, *rest):
-        (gradient,) = torch.autograd.grad(function(inputs, *rest).square().sum(), inputs, create_graph=True)
-        return gradient
-
     given = arguments(3, 5, resets=True)
     check(partial(squared_gradient, kernel), partial(squared_gradient, lstm._plain), given)
 

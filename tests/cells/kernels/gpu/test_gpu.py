@@ -11,6 +11,7 @@ import torch
 from ncps.wirings import AutoNCP, FullyConnected
 from torch.func import functional_call
 
+from tests.cells.stepping import squared_gradient
 from velora_sb3.cells import LTCCell
 from velora_sb3.cells.kernels import cfc, gpu, lrc, mixed_memory
 
@@ -111,11 +112,6 @@ def test_second_derivatives_take_the_plain_form(device, mode):
     )
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
-
-
-def squared_gradient(function, inputs, *rest):
-    (gradient,) = torch.autograd.grad(function(inputs, *rest).square().sum(), inputs, create_graph=True)
-    return gradient
 
 
 @pytest.mark.parametrize("mode", ["default", "lrc"])
