@@ -142,6 +142,11 @@ def test_mistakes_are_one_line_before_anything_starts(sweep, run, tmp_path):
     assert not (tmp_path / "sweeps").exists()
 
 
+def test_a_sweep_that_ends_before_its_first_trial_has_not_failed(sweep, monkeypatch):
+    monkeypatch.setattr("velora_sb3.tune.engine.run_sweep", lambda *_: None)
+    assert sweep("trials: 2\n")[0] == 0
+
+
 def test_a_running_cluster(sweep, run, tmp_path, monkeypatch):
     """``--address auto`` joins it and leaves it running; a time limit ends a sweep; exit code 1 if all trials fail."""
     ray = pytest.importorskip("ray")

@@ -102,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
     print_results(console, sweep, results, shown, stopped_by is not None, f"velora-sb3 sweep {args.file}")
     if stopped_by is not None:
         return 128 + stopped_by
-    return int(all(trial.status == FAILED for trial in results.trials()))
+    trials = results.trials()
+    return int(bool(trials) and all(trial.status == FAILED for trial in trials))
 
 
 def _check_settings(directory: Path, shown: Path, sweep: Sweep) -> None:
