@@ -14,9 +14,10 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from velora_sb3._atomic import write_json
+from velora_sb3._call_env import vec_layers
 
 Array = np.ndarray[Any, Any]
 FORMAT = "velora-sb3 observation statistics"
@@ -129,14 +130,8 @@ def observation_normalizer(env: VecEnv | None) -> VecNormalize | None:
 
     SB3's ``get_vec_normalize_env`` returns the outermost, which may normalize nothing but rewards.
     """
-    found = None
-    while isinstance(env, VecEnvWrapper):
-        if isinstance(env, VecNormalize):
-            if env.norm_obs:
-                return env
-            found = found or env
-        env = env.venv
-    return found
+    layers = [] if env is None else [one for one in vec_layers(env) if isinstance(one, VecNormalize)]
+    return next((one for one in layers if one.norm_obs), layers[0] if layers else None)
 
 
 # Of models that were loaded, without environments, from where their statistics were saved too. None: not normalized.

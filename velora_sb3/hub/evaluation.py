@@ -20,6 +20,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 
+from velora_sb3._call_env import vec_layers
 from velora_sb3._headless import prepare_rendering
 from velora_sb3._normalization import ObservationStatistics, kept_with, observation_normalizer
 from velora_sb3._optional import install_line, missing_modules
@@ -78,7 +79,7 @@ def _normalized(model: BaseAlgorithm, venv: VecEnv) -> Iterator[VecEnv]:
         statistics = kept_with(model) if trained is None else ObservationStatistics.of(trained)
         yield venv if statistics is None else _Normalized(venv, statistics)
         return
-    layers = list(_normalizers(venv))
+    layers = [one for one in vec_layers(venv) if isinstance(one, VecNormalize)]
     before = [(one.training, one.norm_reward) for one in layers]
     for one in layers:
         one.training = one.norm_reward = False
@@ -89,13 +90,6 @@ def _normalized(model: BaseAlgorithm, venv: VecEnv) -> Iterator[VecEnv]:
     finally:
         for one, (training, norm_reward) in zip(layers, before, strict=True):
             one.training, one.norm_reward = training, norm_reward
-
-
-def _normalizers(venv: VecEnv) -> Iterator[VecNormalize]:
-    while isinstance(venv, VecEnvWrapper):
-        if isinstance(venv, VecNormalize):
-            yield venv
-        venv = venv.venv
 
 
 def evaluate(model: BaseAlgorithm, venv: VecEnv, n_episodes: int, seed: int | None) -> dict[str, Any]:
