@@ -69,10 +69,17 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, float
     "no burn-in, stored states": (DQN_TASK, {"burn_in_length": 0, "stored_state": True}, {}, {}),
     "learning rate 1e-3": (DQN_TASK, {"learning_rate": 1e-3}, {}, {}),
     "learning rate falling from 1e-3": (DQN_TASK, {"learning_rate": falling(1e-3)}, {}, {}),
-    "rate falling from 1e-3, one update": (DQN_TASK, {"learning_rate": falling(1e-3), "gradient_steps": 1}, {}, {}),
-    "rate falling from 1e-3, one update, burn-in of 16": (
+    "rate falling from 1e-3, two updates": (DQN_TASK, {"learning_rate": falling(1e-3), "gradient_steps": 2}, {}, {}),
+    "rate falling from 1e-3, 32 windows": (DQN_TASK, {"learning_rate": falling(1e-3), "batch_size": 32}, {}, {}),
+    "rate falling from 1e-3, burn-in of 500": (
         DQN_TASK,
-        {"learning_rate": falling(1e-3), "gradient_steps": 1, "burn_in_length": 16},
+        {"learning_rate": falling(1e-3), "burn_in_length": 500},
+        {},
+        {},
+    ),
+    "rate falling from 1e-3, burn-in of 16": (
+        DQN_TASK,
+        {"learning_rate": falling(1e-3), "burn_in_length": 16},
         {},
         {},
     ),

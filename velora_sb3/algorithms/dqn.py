@@ -42,7 +42,7 @@ class RecurrentDQN(EpsilonGreedyMixin, DQN):  # type: ignore[misc]  # SB3's trai
         tau: float = 0.005,
         gamma: float = 0.99,
         train_freq: int | tuple[int, str] = 4,
-        gradient_steps: int = 2,
+        gradient_steps: int = 1,
         replay_buffer_class: type[ReplayBuffer] | None = None,
         replay_buffer_kwargs: dict[str, Any] | None = None,
         optimize_memory_usage: bool = False,

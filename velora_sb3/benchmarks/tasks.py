@@ -2,8 +2,7 @@
 
 Where RL Zoo has tuned settings (``hyperparams/ppo_lstm.yml`` and ``ppo.yml``), every candidate runs with those. Off
 policy, every candidate has a learning rate of 1e-3 and, if it takes action noise, a standard deviation of 0.1. For DQN,
-QR-DQN and their recurrent forms the rate falls to zero, and batches, updates, n-step returns and target updates are
-equal.
+QR-DQN and their recurrent forms the rate falls to zero, and batches, n-step returns and target updates are equal.
 """
 
 from __future__ import annotations
@@ -135,8 +134,8 @@ def _off_policy(
 ) -> Candidate:
     settings: dict[str, Any] = {"learning_rate": _falling(1e-3) if issubclass(algorithm, DQN | QRDQN) else 1e-3}
     if algorithm in (DQN, QRDQN):  # the defaults of their recurrent forms, with 16 windows of 32 steps
-        settings |= {"batch_size": 512, "n_steps": 5, "target_update_interval": 1}
-        settings |= {"tau": 0.01} if algorithm is QRDQN else {"tau": 0.005, "gradient_steps": 2}
+        tau = 0.01 if algorithm is QRDQN else 0.005
+        settings |= {"n_steps": 5, "tau": tau, "target_update_interval": 1, "batch_size": 512}
     if issubclass(algorithm, TD3):  # DDPG too
         settings["action_noise"] = NormalActionNoise(np.zeros(1), 0.1 * np.ones(1))
     return Candidate(algorithm, policy, settings, policy_kwargs, frames)
