@@ -1,8 +1,6 @@
 import contextlib
-import inspect
 import io
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -10,7 +8,6 @@ import threading
 import time
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from unittest.mock import Mock
 
 import gymnasium as gym
@@ -501,17 +498,6 @@ def test_without_the_package_it_says_what_to_install(monkeypatch, make, needs):
     monkeypatch.setattr("velora_sb3._optional.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=needs):
         make()
-
-
-@pytest.mark.parametrize(("kind", "page"), [(CometAnalytics, "comet.md"), (WandbAnalytics, "wandb.md")])
-def test_its_page_has_its_parameters(kind, page):
-    text = (Path(__file__).parents[3] / "docs" / "callbacks" / page).read_text()
-    documented = re.findall(
-        r"^\| `(\w+)` \| (?:`(\w+)`)? ?\|", text.partition("## Parameters")[2].partition("\n## ")[0], re.M
-    )
-    required = inspect.Parameter.empty
-    parameters = inspect.signature(kind).parameters.values()
-    assert documented == [(one.name, "" if one.default is required else repr(one.default)) for one in parameters]
 
 
 def test_a_long_name_of_an_environment_is_shortened_where_it_has_to_be(monkeypatch):

@@ -232,7 +232,7 @@ def test_the_answer_to_a_step_that_was_interrupted_is_not_taken_for_a_state():
     assert "a step of the environments was interrupted" in described["lost"]
     venv.waiting = False  # as if the call had been another one
     described, _ = capture(venv)
-    assert "an earlier call of the environments was interrupted" in described["lost"]
+    assert "an earlier call to the environments was interrupted" in described["lost"]
     for process in venv.processes:
         process.kill()
 
