@@ -15,6 +15,7 @@ from velora_sb3.finrl import (
     incremental_training,
     validate_training_setup,
 )
+from velora_sb3.finrl.normalization import save_statistics
 
 ALGORITHMS = ["ppo", "sac", "recurrent_sac", "recurrent_ppo"]
 
@@ -101,11 +102,24 @@ def test_a_model_of_a_checkpoint_is_normalized_by_its_statistics(tmp_path):
     pd.testing.assert_frame_equal(DRLAgent.DRL_prediction(loaded, scaled(seed=5))[1], expected)
 
 
+def test_normalized_rewards_outside_do_not_hide_the_statistics_of_observations(tmp_path, monkeypatch):
+    inner = normalized(scaled())
+    model = build("ppo", VecNormalize(inner, norm_obs=False), model_kwargs={"n_steps": 20, "batch_size": 20}).learn(20)
+    seen, predict = [], model.predict
+    monkeypatch.setattr(model, "predict", lambda first, *rest: seen.append(first) or predict(first, *rest))
+    DRLAgent.DRL_prediction(model, scaled(seed=5))
+    first, _ = scaled(seed=5).reset()
+    np.testing.assert_allclose(np.ravel(seen[0]), inner.normalize_obs(np.asarray(first)), rtol=1e-5)
+    assert not np.allclose(np.ravel(seen[0]), first)
+    save_statistics(model, tmp_path / "agent")
+    assert VecNormalize.load(str(tmp_path / "agent_vecnormalize.pkl"), DummyVecEnv([scaled])).norm_obs
+
+
 def test_statistics_that_are_missing_are_said_to_be(tmp_path):
     model = build("ppo", normalized(scaled()), model_kwargs={"n_steps": 20, "batch_size": 20}).learn(20)
     model.save(tmp_path / "agent")
     loaded = PPO.load(tmp_path / "agent")
-    with pytest.warns(UserWarning, match="trained under VecNormalize, and its zip file does not contain the statis"):
+    with pytest.warns(UserWarning, match="trained under VecNormalize, but its zip file does not contain the statis"):
         DRLAgent.DRL_prediction_load_from_file("ppo", scaled(), tmp_path / "agent")
     for given in (loaded, StatefulPredictor(loaded)):
         with pytest.warns(UserWarning, match="trained under VecNormalize"):

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
+from velora_sb3._normalization import observation_normalizer
 from velora_sb3._validation import check_integer
 from velora_sb3.callbacks.base.episodes import raw_rewards
 from velora_sb3.callbacks.base.preserve_rng import preserve_rng
@@ -66,7 +67,7 @@ def diagnose_learning(
     n_episodes = check_integer("n_episodes", n_episodes)
     vec_env = as_vec_env(env)
     check_fits(model, vec_env)
-    normalizer = None if unwrap_vec_normalize(vec_env) is not None else model.get_vec_normalize_env()
+    normalizer = None if unwrap_vec_normalize(vec_env) is not None else observation_normalizer(model.get_env())
     broken = [name for name, weights in model.policy.named_parameters() if not weights.isfinite().all()]
     with preserve_rng(model):
         # A model with broken weights cannot act.

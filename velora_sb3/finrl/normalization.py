@@ -14,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, unwrap_vec_normalize
 
 from velora_sb3._atomic import atomic_write
+from velora_sb3._normalization import observation_normalizer
 
 STATISTICS = ("obs_rms", "ret_rms", "returns")  # of a VecNormalize, which has those that it needs
 
@@ -78,6 +79,6 @@ def statistics_file(model_file: Path) -> Path:
 
 def save_statistics(model: BaseAlgorithm, model_file: Path) -> None:
     """Save the model's ``VecNormalize``, if it has one, beside the model's own file."""
-    if (normalizer := model.get_vec_normalize_env()) is not None:
+    if (normalizer := observation_normalizer(model.get_env())) is not None:
         with atomic_write(statistics_file(model_file)) as partial:
             normalizer.save(str(partial))

@@ -12,12 +12,12 @@ import pandas as pd
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
-from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization
+from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization, observation_normalizer
 from velora_sb3.finrl.normalization import check_fits, statistics_file
 from velora_sb3.memory import StatefulPredictor
 
 MISSING = (
-    "the model was trained under VecNormalize, and its zip file does not contain the statistics: pass the environment "
+    "the model was trained under VecNormalize, but its zip file does not contain the statistics: pass the environment "
     "in VecNormalize.load(path, env), or StatefulPredictor(model, vec_normalize=False) if observations were not "
     "normalized"
 )
@@ -42,7 +42,7 @@ def trade(
     check_fits(predictor.model, env)
     statistics: VecNormalize | ObservationStatistics | None = None
     if not normalizes:
-        own = predictor.model.get_vec_normalize_env()
+        own = observation_normalizer(predictor.model.get_env())
         statistics = normalizer or own or wrapped_in or kept_with(predictor.model)
         decided = isinstance(model, StatefulPredictor) and model._warning is None
         if statistics is None and not decided and misses_normalization(predictor.model):
