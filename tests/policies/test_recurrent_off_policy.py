@@ -1,14 +1,17 @@
 """The default memory; the critics of SAC and TQC compute no gradients that SB3 throws away, and learn the same."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from stable_baselines3 import SAC
 
 from tests.algorithms.recurrent import CONTINUOUS, DISCRETE_ACTIONS, make_model
 from velora_sb3 import RecurrentSAC, RecurrentTD3, RecurrentTQC
 from velora_sb3.cells import MixedMemoryCell
 from velora_sb3.memory import LiquidExtractor
-from velora_sb3.policies.recurrent_off_policy import SequenceCritic
+from velora_sb3.policies.recurrent_off_policy import SequenceCritic, SquashedActor
 
 
 def learned(algorithm, **policy_kwargs):
@@ -81,6 +84,25 @@ def test_features_have_gradients_in_the_critic_s_own_loss_alone(algorithm):
     with torch.no_grad():
         model.critic(samples.next_observations, samples.actions)
     assert features == [True, False, False]
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_sde": True}, {"use_sde": True, "policy_kwargs": {"clip_mean": 0.0}}])
+@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentTQC])
+def test_the_deterministic_action_is_the_mode_of_sb3_s_distribution(algorithm, settings, monkeypatch):
+    model = make_model(algorithm, **settings).learn(30)
+    seen = np.stack([model.observation_space.sample() for _ in range(5)])
+    ours, state = model.predict(seen, None, np.ones(5), deterministic=True)
+    monkeypatch.delattr(SquashedActor, "forward")  # leaves SB3's
+    expected, expected_state = model.predict(seen, None, np.ones(5), deterministic=True)
+    assert np.array_equal(ours, expected)
+    assert all(map(np.array_equal, state, expected_state))
+
+
+@pytest.mark.parametrize("make", [partial(SAC, "LiquidPolicy"), partial(make_model, RecurrentTQC)])
+def test_an_action_that_is_nan_is_an_error(make):
+    model = make(env="PendulumNoVel-v1")
+    with pytest.raises(ValueError, match="check the observation"):
+        model.predict(np.full(model.observation_space.shape, np.nan, np.float32), deterministic=True)
 
 
 @pytest.mark.parametrize("part", ["policy", "actor", "critic"])

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.preprocessing import preprocess_obs
 
+from velora_sb3.cells.kernels.plain_form import needs_plain_form
 from velora_sb3.memory import LiquidExtractor, SequenceBatch, StepInput
 from velora_sb3.memory.actions import action_size, encode_actions
 from velora_sb3.memory.frames import batch_size
@@ -25,6 +26,7 @@ class SequenceFeatures:
     """A mixin for SB3's actors and critics: their features extractor also takes a step with its state, and windows."""
 
     observation_space: spaces.Space[Any]
+    features_extractor: Any
     normalize_images: bool
 
     def extract_features(self, obs: Any, features_extractor: Any) -> torch.Tensor:
@@ -35,6 +37,24 @@ class SequenceFeatures:
             return features
         plain: torch.Tensor = super().extract_features(obs, features_extractor)  # type: ignore[misc]
         return plain
+
+
+class SquashedActor(SequenceFeatures):
+    """``SequenceFeatures`` for the actors of SAC and TQC, whose deterministic action needs no distribution."""
+
+    latent_pi: Any
+    mu: Any
+
+    def forward(self, obs: Any, deterministic: bool = False) -> torch.Tensor:
+        """SB3's; the deterministic action is the mode of its distribution, with gSDE and without."""
+        if not deterministic:
+            actions: torch.Tensor = super().forward(obs, deterministic)  # type: ignore[misc]
+            return actions
+        features = self.extract_features(obs, self.features_extractor)
+        mode = torch.tanh(self.mu(self.latent_pi(features)))
+        if not needs_plain_form() and torch.isnan(mode).any():  # SB3's distribution rejects them, too
+            raise ValueError("the actor's action is NaN: check the observation, and the policy's weights, for NaN")
+        return mode
 
 
 class SequenceCritic(SequenceFeatures):

@@ -7,10 +7,10 @@ from typing import Any
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.sac.policies import Actor, SACPolicy
 
-from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceCritic, SequenceFeatures
+from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceCritic, SquashedActor
 
 
-class _Actor(SequenceFeatures, Actor):
+class _Actor(SquashedActor, Actor):
     """SB3's ``Actor`` that also takes windows and states."""
 
 

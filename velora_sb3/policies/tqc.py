@@ -6,10 +6,10 @@ from typing import Any
 
 from sb3_contrib.tqc.policies import Actor, Critic, TQCPolicy
 
-from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceCritic, SequenceFeatures
+from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceCritic, SquashedActor
 
 
-class _Actor(SequenceFeatures, Actor):
+class _Actor(SquashedActor, Actor):
     """sb3-contrib's ``Actor`` that also takes windows and states."""
 
 
