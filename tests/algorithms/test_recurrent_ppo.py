@@ -192,6 +192,10 @@ def test_the_nearest_divisor(number, target, divisor):
         ({"sequence_length": 1.5}, "sequence_length must be an integer of at least 1, got 1.5"),
         ({"sequence_length": 5}, "sequence_length must divide the 16 steps of a rollout, got 5: it is the number of"),
         ({"buffer_device": "moon"}, "Expected one of cpu, cuda"),
+        (
+            {"batch_size": 1},
+            "batch_size=1 leaves a minibatch of 1 in the 48 .* needs at least 2",
+        ),
     ],
 )
 @pytest.mark.parametrize("algorithm", [RecurrentPPO, RecurrentMaskablePPO])
@@ -199,6 +203,15 @@ def test_arguments_that_are_refused(algorithm, arguments, message):
     env = make_env(actions=spaces.Discrete(3))
     with pytest.raises((ValueError, RuntimeError), match=message):
         make_model(algorithm, env, **arguments)
+
+
+def test_single_transitions_are_learned_from_without_normalization(tmp_path):
+    model = make_model(n_steps=1, batch_size=1, normalize_advantage=False).learn(6)
+    assert all(torch.isfinite(value).all() for value in model.policy.parameters())
+    make_model(n_steps=1).save(tmp_path / "model")
+    loaded = RecurrentPPO.load(tmp_path / "model", env=make_env(n_envs=1))  # to act
+    with pytest.raises(ValueError, match="leaves a minibatch of 1 in the 1 transitions"):
+        loaded.learn(1)
 
 
 def test_a_rollout_that_is_not_complete():

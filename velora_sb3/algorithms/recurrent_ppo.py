@@ -57,7 +57,8 @@ class RecurrentPPO(ContribRecurrentPPO):
         buffer_device: Device that keeps the rollout while it is learned from; None for the model's.
 
     Raises:
-        ValueError: If a size is not a positive integer, or ``sequence_length`` does not divide ``n_steps``.
+        ValueError: If a size is not a positive integer, ``sequence_length`` does not divide ``n_steps``, or a
+            minibatch has a single transition, of which advantages cannot be normalized.
 
     Warns:
         UserWarning: If ``batch_size`` had to be rounded.
@@ -111,6 +112,22 @@ class RecurrentPPO(ContribRecurrentPPO):
             tensorboard_log=tensorboard_log, policy_kwargs=policy_kwargs, verbose=verbose, seed=seed, device=device,
             _init_setup_model=_init_setup_model,
         )  # fmt: skip
+        if _init_setup_model:
+            self._check_minibatches()
+
+    def _check_minibatches(self) -> None:
+        buffer: Any = self.rollout_buffer
+        sizes = {columns * buffer.sequence_length for columns in buffer.split(self.batch_size)}
+        if self.normalize_advantage and 1 in sizes:
+            raise ValueError(
+                f"batch_size={self.batch_size} leaves a minibatch of 1 in the {self.n_steps * self.n_envs} transitions "
+                "of a rollout, but normalize_advantage=True needs at least 2: increase batch_size or n_steps, or pass "
+                "normalize_advantage=False"
+            )
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        self._check_minibatches()  # a loaded model may have been given another number of environments
+        return super()._setup_learn(*args, **kwargs)
 
     def _setup_model(self) -> None:
         n_steps = check_integer("n_steps", self.n_steps)
