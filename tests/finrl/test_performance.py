@@ -115,8 +115,9 @@ def test_an_account_with_its_dates(figure):
         assert figure(given) == figure(VALUES, periods_per_year=4 * 252)  # four minutes a day
         assert figure(given, periods_per_year=12) == figure(VALUES, periods_per_year=12)
     weeks = account(pd.date_range("2024-03-08", periods=4, freq="7D"))
-    series = pd.Series(VALUES, pd.to_datetime(weeks["date"]))
-    assert figure(weeks) == figure(series) == figure(VALUES, periods_per_year=52)
+    dates = pd.DatetimeIndex(weeks["date"])
+    for index in (dates, dates.date, dates.strftime("%Y-%m-%d"), dates.to_period("D")):
+        assert figure(weeks) == figure(pd.Series(VALUES, index)) == figure(VALUES, periods_per_year=52)
 
 
 @pytest.mark.parametrize("figure", [simple_returns, *FIGURES])

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from velora_sb3._validation import check_number
 from velora_sb3.finrl.prices.dates import TRADING_DAYS, Dates, check_order, dates_per_year, read_dates
 
+DATES = ("datetime64", "datetime", "date", "period", "string")  # what pandas calls an index that holds dates
 ROUNDING = 1e-12  # a smaller deviation of returns is rounding error
 
 
@@ -231,8 +232,8 @@ def _dates(account_values: ArrayLike) -> Dates | None:
     if isinstance(account_values, pd.DataFrame) and "date" in account_values.columns:
         return read_dates(account_values["date"].reset_index(drop=True))
     index = getattr(account_values, "index", None)
-    if isinstance(index, pd.DatetimeIndex) or getattr(index, "name", None) == "date":
-        return read_dates(pd.Series(index))
+    if isinstance(index, pd.Index) and (index.name == "date" or pd.api.types.infer_dtype(index) in DATES):
+        return read_dates(index.to_series(index=range(len(index))))
     return None
 
 
