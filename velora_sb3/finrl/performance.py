@@ -233,7 +233,7 @@ def _dates(account_values: ArrayLike) -> Dates | None:
         return read_dates(account_values["date"].reset_index(drop=True))
     index = getattr(account_values, "index", None)
     if isinstance(index, pd.Index) and (index.name == "date" or pd.api.types.infer_dtype(index) in DATES):
-        return read_dates(index.to_series(index=range(len(index))))
+        return read_dates(pd.Series(index))
     return None
 
 
