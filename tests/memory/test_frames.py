@@ -75,6 +75,8 @@ def test_a_dict_of_histories_has_a_timespan_for_every_frame(shape):
     assert frames.steps == 3
     assert split["position"].shape == (6, 4)
     assert timespans.tolist() == [[1, 4], [2, 5], [3, 6]]
+    none, timespans = frames.split({name: torch.ones(0, *sub.shape) for name, sub in space.spaces.items()})
+    assert (none["position"].shape, timespans.shape) == ((0, 4), (3, 0))
 
 
 def test_another_key_can_hold_the_timespans():

@@ -47,7 +47,7 @@ class Frames:
         if self.timespans_key is not None:
             assert isinstance(observations, dict)
             timespans = observations[self.timespans_key]
-            timespans = timespans.reshape(timespans.shape[0], -1).t()  # (T, N), T = 1 for a single observation
+            timespans = timespans.reshape(-1, self.steps or 1).t()  # (T, N), T = 1 for a single observation
             timespans = timespans[0] if self.steps is None else timespans
             observations = {key: value for key, value in observations.items() if key != self.timespans_key}
         if self.steps is None:
