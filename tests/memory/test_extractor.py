@@ -74,6 +74,22 @@ def test_a_dict_passes_the_combined_extractor_first():
     assert extractor({"vector": torch.randn(2, 4), "choice": torch.eye(3)[:2]}).shape == (2, 8)
 
 
+@pytest.mark.parametrize("key", ["arm.left", "type", "training", ""])
+def test_keys_that_name_no_module_are_refused(key):
+    space = spaces.Dict({key: VECTOR})
+    with pytest.raises(ValueError, match=f"none can be called '{key}': rename"):
+        LiquidExtractor(space)
+    assert LiquidExtractor(space, encoder_class=Flat).cell.input_size == 4  # a user's encoder names none
+
+
+class Flat(BaseFeaturesExtractor):
+    def __init__(self, observation_space):
+        super().__init__(observation_space, spaces.flatdim(observation_space))
+
+    def forward(self, observations):
+        return torch.cat(list(observations.values()), dim=1)
+
+
 def test_encoder_and_readout_are_layers_around_the_cell():
     extractor = LiquidExtractor(VECTOR, units=8, encoder_units=6, readout_units=5)
     observations = torch.randn(3, 4)

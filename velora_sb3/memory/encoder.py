@@ -14,6 +14,7 @@ from stable_baselines3.common.torch_layers import (
     FlattenExtractor,
     NatureCNN,
 )
+from torch import nn
 
 from velora_sb3.memory.frames import TIMESPANS_KEY, Observation, read_frames
 
@@ -41,11 +42,13 @@ def make_encoder(
 
     Raises:
         TypeError: If the features extractor lacks one of the arguments.
+        ValueError: If a key of a Dict cannot be the name of a module.
     """
     if encoder_class is None:
         encoder_class = FlattenExtractor
         if isinstance(space, spaces.Dict):
             encoder_class = CombinedExtractor
+            _check_keys(space)
             small = {key: sub for key, sub in space.spaces.items() if _is_image(sub, normalized_image) is False}
             vectors = {key: spaces.utils.flatten_space(sub) for key, sub in small.items()}
             space = spaces.Dict({**space.spaces, **vectors}) if small else space
@@ -60,6 +63,16 @@ def make_encoder(
         accepted = ", ".join(list(known)[1:]) or "none"
         raise TypeError(f"{encoder_class.__name__} has no argument {', '.join(unknown)}; it takes {accepted}")
     return encoder_class(space, **arguments)
+
+
+def _check_keys(space: spaces.Dict) -> None:
+    """Raise ``ValueError`` for a key that ``CombinedExtractor`` cannot give to a module of torch."""
+    for key in space.spaces:
+        if not isinstance(key, str) or not key or "." in key or hasattr(nn.ModuleDict(), key):
+            raise ValueError(
+                f"SB3 names a torch module after each key of a Dict observation, and none can be called {key!r}: "
+                "rename the key, for example with gymnasium.wrappers.TransformObservation"
+            )
 
 
 def _is_image(space: spaces.Space[Any], normalized_image: bool) -> bool | None:
