@@ -34,6 +34,7 @@ EXAMPLES = {
     "timespan": lambda: build(RecurrentSAC, observations=TIMED, **liquid(cell="ltc")),
     "timespans": lambda: build(A2C, observations=TIMED_HISTORY, **liquid()),
     "masks": lambda: build(MaskablePPO, "MlpPolicy", actions=CHOICE),
+    "keys": lambda: build(PPO, observations=spaces.Dict({"/* m/s */": VECTOR, "%d": VECTOR}), **liquid()),
     "double": lambda: build(A2C, "MultiInputPolicy", env=normalized(DICT, norm_obs_keys=["b"])),
 }
 

@@ -102,12 +102,17 @@ def _kind(step: PolicyStep) -> str:
     return "float" if step.action.continuous else "int"
 
 
+def _comment(key: str) -> str:
+    """The name of an entry, whose key must neither end a comment nor begin one."""
+    return (key or "observation").replace("*/", "* /").replace("/*", "/ *")
+
+
 def write_sources(folder: Path, model: Any, step: PolicyStep, program: Program, pieces: list[Piece]) -> None:
     """Write ``policy.h``, ``policy.c`` and ``example.c``."""
     title = f"A policy of {type(model).__name__} after {model.num_timesteps:,} timesteps, written by velora-sb3."
     parameters = ", ".join(_parameters(step))
     rows = [
-        f"                 [{piece.first}] to [{piece.first + piece.size - 1}]: {piece.entry.key or 'observation'}"
+        f"                 [{piece.first}] to [{piece.first + piece.size - 1}]: {_comment(piece.entry.key)}"
         + ("; the number of the choice" if piece.entry.sizes else "")
         for piece in pieces
     ]
