@@ -3,7 +3,7 @@ import pytest
 import torch
 from ncps.wirings import NCP, AutoNCP, FullyConnected, Random
 
-from velora_sb3.cells import CfC
+from velora_sb3.cells import LTC, CfC
 
 B, T, F = 3, 6, 4
 
@@ -56,6 +56,14 @@ def test_every_backbone_activation_is_that_of_ncps(activation):
     theirs = ncps.torch.CfC(F, 5, activation=activation, backbone_units=8)
     inputs = torch.randn(B, T, F)
     torch.testing.assert_close(CfC.from_ncps(theirs)(inputs)[0], theirs(inputs)[0], atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [ncps.torch.CfC, ncps.torch.LTC])
+def test_a_frozen_network_is_imported(kind):
+    theirs = kind(F, AutoNCP(12, 3), mixed_memory=True).requires_grad_(False)
+    ours = {ncps.torch.CfC: CfC, ncps.torch.LTC: LTC}[kind].from_ncps(theirs)
+    inputs = torch.randn(B, T, F)
+    torch.testing.assert_close(ours(inputs)[0], theirs(inputs)[0], atol=1e-10, rtol=0)
 
 
 def test_backbone_dropout_is_imported():
