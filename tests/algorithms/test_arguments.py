@@ -80,6 +80,15 @@ def test_actions_that_do_not_count_from_zero_are_refused():
         RecurrentDQN("LiquidPolicy", env)
 
 
+@pytest.mark.parametrize("algorithm", [SAC, TD3, CrossQ, RecurrentSAC, RecurrentTQC])
+def test_actions_without_a_range_are_refused(algorithm):
+    actions = spaces.Box(np.float32([-1, 0]), np.float32([1, 0]))
+    env = RandomEnv(OBSERVATIONS["vector"], actions)
+    with pytest.raises(ValueError, match=f"{algorithm.__name__} scales actions to .*, but low equals high in Box"):
+        algorithm("LiquidPolicy", env, buffer_size=100)
+    PPO("LiquidPolicy", env, n_steps=8, batch_size=8).learn(8)  # it clips them
+
+
 @pytest.mark.parametrize("actions", [spaces.Discrete(3, start=5), spaces.MultiDiscrete([2, 3], start=[0, 25])])
 @pytest.mark.parametrize("policy", ["LiquidPolicy", "MlpLstmPolicy"])
 def test_masked_actions_that_do_not_count_from_zero_are_refused(actions, policy):

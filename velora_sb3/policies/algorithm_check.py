@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from velora_sb3.memory.caller import calling_algorithm
@@ -67,6 +69,15 @@ def check_replay(algorithm: BaseAlgorithm, space: spaces.Space[Any]) -> None:
                 f"{name} a number, {entry}, which SB3's replay buffer cannot sample: make it a vector of one number "
                 "with gymnasium.wrappers.ReshapeObservation(env, (1,))"
             )
+
+
+def check_action_range(algorithm: BaseAlgorithm, space: spaces.Space[Any]) -> None:
+    """Raise ``ValueError`` for actions without a range, which off-policy algorithms would divide by."""
+    if isinstance(algorithm, OffPolicyAlgorithm) and isinstance(space, spaces.Box) and np.any(space.low == space.high):
+        raise ValueError(
+            f"{type(algorithm).__name__} scales actions to [-1, 1], but low equals high in {space}, which gives NaN: "
+            "leave out the actions that cannot vary, with gymnasium.wrappers.TransformAction"
+        )
 
 
 def building_algorithm(policy: BasePolicy) -> BaseAlgorithm | None:

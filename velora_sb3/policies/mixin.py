@@ -15,7 +15,7 @@ from velora_sb3.cells import LiquidCell
 from velora_sb3.memory import ExtractorConfig, LiquidExtractor
 from velora_sb3.memory.actions import check_action_start
 from velora_sb3.memory.frames import TIMESPANS_KEY
-from velora_sb3.policies.algorithm_check import building_algorithm, check_algorithm, check_replay
+from velora_sb3.policies.algorithm_check import building_algorithm, check_action_range, check_algorithm, check_replay
 from velora_sb3.policies.normalization_check import check_normalization
 
 # The settings that a policy takes as keyword arguments and passes on to its LiquidExtractor.
@@ -43,6 +43,7 @@ class LiquidPolicyMixin:
         if algorithm is not None:
             check_algorithm(algorithm, bool(kwargs.get("recurrent", False)))
             check_replay(algorithm, observation_space)
+            check_action_range(algorithm, action_space)
         check_action_start(action_space)
         accepted = self._accepted_arguments()
         choices = sorted(accepted - {"lr_schedule", "recurrent"})  # which the algorithm passes
