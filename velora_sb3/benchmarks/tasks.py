@@ -130,9 +130,10 @@ def _popgym(name: str, with_action: bool = False) -> gym.Env[Any, Any]:
 
 
 def _off_policy(
-    algorithm: Any, policy_kwargs: Mapping[str, Any] = MLP, policy: str = "MlpPolicy", frames: int = 1
+    algorithm: Any, policy_kwargs: Mapping[str, Any] = MLP, policy: str = "MlpPolicy", frames: int = 1, **more: Any
 ) -> Candidate:
-    settings: dict[str, Any] = {"learning_rate": _falling(1e-3) if issubclass(algorithm, DQN | QRDQN) else 1e-3}
+    rate = _falling(1e-3) if issubclass(algorithm, DQN | QRDQN) else 1e-3
+    settings: dict[str, Any] = {"learning_rate": rate, **more}
     if algorithm in (DQN, QRDQN):  # the defaults of their recurrent forms, with 16 windows of 32 steps
         tau = 0.01 if algorithm is QRDQN else 0.005
         settings |= {"n_steps": 5, "tau": tau, "target_update_interval": 1, "batch_size": 512}
@@ -209,7 +210,14 @@ TASKS: dict[str, Task] = {
     "Pendulum, velocity alone": Task(
         _velocities_alone,
         (31_000,),
-        {**_remembering(RecurrentTD3, RecurrentSAC), "SAC, MLP, 4 frames": _off_policy(SAC, frames=4)},
+        {
+            **_remembering(RecurrentTD3, RecurrentSAC),
+            # No window shows whether a pendulum that stands still stands upright.
+            "RecurrentSAC, cfc, mixed memory, stored states": _off_policy(
+                RecurrentSAC, MEMORIES["cfc, mixed memory"], "LiquidPolicy", stored_state=True, burn_in_length=16
+            ),
+            "SAC, MLP, 4 frames": _off_policy(SAC, frames=4),
+        },
     ),
     "PendulumNoVel, on policy": Task(
         _env(PENDULUM),
