@@ -53,6 +53,19 @@ class Rounds(gym.Wrapper):
         return observation, reward, terminated, truncated, info
 
 
+class Short(gym.Wrapper):
+    """Ends after four steps; its attribute has the name of one of Monitor's."""
+
+    def reset(self, **kwargs):
+        self.rewards, self.left = 0.0, 4
+        return self.env.reset(**kwargs)
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.rewards, self.left = self.rewards + reward, self.left - 1
+        return observation, reward, terminated, truncated or not self.left, info
+
+
 class Bonus(VecEnvWrapper):
     def reset(self):
         return self.venv.reset()
@@ -85,9 +98,16 @@ def test_several_episodes_of_monitor_in_one():
     assert heard == logged == [(15.0, 15)] * 6
 
 
-def test_a_time_limit_outside_monitor_ends_episodes_that_sb3_does_not_log():
-    heard, logged = heard_and_logged(DummyVecEnv([lambda: TimeLimit(Monitor(Game()), 4)]), steps=32)
+@pytest.mark.parametrize("limit", [lambda env: TimeLimit(env, 4), Short])
+def test_a_time_limit_outside_monitor_ends_episodes_that_sb3_does_not_log(limit):
+    heard, logged = heard_and_logged(DummyVecEnv([lambda: limit(Monitor(Game()))]), steps=32)
     assert (heard, logged) == ([(4.0, 4)] * 8, [])
+
+
+@pytest.mark.parametrize("reward", [lambda one: np.array([one]), lambda one: np.array(one, dtype=object)])
+def test_rewards_of_any_shape_and_type_that_sb3_takes(reward):
+    env = SubprocVecEnv([lambda: TransformReward(Game(), reward)], start_method="fork")
+    assert heard_and_logged(env, steps=32) == ([(15.0, 15)] * 2, [])
 
 
 def test_without_monitor_each_life_is_an_episode():

@@ -6,11 +6,14 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import RecordEpisodeStatistics
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize, is_vecenv_wrapped
+
+from velora_sb3._call_env import EnvOutOfReachError, call_env
 
 # The attribute that holds the length, or the rewards, of the episode that a monitor is recording.
 MONITORS = {Monitor: "rewards", RecordEpisodeStatistics: "episode_lengths"}
@@ -64,7 +67,7 @@ class EpisodeCounter:
         self._timestep = 0
         self.latest: list[Episode] = []
         self.ended: list[int] = []
-        self._monitor: str | None = None  # the attribute of the environments' monitor; None if not known yet
+        self._is_monitored = True  # whether the environments have a monitor; True if not known yet
         self._is_normalized = False  # whether the monitor records rewards after VecNormalize
         self.rewards = np.zeros(n_envs)
         self._rollout = 0  # num_timesteps at the end of the last rollout of ARS
@@ -103,7 +106,7 @@ class EpisodeCounter:
         elif known and not any(model._last_obs is observation for observation in known):  # reset, as after set_env
             self._forget(np.ones_like(self._whole))
         self._timestep, self.latest, self._rollout, self._observations = timestep, [], timestep, []
-        self.ended, self._monitor, self._is_normalized = [], None, _monitors_normalized(model.env)
+        self.ended, self._is_monitored, self._is_normalized = [], True, _monitors_normalized(model.env)
 
     def is_up_to_date(self, timestep: int) -> bool:
         """Whether every step up to a timestep was counted.
@@ -147,7 +150,7 @@ class EpisodeCounter:
         if timestep - self._timestep > n_envs:  # steps in between were not counted
             self._whole[:] = False
         assert model.env is not None
-        self.rewards = raw_rewards(model.env, rewards)
+        self.rewards = np.asarray(raw_rewards(model.env, rewards), dtype=np.float64).reshape(n_envs)
         self._returns += self.rewards
         self._lengths += 1
         self._timestep, self.latest, self.ended = timestep, [], []
@@ -221,13 +224,12 @@ class EpisodeCounter:
 
     def _is_recording(self, env: VecEnv, index: int) -> bool:
         """Whether a monitor inside other wrappers is still in the episode that has ended for the algorithm."""
-        if self._monitor is None:
-            self._monitor = _running_attribute(env, index)
-        if not self._monitor:
+        recorded = _recorded_length(env, index) if self._is_monitored else None
+        if recorded is None:
+            self._is_monitored = False
             return is_vecenv_wrapped(env, VecMonitor)
-        recorded = env.get_attr(self._monitor, index)[0]
         # A time limit outside the monitor resets it, and its next episode has just begun.
-        return bool((recorded if isinstance(recorded, int) else len(recorded)) >= self._lengths[index])
+        return bool(recorded >= self._lengths[index])
 
 
 def raw_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
@@ -246,12 +248,23 @@ def _monitors_normalized(env: VecEnv | None) -> bool:
     return env is not None and isinstance(env, VecMonitor) and is_vecenv_wrapped(env, VecNormalize)
 
 
-def _running_attribute(env: VecEnv, index: int) -> str:
-    """The entry of ``MONITORS`` for an environment; empty if there is none."""
+def _recorded_length(env: VecEnv, index: int) -> int | None:
+    """Length of the episode that an environment's monitor is recording; None if it has no monitor."""
     try:
-        return next((name for kind, name in MONITORS.items() if env.env_is_wrapped(kind, index)[0]), "")
-    except (AttributeError, NotImplementedError):  # vectorized environments that hold no single ones
-        return ""
+        length: int | None = call_env(env, _length_at_monitor, index)
+    except EnvOutOfReachError:  # vectorized environments that hold no single ones
+        return None
+    return length
+
+
+def _length_at_monitor(env: gym.Env[Any, Any]) -> int | None:
+    while isinstance(env, gym.Wrapper):
+        for kind, name in MONITORS.items():
+            if isinstance(env, kind):  # not get_attr(): a wrapper outside may have an attribute of that name
+                recorded = getattr(env, name)
+                return recorded if isinstance(recorded, int) else len(recorded)
+        env = env.env
+    return None
 
 
 def _in_flight(model: BaseAlgorithm) -> np.ndarray:
