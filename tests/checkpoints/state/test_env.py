@@ -331,6 +331,19 @@ def test_the_next_episode_draws_as_it_would_have():
     np.testing.assert_array_equal(other.reset(), venv.reset())
 
 
+def test_statistics_survive_the_episode():
+    def make():
+        return wrappers.NormalizeReward(wrappers.NormalizeObservation(Silent()))
+
+    venv = started(DummyVecEnv([make]))
+    described, arrays = capture(venv)
+    other = DummyVecEnv([make])
+    restore(other, described, arrays, with_episode=False)
+    learned = [(one.envs[0].env.obs_rms, one.envs[0].return_rms) for one in (venv, other)]
+    assert_equal(*([vars(part) for part in parts] for parts in learned))
+    assert learned[1][0].count > 1
+
+
 @pytest.mark.parametrize("kind", [DummyVecEnv, SubprocVecEnv])
 def test_what_get_state_returns_must_be_plain_data(kind):
     venv = kind([lambda: Monitor(Opaque())])

@@ -14,7 +14,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, RecordEpisodeStatistics, TimeLimit
+from gymnasium.wrappers import (
+    NormalizeObservation,
+    NormalizeReward,
+    OrderEnforcing,
+    PassiveEnvChecker,
+    RecordEpisodeStatistics,
+    TimeLimit,
+)
 from stable_baselines3.common.monitor import Monitor
 
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
@@ -38,6 +45,8 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
         "episode_returns", "episode_lengths", "episode_times",
     ),
 }  # fmt: skip
+# What wrappers have learned; it survives an episode that is lost.
+STATISTICS: dict[type, str] = {NormalizeObservation: "obs_rms", NormalizeReward: "return_rms"}
 CLASSIC_CONTROL = ("state", "last_u", "steps_beyond_terminated")
 
 # What constructors of gymnasium set.
@@ -85,12 +94,15 @@ def capture_env(env: Layer) -> Captured:
 
 
 def restore_env(env: Layer, captured: Captured, with_episode: bool) -> None:
-    """Restore the state of an environment, or with ``with_episode=False`` its random state alone."""
+    """Restore the state of an environment; with ``with_episode=False`` its random state and learned statistics."""
     described, arrays = captured
     decoder = Decoder(arrays)
     for layer, state in zip(layers(env), described["layers"], strict=True):
         if with_episode:
             _set_state(layer, decoder.decode(state["state"]))
+        elif type(layer) in STATISTICS and "state" in state:
+            name = STATISTICS[type(layer)]
+            _set_state(layer, {"attributes": {name: decoder.decode(state["state"])["attributes"][name]}})
         if "random" in state:
             _set_random(layer, decoder.decode(state["random"]))
 
