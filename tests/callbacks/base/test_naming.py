@@ -34,7 +34,13 @@ def test_a_registered_environment(vectorized):
 
 
 @pytest.mark.parametrize(
-    ("identifier", "name"), [("space/Ship-v2", "Ship"), ("NoVersion", "NoVersion"), ("Odd-vx-v1", "Odd-vx")]
+    ("identifier", "name"),
+    [
+        ("space/Ship-v2", "Ship"),
+        ("NoVersion", "NoVersion"),
+        ("Odd-vx-v1", "Odd-vx"),
+        ("Long" * 60 + "-v1", "Long" * 25),  # names of files have at most 255 characters
+    ],
 )
 @pytest.mark.parametrize("subproc", [False, True])
 def test_namespace_and_version_are_left_out(identifier, name, subproc):

@@ -97,4 +97,5 @@ def _text_out_of_reach(env: VecEnv) -> str:
 
 
 def _for_a_file(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("_") or "Env"
+    # Names of files have at most 255 characters; the rest is for what callbacks add.
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:100].strip("_") or "Env"
