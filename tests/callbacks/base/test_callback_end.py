@@ -1,6 +1,7 @@
 """The end comes once, however training ends."""
 
 import gc
+import multiprocessing
 import subprocess
 import sys
 import textwrap
@@ -175,6 +176,30 @@ def test_the_end_of_the_program_ends_what_was_interrupted(tmp_path):
     assert sorted(result.stdout.splitlines()) == ["first 5", "second 5"]  # an error of one does not stop the other
     assert "a bug" in result.stderr
     assert "the disk is full" in result.stderr
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_the_end_of_a_process_that_trains(method, tmp_path):
+    process = multiprocessing.get_context(method).Process(target=_train_and_fail, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 1
+    assert (tmp_path / "ended").read_text() == "5 True\n"
+
+
+class _Writes(Listener):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def _on_end(self):
+        with self.path.open("a") as file:
+            print(self.num_timesteps, self.interrupted, file=file)
+
+
+def _train_and_fail(tmp_path):
+    model = make_model(PPO, make_env(tmp_path))
+    model.learn(16, callback=[_Writes(tmp_path / "ended"), RaiseAt(5, ValueError("a bug"))])
 
 
 def test_what_fails_to_start_has_no_end(model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing.util
 import os
 import traceback
 from collections import deque
@@ -182,6 +183,7 @@ class VeloraCallback(BaseCallback):
         self._has_started, self.interrupted, self._owner_pid = True, False, os.getpid()
         self._learn_started = self.model.start_time  # another one for each learn()
         _RUNNING[self] = None
+        _end_with_process()
         TERMINATION.install()
         self._episode_counter = EpisodeCounter.of(self.model)
         self._last_counted = timestep
@@ -324,6 +326,16 @@ def _end_and_report(callback: VeloraCallback) -> None:
         callback._end(interrupted=True)
     except Exception:
         traceback.print_exc()
+
+
+def _end_with_process() -> None:
+    """End callbacks also in a process of multiprocessing, which leaves without ``atexit`` if it was forked."""
+    if multiprocessing.parent_process() is not None and os.getpid() not in _ENDING:
+        _ENDING.add(os.getpid())
+        multiprocessing.util.Finalize(None, _end_all, exitpriority=0)
+
+
+_ENDING: set[int] = set()
 
 
 @atexit.register
