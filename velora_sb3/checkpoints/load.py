@@ -105,13 +105,13 @@ def load(
     if not path.exists() and path.parent.is_dir():
         recover(path.absolute().parent)
     checkpoint = open_checkpoint(path)
-    with clear_errors(checkpoint):
+    with clear_errors(checkpoint, custom_objects or ()):
         return _build(checkpoint, env, device, custom_objects or {}, AllowList(trusted))
 
 
 @contextmanager
-def clear_errors(checkpoint: Checkpoint) -> Iterator[None]:
-    """Turn whatever a malformed file makes SB3 or torch raise into an error that names the file."""
+def clear_errors(checkpoint: Checkpoint, replaced: Iterable[str] = ()) -> Iterator[None]:
+    """Turn whatever a malformed file, or what replaces its arguments, makes SB3 or torch raise into a clear error."""
     path = checkpoint.manifest.path
     try:
         yield
@@ -120,10 +120,11 @@ def clear_errors(checkpoint: Checkpoint) -> Iterator[None]:
     except Warning:  # turned into errors by a filter
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason, replaced = f"{type(error).__name__}: {error}", ", ".join(replaced)
+        remedy = f"leave out of custom_objects what does not fit it ({replaced}), " if replaced else ""
         raise CheckpointError(
-            f"{path / STATE} cannot be loaded ({reason}): use another checkpoint, or the versions that wrote this one, "
-            f"{checkpoint.state.get('versions')}"
+            f"{path / STATE} cannot be loaded ({reason}): {remedy}use another checkpoint, or the versions that wrote "
+            f"this one, {checkpoint.state.get('versions')}"
         ) from error
 
 

@@ -235,6 +235,15 @@ def test_policy_arguments_that_are_passed_again_get_what_sb3_adds(tmp_path):
 def test_a_name_that_is_no_argument_is_refused(model, tmp_path):
     with pytest.raises(CheckpointError, match="'learning_rte', but a DQN has no such argument"):
         saved(model, tmp_path, custom_objects=["learning_rte"])
+    path = saved(model, tmp_path)
+    with pytest.raises(CheckpointError, match="'learning_rte', but a DQN has no such argument"):
+        load_checkpoint(path, custom_objects={"learning_rte": 1e-4})
+
+
+def test_an_argument_that_does_not_fit_is_blamed(model, tmp_path):
+    path = saved(model, tmp_path)
+    with pytest.raises(CheckpointError, match=r"leave out of custom_objects what does not fit it \(policy_kwargs\)"):
+        load_checkpoint(path, custom_objects={"policy_kwargs": {"net_arch": [3]}})
 
 
 def test_a_class_of_one_s_own_must_be_trusted(tmp_path):

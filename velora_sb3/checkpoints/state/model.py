@@ -101,6 +101,10 @@ def make_model(
             raise CheckpointError(f"it sets {name!r}, which is not part of the state of a {type(model).__name__}")
     _check_cell(arguments.get("policy_kwargs"), decoder.allow_list)
     given = dict(custom_objects)
+    if unknown := given.keys() - {*_argument_names(type(model)), *attributes, *described["left_out"], *ELSEWHERE}:
+        raise CheckpointError(
+            f"custom_objects names {min(unknown)!r}, but a {type(model).__name__} has no such argument"
+        )
     if "policy_kwargs" in given:  # SB3 and the recurrent algorithms add to what users pass
         added = {name: value for name, value in model.policy_kwargs.items() if not name.startswith("optimizer")}
         given["policy_kwargs"] = {**added, **given["policy_kwargs"]}
