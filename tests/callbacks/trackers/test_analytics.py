@@ -380,6 +380,19 @@ def test_files_stay_where_the_callback_was_made(directory, monkeypatch):
     assert both[0].location.startswith(str(directory / "later"))
 
 
+def test_a_directory_that_cannot_be_written(directory, monkeypatch):
+    """The packages then choose a temporary one, which a cluster deletes with the job."""
+    monkeypatch.setenv("WANDB_DIR", "/dev/null/below")
+    monkeypatch.delenv("COMET_OFFLINE_DIRECTORY", raising=False)
+    monkeypatch.chdir(directory)
+    (directory / ".cometml-runs").touch()  # where Comet would make a directory
+    for one in trackers():
+        with pytest.warns(RuntimeWarning, match=f"{type(one).__name__}: the directory .* cannot be written") as warned:
+            ppo().learn(20, callback=one)
+        substitute = str(warned[0].message).removesuffix(" instead").rpartition(" ")[2]
+        assert one.location.startswith(substitute)
+
+
 def test_moving_averages_take_infinite_returns(monkeypatch):
     comet, rows = CometAnalytics("project", online=False), []
     monkeypatch.setattr(comet, "_log", lambda row, *_: rows.append(row))

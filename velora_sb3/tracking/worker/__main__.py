@@ -50,6 +50,9 @@ class Run(Protocol):
     def local_copy(self) -> str:
         """Where to find what a server did not receive."""
 
+    def substitute_directory(self) -> str | None:
+        """Where the files are if the directory for them cannot be written; the packages choose a temporary one."""
+
     def finish(self, success: bool) -> None:
         """Send or write everything."""
 
@@ -85,6 +88,8 @@ def main() -> None:
             report(offline=True, problem=f"{server} does not respond; recording to disk instead")
             server = None
         run = run_class(server is not None, **settings)
+        if (substitute := run.substitute_directory()) is not None:
+            report(problem=f"the directory for its files cannot be written; recording to {substitute} instead")
         report(started=True, location=run.location())
     except BaseException as error:
         report(failure=_one_line(error))

@@ -100,6 +100,12 @@ class Run:
         """The archive for what Comet could not send. It gives up, and writes it, after about two minutes."""
         return self._with_command(f"{self._directory}/{self._experiment.id}*.zip")
 
+    def substitute_directory(self) -> str | None:
+        """The temporary directory that Comet writes to, offline, if it cannot write to its own."""
+        used = getattr(self._experiment, "offline_directory", None)
+        is_writable = Path(self._directory).is_dir() and os.access(self._directory, os.W_OK)
+        return None if used is None or is_writable else str(used)
+
     def finish(self, success: bool) -> None:
         """Send or write everything."""
         self._experiment.end()

@@ -101,6 +101,11 @@ class Run:
         directory = Path(self._run.dir).parent
         return f"{directory} (to send it: wandb sync {directory})"
 
+    def substitute_directory(self) -> str | None:
+        """The temporary directory that W&B writes to if it cannot write to its own."""
+        own, used = Path(os.environ.get("WANDB_DIR") or "."), Path(self._run.dir).parents[2]
+        return None if os.access(own, os.W_OK) or used == own.absolute() else str(used)
+
     def finish(self, success: bool) -> None:
         """Send or write everything."""
         self._run.finish(exit_code=0 if success else 1)
