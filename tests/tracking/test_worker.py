@@ -44,6 +44,9 @@ class Run({kind}_run.Run):
     def finish(self, success):
         self.calls.append(success)
 
+    def substitute_directory(self):
+        return None
+
     def location(self):
         heavy = [name for name in ("torch", "stable_baselines3", "velora_sb3") if name in sys.modules]
         return f"{{self.calls}} {{heavy}}"
