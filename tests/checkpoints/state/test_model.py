@@ -232,12 +232,12 @@ def test_policy_arguments_that_are_passed_again_get_what_sb3_adds(tmp_path):
     assert other.policy.recurrent
 
 
-def test_a_name_that_is_no_argument_is_refused(model, tmp_path):
+def test_a_name_that_is_no_argument_is_refused_on_saving_and_warned_of_on_loading(model, tmp_path):
     with pytest.raises(CheckpointError, match="'learning_rte', but a DQN has no such argument"):
         saved(model, tmp_path, custom_objects=["learning_rte"])
     path = saved(model, tmp_path)
-    with pytest.raises(CheckpointError, match="'learning_rte', but a DQN has no such argument"):
-        load_checkpoint(path, custom_objects={"learning_rte": 1e-4})
+    with pytest.warns(UserWarning, match="no effect on clip_range, learning_rte, which DQN does not have"):
+        load_checkpoint(path, custom_objects={"learning_rte": 1e-4, "clip_range": 0.2, "lr_schedule": lambda _: 0.0})
 
 
 def test_an_argument_that_does_not_fit_is_blamed(model, tmp_path):

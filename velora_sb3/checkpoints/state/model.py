@@ -102,8 +102,9 @@ def make_model(
     _check_cell(arguments.get("policy_kwargs"), decoder.allow_list)
     given = dict(custom_objects)
     if unknown := given.keys() - {*_argument_names(type(model)), *attributes, *described["left_out"], *ELSEWHERE}:
-        raise CheckpointError(
-            f"custom_objects names {min(unknown)!r}, but a {type(model).__name__} has no such argument"
+        warnings.warn(  # no error: scripts pass the same custom_objects to every algorithm, as RL Zoo does
+            f"custom_objects has no effect on {', '.join(sorted(unknown))}, which {type(model).__name__} does not have",
+            stacklevel=2,
         )
     if "policy_kwargs" in given:  # SB3 and the recurrent algorithms add to what users pass
         added = {name: value for name, value in model.policy_kwargs.items() if not name.startswith("optimizer")}
