@@ -167,6 +167,9 @@ def test_what_learn_was_told_is_told_again(tmp_path):
     assert told == {"log_interval": 3, "tb_log_name": "mine"}
     resume(CASES["DQN"], tmp_path / "c", SaveAt(), Notice(), log_interval=5)
     assert told["log_interval"] == 5
+    resume(CASES["DQN"], tmp_path / "c", SaveAt(), Notice(), reset_num_timesteps=False)
+    with pytest.raises(ValueError, match="to count from 0, use load_checkpoint"):
+        resume(CASES["DQN"], tmp_path / "c", SaveAt(), Notice(), reset_num_timesteps=True)
 
 
 def test_other_versions_are_told(tmp_path):

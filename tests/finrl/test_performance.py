@@ -115,6 +115,7 @@ def test_an_account_with_its_dates(figure):
         assert figure(given) == figure(VALUES, periods_per_year=4 * 252)  # four minutes a day
         assert figure(given, periods_per_year=12) == figure(VALUES, periods_per_year=12)
     weeks = account(pd.date_range("2024-03-08", periods=4, freq="7D"))
+    assert figure(weeks) == figure(weeks.rename(columns={"date": "Date"}))
     dates = pd.DatetimeIndex(weeks["date"])
     for index in (dates, dates.date, dates.strftime("%Y-%m-%d"), dates.to_period("D")):
         assert figure(weeks) == figure(pd.Series(VALUES, index)) == figure(VALUES, periods_per_year=52)

@@ -62,8 +62,14 @@ def resume_training(
 
     Raises:
         CheckpointError: If there is no checkpoint, or it cannot be loaded.
+        ValueError: If ``reset_num_timesteps`` is true.
     """
     path = Path(path)
+    if learn_arguments.pop("reset_num_timesteps", False):
+        raise ValueError(
+            "resume_training() counts on from the checkpoint's timesteps: to count from 0, use load_checkpoint(), and "
+            "learn() of the model that it returns"
+        )
     if path.is_dir() and not (path / MANIFEST).exists():
         path = newest_checkpoint(path)
     loaded = load(path, env, device, custom_objects, trusted)

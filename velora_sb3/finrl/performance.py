@@ -229,8 +229,9 @@ def _periods(periods_per_year: float | None, account_values: ArrayLike) -> float
 
 def _dates(account_values: ArrayLike) -> Dates | None:
     """The dates of an account that has some."""
-    if isinstance(account_values, pd.DataFrame) and "date" in account_values.columns:
-        return read_dates(account_values["date"].reset_index(drop=True))
+    for name in ("date", "Date", "Datetime"):  # FinRL's, then yfinance's
+        if isinstance(account_values, pd.DataFrame) and name in account_values.columns:
+            return read_dates(account_values[name].reset_index(drop=True))
     index = getattr(account_values, "index", None)
     if isinstance(index, pd.Index) and (index.name == "date" or pd.api.types.infer_dtype(index) in DATES):
         return read_dates(pd.Series(index))
