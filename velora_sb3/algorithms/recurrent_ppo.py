@@ -116,6 +116,7 @@ class RecurrentPPO(ContribRecurrentPPO):
             self._check_minibatches()
 
     def _check_minibatches(self) -> None:
+        """Raise ``ValueError`` for a minibatch of one transition: sb3-contrib's normalization makes NaN of it."""
         buffer: Any = self.rollout_buffer
         sizes = {columns * buffer.sequence_length for columns in buffer.split(self.batch_size)}
         if self.normalize_advantage and 1 in sizes:

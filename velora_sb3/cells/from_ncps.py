@@ -55,6 +55,7 @@ def ltc_arguments(module: Any) -> dict[str, Any]:
 
 def copy_ncps(network: SequenceModule, module: Any) -> None:
     """Copy weights, dtype, device and training mode of an ncps network to one made with its arguments."""
+    # ncps keeps masks as parameters, of other dtypes; a user may have frozen the others, too.
     reference = next(parameter for name, parameter in module.named_parameters() if "mask" not in name)
     network.to(device=reference.device, dtype=reference.dtype)
     cell: nn.Module = network.cell

@@ -8,6 +8,7 @@ import os
 import traceback
 from collections import deque
 from dataclasses import asdict
+from functools import cache
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -183,7 +184,7 @@ class VeloraCallback(BaseCallback):
         self._has_started, self.interrupted, self._owner_pid = True, False, os.getpid()
         self._learn_started = self.model.start_time  # another one for each learn()
         _RUNNING[self] = None
-        _end_with_process()
+        _end_with_process(os.getpid())
         TERMINATION.install()
         self._episode_counter = EpisodeCounter.of(self.model)
         self._last_counted = timestep
@@ -328,14 +329,11 @@ def _end_and_report(callback: VeloraCallback) -> None:
         traceback.print_exc()
 
 
-def _end_with_process() -> None:
+@cache
+def _end_with_process(_pid: int) -> None:
     """End callbacks also in a process of multiprocessing, which leaves without ``atexit`` if it was forked."""
-    if multiprocessing.parent_process() is not None and os.getpid() not in _ENDING:
-        _ENDING.add(os.getpid())
+    if multiprocessing.parent_process() is not None:
         multiprocessing.util.Finalize(None, _end_all, exitpriority=0)
-
-
-_ENDING: set[int] = set()
 
 
 @atexit.register
