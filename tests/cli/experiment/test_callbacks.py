@@ -42,8 +42,8 @@ def test_the_target_stops_training(run, evaluations):
 
 
 def test_videos_of_training(run):
-    code, out, _ = run(*SMALL[:-1], "--no-video", "--steps", "200", "--record-every", "4", "--eval-freq", "0")
-    assert code == 2  # --no-video and --record-every contradict each other
+    code, _, error = run(*SMALL[:-1], "--no-video", "--steps", "200", "--record-every", "4", "--eval-freq", "0")
+    assert code == 2 and "leave one of them out" in error
     code, out, _ = run(*SMALL[:-1], "--steps", "200", "--record-every", "4", "--eval-freq", "0")
     assert code == 0, out
     videos = sorted(path.name for path in Path("run/checkpoints/videos").iterdir())

@@ -54,6 +54,8 @@ def check_run(config: RunConfig) -> Checked:
     spec = env.unwrapped.spec  # checkpoints store this one; a wrapper may show another
     env.close()
     no_video = video_unavailable_reason(config.env) if video else None
+    if config.record_every and not config.video:
+        raise UserError("--no-video turns off the videos of --record-every, too: leave one of them out")
     if config.record_every and (no_video or not video):
         raise UserError(f"--record-every: {no_video or f'{config.env} does not render images'}")
     check_metrics(config)
