@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from sb3_contrib import ARS
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.vec_env import VecNormalize
 
 from tests.callbacks.runs import ALGORITHMS, DDPG, PPO, Listener, make_env, make_model, names, read, saver, weights
@@ -142,6 +142,15 @@ def test_ars(tmp_path):
     assert names(save) == ["Steps_2", "Steps_4", "Steps_6", "Steps_final"]
     assert torch.equal(weights(ARS.load(save.saves / "Steps_final" / "model")), weights(model))
     assert read(save.directory / "completed.json")["episodes"] == 6
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_completed_tells_that_a_callback_of_sb3_stopped_the_run(algorithm, tmp_path):
+    save = saver(tmp_path)
+    make_model(algorithm, make_env(tmp_path, algorithm)).learn(200, callback=[save, StopTrainingOnMaxEpisodes(2)])
+    completed = read(save.directory / "completed.json")
+    assert completed["steps"] < completed["total_timesteps"] == 200
+    assert (completed["early_stopped"], completed["stop_reason"], completed["interrupted"]) == (True, None, False)
 
 
 @pytest.mark.parametrize("stop_first", [True, False])

@@ -339,14 +339,15 @@ class SaveCheckpoints(VeloraCallback):
 
     def _completed(self) -> dict[str, Any]:
         stopped = [callback for callback in self.siblings() if getattr(callback, "stopped_early", False)]
+        ended_before = self.num_timesteps < self._total
         return {
             "episodes": self._episodes(),
             "steps": self.num_timesteps,
             "total_timesteps": self._total,
             **self._record.summary(),
-            "early_stopped": bool(stopped),
+            "early_stopped": bool(stopped) or (ended_before and not self.interrupted),  # SB3's own do not tell
             "stop_reason": getattr(stopped[0], "reason", None) if stopped else None,
-            "interrupted": self.interrupted and not stopped and self.num_timesteps < self._total,
+            "interrupted": self.interrupted and not stopped and ended_before,
         }
 
     def _episodes(self) -> int | None:
