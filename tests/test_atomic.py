@@ -34,9 +34,32 @@ def test_a_block_that_raises_changes_nothing(tmp_path):
 
 def test_file_and_directory_are_flushed_in_order(tmp_path, monkeypatch):
     order = []
+    monkeypatch.setattr(_atomic.secrets, "token_hex", lambda size: "0a" * size)
     monkeypatch.setattr(_atomic, "flush", lambda path: order.append((path, path.exists(), (tmp_path / "a").exists())))
     write_text(tmp_path / "a", "text")
-    assert order == [(tmp_path / ".a.partial", True, False), (tmp_path, True, True)]
+    assert order == [(tmp_path / ".a.partial-0a0a0a0a", True, False), (tmp_path, True, True)]
+
+
+def test_two_write_the_same_file_at_once(tmp_path):
+    path = tmp_path / "curves.png"
+    with atomic_write(path) as first:
+        first.write_text("half of a long fi")
+        write_text(path, "another's")  # in another process, such as the next job of an array
+        assert path.read_text() == "another's"
+        with first.open("a") as file:
+            file.write("le")
+    assert path.read_text() == "half of a long file"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_behind_is_removed_a_day_later(tmp_path):
+    old, new, other = (tmp_path / name for name in (".[a].partial-1.csv", ".[a].partial-2.csv", ".b.partial-1.csv"))
+    for left in (old, new, other):
+        left.write_text("half")
+    for left in (old, other):
+        os.utime(left, (0, 0))
+    write_text(tmp_path / "[a].csv", "text")
+    assert {path.name for path in tmp_path.iterdir()} == {"[a].csv", new.name, other.name}
 
 
 def test_what_is_flushed_is_on_the_disk(tmp_path, monkeypatch):

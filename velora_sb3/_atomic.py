@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
+
+ABANDONED = 86_400.0  # seconds after which nobody writes to a partial file any more
 
 
 @contextmanager
@@ -15,14 +20,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a hidden path beside ``path`` to write to; the file takes its name at the end of the block.
 
     The file and its directory are flushed. If the block raises, the partial file is removed and ``path`` is untouched.
+    Several processes may write the same file: each has a partial file of its own, and the last one to end counts.
     """
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    _remove_abandoned(path)
+    partial = path.with_name(f".{path.stem}.partial-{secrets.token_hex(4)}{path.suffix}")
     try:
         yield partial
         replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left behind."""
+    for left in path.parent.glob(f".{escape(path.stem)}.partial*{escape(path.suffix)}"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
 
 
 def replace(source: Path, target: Path) -> None:
