@@ -119,6 +119,30 @@ def _velocities_alone() -> gym.Env[Any, Any]:
     return MaskVelocity(gym.make("Pendulum-v1"), indices=(0, 1))
 
 
+class _RewardObservation(gym.Wrapper[Any, Any, Any, Any]):
+    """The reward of the last step as one more number of the observation, 0 at the start."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        seen = env.observation_space
+        assert isinstance(seen, gym.spaces.Box)
+        self.observation_space = gym.spaces.Box(
+            np.append(seen.low, np.float32(-np.inf)), np.append(seen.high, np.float32(np.inf))
+        )
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(**kwargs)
+        return np.append(observation, np.float32(0)), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return np.append(observation, np.float32(reward)), reward, terminated, truncated, info
+
+
+def _velocities_and_reward() -> gym.Env[Any, Any]:
+    return _RewardObservation(_velocities_alone())
+
+
 def _popgym(name: str, with_action: bool = False) -> gym.Env[Any, Any]:
     """A task of popgym; with ``with_action`` the agent sees its previous action, too."""
     require("benchmarks", f"the task popgym {name}")
@@ -217,6 +241,18 @@ TASKS: dict[str, Task] = {
                 RecurrentSAC, MEMORIES["cfc, mixed memory"], "LiquidPolicy", stored_state=True, burn_in_length=16
             ),
             "SAC, MLP, 4 frames": _off_policy(SAC, frames=4),
+        },
+    ),
+    "Pendulum, velocity and reward": Task(  # what the recurrent agents of pomdp-baselines see
+        _velocities_and_reward,
+        (31_000,),
+        {
+            f"{algorithm.__name__}, {memory}": _off_policy(algorithm, MEMORIES[memory], "LiquidPolicy")
+            for algorithm, memory in (
+                (RecurrentTD3, "cfc, mixed memory"),
+                (RecurrentTD3, "lstm"),
+                (RecurrentSAC, "cfc, mixed memory"),
+            )
         },
     ),
     "PendulumNoVel, on policy": Task(
