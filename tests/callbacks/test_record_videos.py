@@ -57,6 +57,17 @@ def test_a_program_that_changes_its_directory_loses_no_video(tmp_path, monkeypat
     assert names(record) == ["-episode-3", "-episode-6", "_final-episode-0"]
 
 
+def test_what_is_tried_first_touches_no_file_of_the_directory(tmp_path):
+    (tmp_path / "run" / "videos").mkdir(parents=True)
+    mine = tmp_path / "run" / "videos" / "trial.mp4"
+    mine.write_bytes(b"mine")
+    record = RecordVideos("run", frequency=3, root=tmp_path, force=True)
+    ppo(envs()).learn(16, callback=record)
+    assert mine.read_bytes() == b"mine"
+    mine.unlink()
+    assert names(record) == ["-episode-3", "_final-episode-0"]
+
+
 def test_a_frequency_in_timesteps_may_be_written_as_a_float(tmp_path):
     record = RecordVideos("run", method="step", frequency=1.6e1, root=tmp_path)
     ppo(envs()).learn(3.2e1, callback=record)

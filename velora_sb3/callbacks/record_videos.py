@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -172,18 +173,16 @@ class RecordVideos(VeloraCallback):
     def _record_trial(self) -> None:
         """Fail now rather than after hours."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        trial = self.directory / "trial.mp4"
         try:
             self._fps = frames_per_second(env_metadata(self.training_env))
             if self._live:
                 as_frame(self._render())
             self._video_env = open_video_env(self.training_env, self.env_fn)
-            record_episode(self.model, self._video_env, trial, seed=0, max_frames=1)
+            with TemporaryDirectory(prefix=".trial-", dir=self.directory) as place:  # runs may share the directory
+                record_episode(self.model, self._video_env, Path(place, "trial.mp4"), seed=0, max_frames=1)
         except Exception as error:  # a renderer may raise anything
             reason = str(error) or type(error).__name__
             raise ValueError(f"RecordVideos cannot record {self._name}: {reason}") from error
-        finally:
-            trial.unlink(missing_ok=True)
 
     def _due(self, episode_starts: bool) -> int | None:
         """The number of the video to start now, if any."""

@@ -87,6 +87,16 @@ def test_options_change_a_repeated_run(trained, run, tmp_path):
     assert json.loads((tmp_path / "other" / "config.json").read_text())["steps"] == 210
 
 
+def test_what_a_config_by_hand_omits_has_the_defaults_of_the_options(run, tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps({"algo": "ddpg", "env": "Pendulum-v1", "steps": 200, "seed": 1}))
+    options = ("--algo", "ddpg", "--env", "Pendulum-v1", "--steps", 200, "--seed", 1)
+    for name, settings in (("mine", ("--config", tmp_path / "mine.json")), ("theirs", options)):
+        assert run("train", *settings, "--run-dir", name, "--no-video", "--policy-kwargs", "units: 8")[0] == 0
+    mine, theirs = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("mine", "theirs"))
+    assert mine == theirs
+    assert mine["checkpoint_every"] == 200
+
+
 @pytest.mark.parametrize("algo", algorithms())
 def test_every_algorithm_trains(algo, run, tmp_path):
     env = "VeloraMasked-v0" if "maskable" in algo else "CartPole-v1" if algo.endswith("dqn") else "Pendulum-v1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +121,7 @@ def read_config(args: argparse.Namespace) -> RunConfig:
     """The run to train: the options, on top of ``--config`` or of the defaults."""
     from velora_sb3.cli.algorithms import find_algorithm
     from velora_sb3.cli.errors import UserError
-    from velora_sb3.cli.experiment.config import load_config
+    from velora_sb3.cli.experiment.config import read_settings
     from velora_sb3.cli.experiment.defaults import default_period, defaults_for
     from velora_sb3.cli.options import given_options
 
@@ -130,24 +129,20 @@ def read_config(args: argparse.Namespace) -> RunConfig:
     mappings = {name: given.pop(name) for name in ("policy_kwargs", "hyperparams") if name in given}
     if "algo" in given:
         given["algo"] = find_algorithm(given["algo"])[0]
-    if args.config is not None:
-        before = load_config(Path(args.config))
-        if given.get("algo", before.algo) != before.algo:
-            raise UserError(
-                f"{args.config} is a run of {before.algo}, whose settings do not fit {given['algo']}: omit --algo, or "
-                f"train {given['algo']} without --config"
-            )
-        config = replace(before, **given, versions=versions())
-        to_set = [name for name in PERIODS if config.steps != before.steps and getattr(before, name)]
-    else:
-        missing = [f"--{name}" for name in ("algo", "env") if name not in given]
-        if missing:
-            raise UserError(f"train needs {' and '.join(missing)}, or --config (see velora-sb3 train --help)")
-        defaults = {**defaults_for(given["algo"], given["env"]), "seed": random.SystemRandom().randrange(2**31)}
-        config = RunConfig(**{**defaults, **given})
-        to_set = list(PERIODS)
-    for name in to_set:
-        if name not in given:
+    stored = {} if args.config is None else read_settings(Path(args.config))
+    if stored and given.get("algo", stored["algo"]) != stored["algo"]:
+        raise UserError(
+            f"{args.config} is a run of {stored['algo']}, whose settings do not fit {given['algo']}: omit --algo, or "
+            f"train {given['algo']} without --config"
+        )
+    if missing := [f"--{name}" for name in ("algo", "env") if name not in {**stored, **given}]:
+        raise UserError(f"train needs {' and '.join(missing)}, or --config (see velora-sb3 train --help)")
+    chosen = {**stored, **given}
+    defaults = {**defaults_for(chosen["algo"], chosen["env"]), "seed": random.SystemRandom().randrange(2**31)}
+    config = RunConfig(**{**defaults, **chosen, "versions": versions()})
+    for name in PERIODS:
+        outdated = config.steps != stored.get("steps") and stored.get(name) != 0
+        if name not in given and (name not in stored or outdated):
             setattr(config, name, default_period(config.steps))
     for name, mapping in mappings.items():
         getattr(config, name).update(mapping)

@@ -95,6 +95,11 @@ class RunConfig:
 
 def load_config(path: Path) -> RunConfig:
     """Read a ``config.json``, given the file or its directory."""
+    return RunConfig(**read_settings(path))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The checked settings in a ``config.json``, given the file or its directory; one by hand may lack some."""
     try:
         path = path / CONFIG_FILE if path.is_dir() else path
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -105,7 +110,7 @@ def load_config(path: Path) -> RunConfig:
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a run configuration: expected a JSON object, got {type(values).__name__}")
     check_values(values, RunConfig, path)
-    return RunConfig(**values)
+    return values
 
 
 def differences(stored: RunConfig, given: RunConfig) -> list[str]:
