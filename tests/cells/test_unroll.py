@@ -135,6 +135,22 @@ def test_two_halves_give_what_the_whole_gives(cell):
     torch.testing.assert_close(state, last)
 
 
+def test_second_derivatives_through_a_carried_state_are_those_of_the_whole_sequence(cell):
+    inputs, used = torch.randn(T, B, F), list(cell.parameters())
+
+    def derivatives(*windows):
+        state, loss = None, 0.0
+        for window in windows:
+            outputs, state = unroll(cell, window, state)
+            loss = loss + outputs.square().sum()
+        first = torch.autograd.grad(loss, used, create_graph=True, allow_unused=True)
+        squares = sum(gradient.square().sum() for gradient in first if gradient is not None)
+        return [*first, *torch.autograd.grad(squares, used, allow_unused=True)]
+
+    for ours, expected in zip(derivatives(inputs[:2], inputs[2:4], inputs[4:]), derivatives(inputs), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_timespans_matter_and_one_is_the_default(cell):
     inputs, state = torch.randn(T, B, F), torch.randn(B, cell.state_size)
     outputs, _ = unroll(cell, inputs, state)

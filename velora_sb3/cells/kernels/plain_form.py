@@ -48,8 +48,10 @@ def plain_gradients(
     Returns:
         The gradient of each tensor; None where none is needed.
     """
-    wanted = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
     with torch.enable_grad():
-        outputs = compute(*tensors)
+        # Views, as one argument may come from another: a state from the same weights, one call earlier.
+        views = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
+        outputs = compute(*views)
+    wanted = [view for view in views if view is not None and view.requires_grad]
     gradients = iter(torch.autograd.grad(outputs, wanted, grad_outputs, create_graph=True, allow_unused=True))
-    return [next(gradients) if tensor is not None and tensor.requires_grad else None for tensor in tensors]
+    return [next(gradients) if view is not None and view.requires_grad else None for view in views]
