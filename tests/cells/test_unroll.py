@@ -1,6 +1,9 @@
+from functools import partial
+
 import pytest
 import torch
 from ncps.wirings import AutoNCP
+from torch.nn.utils import prune, spectral_norm
 
 from tests.cells.stepping import gradients, run_step_by_step
 from velora_sb3.cells import (
@@ -149,6 +152,26 @@ def test_second_derivatives_through_a_carried_state_are_those_of_the_whole_seque
 
     for ours, expected in zip(derivatives(inputs[:2], inputs[2:4], inputs[4:]), derivatives(inputs), strict=True):
         torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("change", [partial(prune.l1_unstructured, amount=0.5), spectral_norm], ids=["pruned", "norm"])
+def test_weights_that_torch_derives_from_others_follow_them(cell, change):
+    """torch computes them anew where a module is called; a sequence is no such call."""
+    named = [(module, name) for module in cell.modules() for name, _ in module.named_parameters(recurse=False)]
+    for module, name in named:
+        if change is not spectral_norm or getattr(module, name).dim() == 2:
+            change(module, name)
+    inputs = torch.randn(T, B, F)
+    optimizer = torch.optim.SGD(cell.parameters(), lr=0.1)
+    for _ in range(3):
+        before, _ = unroll(cell.eval(), inputs)
+        optimizer.zero_grad()
+        before.square().mean().backward()
+        optimizer.step()
+    outputs, _ = unroll(cell, inputs)
+    expected, _ = run_step_by_step(cell, inputs)
+    assert not torch.equal(outputs, before)
+    torch.testing.assert_close(outputs, expected)
 
 
 def test_timespans_matter_and_one_is_the_default(cell):

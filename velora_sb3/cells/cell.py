@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from velora_sb3.cells._checks import check_inputs, check_state, check_tensor, check_timespans
 from velora_sb3.cells.kernels.plain_form import autocasts, is_tracing
@@ -29,6 +32,16 @@ def outside_autocast(function: Callable[..., Result], cell: nn.Module, inputs: A
 def as_floats(cell: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """Integers and booleans, as one-hot encodings have them, in the type of the cell's weights."""
     return inputs if inputs.is_floating_point() else inputs.to(next(cell.parameters()).dtype)
+
+
+def recompute_weights(module: nn.Module) -> None:
+    """Weights that ``torch.nn.utils`` prunes or normalizes, which torch computes anew where a module is called.
+
+    A sequence is no such call, nor is a step inside another cell.
+    """
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, BasePruningMethod | SpectralNorm | WeightNorm):
+            hook(module, ())
 
 
 def with_time(inputs: torch.Tensor, timespans: torch.Tensor | None) -> torch.Tensor:

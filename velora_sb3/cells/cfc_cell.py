@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from velora_sb3._validation import check_choice, check_integer, check_number
-from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.cell import LiquidCell, recompute_weights
 from velora_sb3.cells.initialization import check_mask, initialize
 from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc import cfc_sequence
@@ -163,6 +163,7 @@ class CfCCell(LiquidCell):
 
     def prepare(self, timed: bool) -> CfCWeights:
         """The first layer's weights, masked; with timespans also those of the gate's slope."""
+        recompute_weights(self)
         inputs, recurrent = self.weight_ih, self.weight_hh
         if self.mask is not None:
             mask_ih, mask_hh = self.mask.split([self.input_size, self.hidden_size], dim=1)

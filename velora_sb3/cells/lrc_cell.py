@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from velora_sb3._validation import check_choice, check_integer
-from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.cell import LiquidCell, recompute_weights
 from velora_sb3.cells.initialization import check_mask, initialize
 from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.lrc import lrc_sequence, next_potential
@@ -98,6 +98,7 @@ class LRCCell(LiquidCell):
 
     def prepare(self, timed: bool) -> LRCWeights:
         """The weights, masked."""
+        recompute_weights(self)
         inputs, recurrent = self.weight_ih, self.weight_hh
         if self.mask is not None:
             mask_ih, mask_hh = self.mask.repeat(3, 1).split([self.input_size, self.hidden_size], dim=1)

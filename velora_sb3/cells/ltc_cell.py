@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from velora_sb3._validation import check_choice, check_integer, check_number
-from velora_sb3.cells.cell import LiquidCell
+from velora_sb3.cells.cell import LiquidCell, recompute_weights
 from velora_sb3.cells.kernels.cpu.ltc import Network
 from velora_sb3.cells.kernels.ltc import compiled_sequence, is_compiled, ltc_sequence
 from velora_sb3.cells.kernels.ltc_synapses import Synapses, SynapseTable
@@ -114,6 +114,7 @@ class LTCCell(LiquidCell):
         return self._weights(laid_out=not is_compiled(self.w))
 
     def _weights(self, laid_out: bool) -> LTCWeights:
+        recompute_weights(self)
         conductance, leak = functional.softplus(self.w), functional.softplus(self.gleak)
         synapses = torch.stack([conductance * self.erev, conductance, self.sigma, self.mu])
         return LTCWeights(
@@ -225,6 +226,6 @@ class LTCCell(LiquidCell):
         return torch.cat([matrix[torch.as_tensor(mask != 0, device=matrix.device)] for matrix, mask in pairs])
 
     def _map(self, side: str, values: torch.Tensor) -> torch.Tensor:
-        scale, shift = self._parameters[f"{side}_w"], self._parameters[f"{side}_b"]
+        scale, shift = getattr(self, f"{side}_w"), getattr(self, f"{side}_b")
         values = values if scale is None else values * scale
         return values if shift is None else values + shift

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from velora_sb3._validation import check_bool
-from velora_sb3.cells.cell import LiquidCell, with_time
+from velora_sb3.cells.cell import LiquidCell, recompute_weights, with_time
 from velora_sb3.cells.cfc_cell import CfCCell, CfCWeights
 from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.mixed_memory import mixed_memory_sequence, write
@@ -53,7 +53,8 @@ class MixedMemoryCell(LiquidCell):
         nn.init.uniform_(self.bias, -0.1, 0.1)
 
     def prepare(self, timed: bool) -> Any:
-        """The inner cell's prepared weights; the LSTM's own need no preparation."""
+        """The inner cell's prepared weights; the LSTM's own are used as they are."""
+        recompute_weights(self)
         return self.cell.prepare(timed)
 
     def step(
@@ -100,7 +101,7 @@ class MixedMemoryCell(LiquidCell):
         cfc = self._plain_cfc()
         if cfc is None:
             return super().sequence(inputs, state, starts, timespans)
-        return self._fused(cfc, cfc.prepare(timespans is not None), inputs, state, starts, timespans)
+        return self._fused(cfc, self.prepare(timespans is not None), inputs, state, starts, timespans)
 
     def _plain_cfc(self) -> CfCCell | None:
         """The liquid cell, if the kernel has its equations."""

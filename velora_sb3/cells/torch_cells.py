@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from velora_sb3._validation import check_bool, check_integer
-from velora_sb3.cells.cell import LiquidCell, with_time
+from velora_sb3.cells.cell import LiquidCell, recompute_weights, with_time
 from velora_sb3.cells.kernels import cpu, gru, lstm
 from velora_sb3.cells.kernels.plain_form import needs_plain_form
 
@@ -33,9 +33,10 @@ class TorchCell(LiquidCell):
         self.timed = check_bool("timed", timed)
 
     def prepare(self, timed: bool) -> None:
-        """Nothing: torch's weights are used as they are."""
+        """None: torch's weights are used as they are."""
         if timed and not self.timed:
             raise ValueError(f"{type(self).__name__} got timespans: create it with timed=True")
+        recompute_weights(self.network)
 
     @property
     def weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
