@@ -4,9 +4,11 @@ import pytest
 import torch
 from ncps.wirings import AutoNCP
 from torch.nn.utils import prune, spectral_norm
+from torch.nn.utils.rnn import pack_sequence
 
 from tests.cells.stepping import gradients, run_step_by_step
 from velora_sb3.cells import (
+    CfC,
     CfCCell,
     GRUCell,
     LRCCell,
@@ -242,3 +244,9 @@ def test_what_is_no_tensor_is_named(name):
     arguments = {"inputs": torch.zeros(T, B, F), name: torch.zeros(T, B).tolist()}
     with pytest.raises(TypeError, match=f"{name} must be a tensor, got list: convert it with torch.as_tensor"):
         unroll(cell, **arguments)
+
+
+def test_a_packed_sequence_is_told_how_to_become_a_tensor():
+    packed = pack_sequence([torch.zeros(3, F), torch.zeros(2, F)])
+    with pytest.raises(TypeError, match="got PackedSequence: convert it with torch.nn.utils.rnn.pad_packed_sequence"):
+        CfC(F, 5)(packed)

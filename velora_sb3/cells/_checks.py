@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.utils.rnn import PackedSequence
 
 from velora_sb3.cells.kernels.plain_form import needs_plain_form
 
@@ -10,7 +11,9 @@ from velora_sb3.cells.kernels.plain_form import needs_plain_form
 def check_tensor(name: str, value: object) -> None:
     """Raise ``TypeError`` unless ``value`` is a tensor."""
     if not isinstance(value, torch.Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}: convert it with torch.as_tensor()")
+        packed = isinstance(value, PackedSequence)
+        mend = "torch.nn.utils.rnn.pad_packed_sequence()" if packed else "torch.as_tensor()"
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}: convert it with {mend}")
 
 
 def check_inputs(inputs: torch.Tensor, rank: int, width: int) -> None:
