@@ -6,6 +6,7 @@ import pytest
 import torch
 from ncps.wirings import AutoNCP
 from torch.autograd import forward_ad
+from torch.autograd.functional import hessian, jacobian
 from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -110,6 +111,24 @@ def test_forward_mode(network):
     with forward_ad.dual_level():
         dual, _ = network(forward_ad.make_dual(inputs, torch.ones_like(inputs)))
         assert_same(forward_ad.unpack_dual(dual).tangent, tangents)
+
+
+def test_batches_of_gradients(network):
+    inputs, *rest = sequence(network)
+    first = torch.randn(B, F)
+    functions = (lambda x: network(x, *rest)[0], inputs), (lambda x: network.cell(x)[0], first)
+    for function, point in functions:
+        one_by_one = jacobian(function, point)
+        assert_same(jacobian(function, point, vectorize=True), one_by_one)
+        outputs = function(point.requires_grad_())
+        rows = torch.eye(outputs.numel()).view(-1, *outputs.shape)
+        of_rows = vmap(lambda row, o=outputs, x=point: torch.autograd.grad(o, x, row, retain_graph=True)[0])(rows)
+        assert_same(of_rows.view(*outputs.shape, *point.shape), one_by_one)
+
+    def loss(inputs):
+        return network(inputs, *rest)[0].square().sum()
+
+    assert_same(hessian(loss, inputs, vectorize=True), hessian(loss, inputs))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -25,7 +25,7 @@ from torch.nn import functional
 from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
-from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
 from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, seen_by_steps
 
 
@@ -227,7 +227,7 @@ class _CfCSequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[OptionalTensor, ...]:
         *arguments, gates, outputs = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
+        if needs_plain_gradients(grad_outputs):
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_outputs), None)
         inputs, state, weight_ih, weight_hh, _, starts, timespans, w_tau, amplitude = arguments
         size = outputs.shape[-1]

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from velora_sb3.cells.kernels.cfc_gates import next_state
-from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
 
 _MINUS_ONE = torch.tensor(-1.0)
 
@@ -39,7 +39,7 @@ class _FirstStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_state: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inputs, weight_ih, bias, gates = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
+        if needs_plain_gradients(grad_state):
             return tuple(plain_gradients(_plain, (inputs, weight_ih, bias), grad_state))
         first, second, weight = gates.chunk(3, dim=-1)
         grad = torch.addcmul(gates, gates, gates, value=-1)  # p (1 - p), q (1 - q), w (1 - w)

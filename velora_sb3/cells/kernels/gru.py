@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
-from velora_sb3.cells.kernels.plain_form import plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_gradients, plain_gradients
 from velora_sb3.cells.kernels.sequence import OptionalTensor, seen_by_steps
 
 
@@ -68,7 +68,7 @@ class _GRUSequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[OptionalTensor, ...]:
         *arguments, gates, states = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
+        if needs_plain_gradients(grad_states):
             return tuple(plain_gradients(_plain, arguments, grad_states))
         inputs, state, weight_ih, weight_hh, _, _, starts = arguments
         size, needs = states.shape[-1], ctx.needs_input_grad

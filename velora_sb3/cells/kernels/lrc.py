@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
-from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
 from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, seen_by_steps
 
 
@@ -156,7 +156,7 @@ class _LRCSequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[OptionalTensor, ...]:
         *arguments, gates, decays, states = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
+        if needs_plain_gradients(grad_states):
             return tuple(plain_gradients(_plain, arguments, grad_states))
         inputs, state, weight_ih, weight_hh, _, starts, timespans = arguments
         needs = ctx.needs_input_grad

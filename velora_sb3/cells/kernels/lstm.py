@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from velora_sb3.cells.kernels.cpu import lstm as on_cpu
-from velora_sb3.cells.kernels.plain_form import plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_gradients, plain_gradients
 from velora_sb3.cells.kernels.sequence import OptionalTensor, seen_by_steps
 
 
@@ -73,7 +73,7 @@ class _LSTMSequence(torch.autograd.Function):
     def backward(ctx: Any, grad_hidden: OptionalTensor, grad_memories: OptionalTensor) -> tuple[OptionalTensor, ...]:
         *arguments, gates, hidden, memories = ctx.saved_tensors
         inputs, state, weight_ih, weight_hh, _, starts = arguments
-        if torch.is_grad_enabled():  # create_graph
+        if needs_plain_gradients(grad_hidden, grad_memories):
             grads = [torch.zeros_like(hidden) if grad is None else grad for grad in (grad_hidden, grad_memories)]
             return tuple(plain_gradients(_plain, arguments, torch.stack(grads)))
         size = hidden.shape[-1]

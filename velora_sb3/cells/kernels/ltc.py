@@ -28,7 +28,7 @@ from velora_sb3.cells.kernels import cpu, gpu
 from velora_sb3.cells.kernels.cpu import ltc as on_cpu
 from velora_sb3.cells.kernels.cpu.calling import dense
 from velora_sb3.cells.kernels.ltc_synapses import SynapseBank, Synapses, SynapseTable
-from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
 from velora_sb3.cells.kernels.sequence import reset_masks
 
 COLUMNS = 256  # width of the pieces in which sensory synapses are computed: they fit the processor's cache
@@ -80,7 +80,7 @@ class SensoryCurrents(torch.autograd.Function):
     def backward(ctx: Any, grad_currents: torch.Tensor) -> Gradients:
         """Piece by piece; the gates are computed again."""
         potentials, *synapses = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
+        if needs_plain_gradients(grad_currents):
             compute = partial(_plain_currents, ctx.table)
             return None, *plain_gradients(compute, (potentials, *synapses), grad_currents)
         grad = torch.zeros_like(potentials)
@@ -146,7 +146,7 @@ class LTCSequence(torch.autograd.Function):
         """Unfold by unfold from the last."""
         drive, initial, starts, dt, capacity, *rest = ctx.saved_tensors
         synapses, kept = rest[:3], rest[3:]
-        if torch.is_grad_enabled():  # create_graph
+        if needs_plain_gradients(grad_outputs):
             compute = partial(_plain_sequence, ctx.table, ctx.unfolds)
             return (
                 None,
@@ -265,7 +265,7 @@ class _CompiledSequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> Gradients:
         kept, *tensors = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
+        if needs_plain_gradients(grad_states):
             return None, *plain_gradients(partial(_by_tables, ctx.network), tensors, grad_states)
         return None, *on_cpu.backward(ctx.network, grad_states.contiguous(), kept, tensors)
 

@@ -21,7 +21,7 @@ from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.cpu import mixed_memory as on_cpu
-from velora_sb3.cells.kernels.plain_form import needs_plain_form, plain_gradients
+from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
 from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks
 
 
@@ -194,7 +194,7 @@ class _MixedMemorySequence(torch.autograd.Function):
     def backward(ctx: Any, grad_states: torch.Tensor) -> tuple[OptionalTensor, ...]:
         saved = ctx.saved_tensors  # unpacked once: torch.utils.checkpoint allows no more
         arguments, made = saved[:10], saved[10:]
-        if torch.is_grad_enabled():  # create_graph
+        if needs_plain_gradients(grad_states):
             return (*plain_gradients(partial(_plain, ctx.mode), arguments, grad_states), None)
         inputs, state, lstm_ih, lstm_hh, _, weight_ih, weight_hh, _, starts, timespans = arguments
         products, gates, written, squashed, states = made

@@ -1,7 +1,8 @@
 """Where a kernel's plain form takes its place: the same computation in ordinary, differentiable operations.
 
 - Second derivatives: TRPO differentiates a gradient, and a hand-written backward pass has no derivative of its own.
-- Tracing, export, compilation, ``vmap`` and forward-mode differentiation, which cannot look into an autograd function.
+- Tracing, export, compilation, ``vmap``, batches of gradients and forward-mode differentiation, which cannot look into
+  an autograd function.
 """
 
 from __future__ import annotations
@@ -35,10 +36,19 @@ def needs_plain_form() -> bool:
     )
 
 
+def needs_plain_gradients(*grads: torch.Tensor | None) -> bool:
+    """Whether a backward pass is itself differentiated (``create_graph``), or gets a batch (``is_grads_batched``)."""
+    return (
+        torch.is_grad_enabled()
+        or needs_plain_form()
+        or any(grad is not None and torch._C._functorch.is_legacy_batchedtensor(grad) for grad in grads)
+    )
+
+
 def plain_gradients(
     compute: Callable[..., torch.Tensor], tensors: Tensors, grad_outputs: torch.Tensor
 ) -> list[torch.Tensor | None]:
-    """Gradients that can be differentiated again.
+    """Gradients by PyTorch's own operations, which can be differentiated again where the caller's are recorded.
 
     Args:
         compute: The plain form of the kernel, a function of the tensors.
@@ -48,10 +58,11 @@ def plain_gradients(
     Returns:
         The gradient of each tensor; None where none is needed.
     """
+    recorded = torch.is_grad_enabled()
     with torch.enable_grad():
         # Views, as one argument may come from another: a state from the same weights, one call earlier.
         views = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
         outputs = compute(*views)
     wanted = [view for view in views if view is not None and view.requires_grad]
-    gradients = iter(torch.autograd.grad(outputs, wanted, grad_outputs, create_graph=True, allow_unused=True))
+    gradients = iter(torch.autograd.grad(outputs, wanted, grad_outputs, create_graph=recorded, allow_unused=True))
     return [next(gradients) if view is not None and view.requires_grad else None for view in views]
