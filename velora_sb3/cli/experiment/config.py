@@ -99,7 +99,7 @@ def load_config(path: Path) -> RunConfig:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The checked settings in a ``config.json``, given the file or its directory; one by hand may lack some."""
+    """The checked settings in a ``config.json``, given the file or its directory; one written by hand may lack some."""
     try:
         path = path / CONFIG_FILE if path.is_dir() else path
         values = json.loads(path.read_text(encoding="utf-8"))
