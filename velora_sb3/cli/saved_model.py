@@ -106,7 +106,9 @@ def find_model(path: Path, best: bool = False, checkpoint: bool = False) -> Save
     elif checkpoints := [one.parent for one in (path / "saves").glob(f"*/{MODEL}")]:
         found = max(checkpoints, key=_order) / MODEL
     else:
-        raise UserError(f"{path} contains no {MODEL}")
+        unfinished = next((one.parents[2] for one in path.glob(f"*/saves/*/{MODEL}")), None)
+        mend = f": its run did not end. For its latest checkpoint, name {unfinished}" if unfinished else ""
+        raise UserError(f"{path} contains no {MODEL}{mend}")
     return SavedModel(found, find_config(found.parent))
 
 

@@ -65,6 +65,17 @@ def test_a_directory_of_save_checkpoints(where, run, tmp_path):
     assert ", with target networks" not in page
 
 
+def test_a_killed_run_names_its_checkpoints(trained, run, tmp_path):
+    shutil.copytree(trained, tmp_path / "killed")
+    (tmp_path / "killed" / "model.zip").unlink()
+    code, _, err = run("evaluate", "killed")
+    place = err.split("For its latest checkpoint, name ")[1].strip()
+    assert code == 2
+    code, out, _ = run("evaluate", place, "--episodes", 1)
+    assert code == 0
+    assert "of step 450" in out
+
+
 def test_its_zip(trained, run):
     from_directory = run("evaluate", trained, "--episodes", 2)[1]
     assert run("evaluate", trained / "model.zip", "--episodes", 2)[1] == from_directory
