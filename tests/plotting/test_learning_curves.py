@@ -145,6 +145,16 @@ def test_nothing_and_next_to_nothing(tmp_path, texts):
     assert [panel["legend"] for panel in texts] == [[], ["PPO (1 run)"], ["PPO (3 runs)"], []]
 
 
+def test_a_legend_of_many_lines_fits_into_its_panel():
+    runs = [run(number, env=f"E{number % 2}") for number in range(100, 180)]
+    figure = learning_curves(pd.concat(runs, ignore_index=True), group_by=["run"], smooth=1)
+    figure.canvas.draw()
+    for axes, last in zip(figure.axes, ["run 128 (1 run)", "run 129 (1 run)"], strict=True):
+        legend = axes.get_legend()
+        assert [text.get_text() for text in legend.get_texts()][-2:] == [last, "and 25 more"]
+        assert axes.bbox.y0 <= legend.get_window_extent().y0
+
+
 def test_several_episodes_at_one_timestep_count_as_their_last(tmp_path, texts):
     drawn(tmp_path / "x.png", run(1, n=4, timesteps=[8, 8, 16, 16]), smooth=2)
     assert texts[0]["lines"]["PPO (1 run)"].tolist() == [[8, 15], [16, 35]]

@@ -108,6 +108,10 @@ def test_one_layer_is_a_matrix(kind, wiring):
     np.testing.assert_array_equal(existing[:3], cell.wiring.sensory_adjacency_matrix != 0)
     units = np.ones((12, 12), bool) if kind == "cfc" else cell.wiring.adjacency_matrix != 0
     np.testing.assert_array_equal(existing[3:], units)
+    figure.canvas.draw()
+    label = figure.axes[0].yaxis.label.get_window_extent()
+    assert label.y0 >= 0
+    assert label.y1 <= figure.bbox.height
 
 
 def test_models_show_the_network_that_acts():

@@ -24,6 +24,7 @@ X_COLUMNS = {"timesteps": "timesteps", "episodes": "episode", "seconds": "second
 EXTEND = 0.05  # of the x-axis, as runs of equal length do not start and end at the same step
 MAX_POINTS = 2_000  # per line; more than a figure has pixels
 BAND_POINTS = 200  # one bootstrap each
+MAX_NAMES = 15  # in a legend; more do not fit into a panel
 BAND = "95 % bootstrap interval"
 
 
@@ -69,6 +70,8 @@ def learning_curves(
     envs = sorted(episodes["env"].unique()) or [""]
     n_wide = 1 if len(envs) == 1 else 2
     n_high = -(-len(envs) // n_wide)
+    from matplotlib.lines import Line2D
+
     figure = new_figure(8 if n_wide == 1 else 12, 4.5 if n_high == 1 else 3.8 * n_high)
     for number, env in enumerate(envs):
         axes = figure.add_subplot(n_high, n_wide, number + 1)
@@ -84,7 +87,10 @@ def learning_curves(
                 notes |= _draw(axes, name, group, X_COLUMNS[x], window, looks[name])
         handles, texts = axes.get_legend_handles_labels()
         if handles:
-            axes.legend([*handles, *notes.values()], [*texts, *notes], frameon=False, loc="best", fontsize="small")
+            if len(handles) > MAX_NAMES:
+                notes = {f"and {len(handles) - MAX_NAMES} more": Line2D([], [], linestyle="none"), **notes}
+            entries = [*handles[:MAX_NAMES], *notes.values()]
+            axes.legend(entries, [*texts[:MAX_NAMES], *notes], frameon=False, loc="best", fontsize="small")
         y_label = "episode return" if window == 1 else f"episode return (mean of last {window})"
         style_training(axes, X_AXES[x], y_label, env)
     return figure

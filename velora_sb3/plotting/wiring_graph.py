@@ -143,7 +143,7 @@ def _draw_matrix(network: Network, names: list[str]) -> Figure:
     image = axes.imshow(matrix, cmap=cmap, vmin=-bound, vmax=bound, interpolation="nearest", aspect="auto")
     axes.axhline(len(inputs) - 0.5, color="0.4", linewidth=1)
     axes.set_xlabel(f"target unit ({kind})")
-    axes.set_ylabel("source: inputs above the line, units below")
+    axes.set_ylabel("source: inputs above\nthe line, units below")
     if len(rows) <= MAX_NAMES:
         axes.set_yticks(range(len(rows)), [*names, *map(str, neurons)], fontsize=7)
     figure.colorbar(image, ax=axes, label="inhibitory     strength     excitatory", fraction=0.03, pad=0.01)
