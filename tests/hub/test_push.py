@@ -180,6 +180,9 @@ def test_what_cannot_be_recorded_or_evaluated(hub):
     model.learn(10)
     with pytest.raises(ValueError, match="eval_env does not fit the model"):
         push_to_hub(model, "user/pendulum", eval_env="CartPole-v1")
+    broken = gym.wrappers.TransformReward(gym.make("Pendulum-v1"), lambda reward: float("nan"))
+    with pytest.raises(ValueError, match="1 of 1 episodes in eval_env have a return that is not a finite number"):
+        push_to_hub(model, "user/pendulum", eval_env=broken, n_eval_episodes=1)
     model.env = None
     with pytest.warns(UserWarning, match="no replay.mp4: pass eval_env="):
         push_to_hub(model, "user/pendulum")

@@ -99,6 +99,11 @@ def evaluate(model: BaseAlgorithm, venv: VecEnv, n_episodes: int, seed: int | No
     masked = "action_masks" in inspect.signature(model.predict).parameters and is_masking_supported(venv)
     run: Any = evaluate_masked if masked else evaluate_policy
     returns, lengths = run(model, venv, n_eval_episodes=n_episodes, return_episode_rewards=True, warn=False)
+    if not np.isfinite(returns).all():
+        raise ValueError(
+            f"{np.count_nonzero(~np.isfinite(returns))} of {len(returns)} episodes in eval_env have a return that is "
+            "not a finite number: mend its rewards, or push without an evaluation (eval_env=None, --episodes 0)"
+        )
     return {
         "mean_reward": float(np.mean(returns)),
         "std_reward": float(np.std(returns)),

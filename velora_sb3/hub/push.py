@@ -64,7 +64,7 @@ def push_to_hub(
         The commit's URL.
 
     Raises:
-        ValueError: If the name is not ``user/name``, or ``eval_env`` does not fit.
+        ValueError: If the name is not ``user/name``, ``eval_env`` does not fit, or one of its returns is not finite.
         CheckpointError: If the model is not plain data, or the folder holds something else.
         HubError: If there is no token, no network, or the Hub refuses; the message names the folder.
         ImportError: If the extra ``hub``, or ``onnx``, is not installed.
