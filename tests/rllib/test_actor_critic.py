@@ -117,5 +117,9 @@ def test_wrong_settings_are_one_error():
         module(actions=gym.spaces.MultiDiscrete([2, 2]))
     with pytest.raises(ValueError, match="channels first, got shape \\(64, 64, 3\\)"):
         module(gym.spaces.Box(0, 255, (64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match="Dict of these, got Tuple.*wrappers.FlattenObservation"):
+        module(gym.make("Blackjack-v1").observation_space)
+    with pytest.raises(ValueError, match="minibatch_size must be at least max_seq_len \\(20\\)"):
+        module(units=4).forward_train({})  # RLlib's batch without rows
     assert module().model_config["max_seq_len"] == 20
     assert module(vf_share_layers=False).is_stateful()

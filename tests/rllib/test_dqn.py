@@ -5,6 +5,7 @@ import copy
 import gymnasium as gym
 import pytest
 import torch
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.algorithms.dqn.dqn_learner import QF_PREDS
 from ray.rllib.core.columns import Columns
@@ -19,8 +20,8 @@ def module(actions=ENV.action_space, **settings):
     return LiquidDQNModule(observation_space=ENV.observation_space, action_space=actions, model_config=settings)
 
 
-def train(spec_config, config):
-    algorithm = (
+def make_config(spec_config, config):
+    return (
         DQNConfig()
         .environment("CartPole-v1")
         .env_runners(num_env_runners=0)
@@ -31,11 +32,14 @@ def train(spec_config, config):
             num_steps_sampled_before_learning_starts=50,
             replay_buffer_config={"type": "EpisodeReplayBuffer", "capacity": 1000},
         )
-        .reporting(min_sample_timesteps_per_iteration=60)
+        .reporting(min_sample_timesteps_per_iteration=120)
         .rl_module(rl_module_spec=RLModuleSpec(module_class=LiquidDQNModule, model_config=spec_config), **config)
         .debugging(seed=0, log_level="ERROR")
-        .build_algo()
     )
+
+
+def train(spec_config, config):
+    algorithm = make_config(spec_config, config).build_algo()
     try:
         before = copy.deepcopy(algorithm.get_module().get_state())
         result = algorithm.train()
@@ -57,8 +61,26 @@ def test_it_learns_from_sequences():
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("ray_here")
 def test_max_seq_len_where_the_replay_does_not_read_it_is_an_error():
-    with pytest.raises(ValueError, match="single steps: pass max_seq_len in config.rl_module"):
+    with pytest.raises(ValueError, match="samples single steps: pass max_seq_len in config.rl_module"):
         train({"units": 8, "max_seq_len": 6}, {})
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("ray_here")
+def test_a_restored_algorithm_trains_on_from_an_empty_buffer(tmp_path):
+    algorithm = make_config(None, {"model_config": {"units": 4, "max_seq_len": 6}}).build_algo()
+    try:
+        algorithm.train()
+        algorithm.save_to_path(tmp_path)
+        before = copy.deepcopy(algorithm.get_module().get_state())
+    finally:
+        algorithm.stop()
+    algorithm = Algorithm.from_checkpoint(tmp_path)
+    try:
+        assert all((before[name] == value).all() for name, value in algorithm.get_module().get_state().items())
+        assert algorithm.train()["training_iteration"] == 2
+    finally:
+        algorithm.stop()
 
 
 def test_actions_are_greedy_or_random():

@@ -12,7 +12,7 @@ from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from velora_sb3.policies import LiquidRecurrentActorCriticPolicy
-from velora_sb3.rllib.settings import CELL_SETTINGS, check_actions, check_images, read_settings
+from velora_sb3.rllib.settings import CELL_SETTINGS, check_actions, check_observations, read_settings
 
 POLICY_SETTINGS = (
     *CELL_SETTINGS,
@@ -58,7 +58,8 @@ class LiquidRLModule(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # 
         policy: The policy, a :class:`velora_sb3.policies.LiquidRecurrentActorCriticPolicy`.
 
     Raises:
-        ValueError: If ``model_config`` has an unknown key or a wrong value, or the action space is another one.
+        ValueError: If ``model_config`` has an unknown key or a wrong value, or the spaces are others; at the first
+            update, if a sequence is longer than a minibatch.
     """
 
     policy: LiquidRecurrentActorCriticPolicy
@@ -66,7 +67,7 @@ class LiquidRLModule(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # 
     def setup(self) -> None:
         """Build the policy."""
         check_actions(self.action_space, spaces.Discrete, spaces.Box)
-        check_images(self.observation_space)
+        check_observations(self.observation_space)
         self.model_config: dict[str, Any] = read_settings(self.model_config, POLICY_SETTINGS, FROM_RLLIB)
         arguments = {name: self.model_config[name] for name in POLICY_SETTINGS if name in self.model_config}
         self.policy = LiquidRecurrentActorCriticPolicy(
@@ -129,6 +130,11 @@ class LiquidRLModule(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # 
 
     def _features(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Features of the actor and of the critic ``(B, T, F)``."""
+        if Columns.OBS not in batch:
+            raise ValueError(
+                "RLlib has made a minibatch without a single sequence: minibatch_size must be at least max_seq_len "
+                f"({self.model_config['max_seq_len']})"
+            )
         observations = batch[Columns.OBS]
         sizes = (observations if torch.is_tensor(observations) else next(iter(observations.values()))).shape[:2]
         features: Any = self.policy.extract_features(merge_time(observations))

@@ -21,10 +21,12 @@ from velora_sb3.memory import CellConfig
 from velora_sb3.memory.encoder import TimedEncoder
 from velora_sb3.policies.recurrent_actor_critic import CellSlot
 from velora_sb3.rllib.actor_critic import merge_time, unroll_slot
-from velora_sb3.rllib.settings import CELL_SETTINGS, check_actions, check_images, read_settings
+from velora_sb3.rllib.settings import CELL_SETTINGS, check_actions, check_observations, read_settings
 
 NETWORK_SETTINGS = (*CELL_SETTINGS, "activation_fn", "net_arch", "timespans_key")
 FROM_RLLIB = ("double_q", "dueling", "epsilon", "num_atoms", "std_init", "v_max", "v_min")  # DQNConfig adds them
+
+MAX_SINGLE_STEPS = 50  # updates
 
 
 class QNetwork(nn.Module):
@@ -71,13 +73,13 @@ class LiquidDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI
 
     Raises:
         ValueError: If ``model_config`` has an unknown key or a wrong value, actions are not Discrete, or ``num_atoms``
-            is not 1; at the first update, if the replay buffer has sampled single steps.
+            is not 1; after fifty updates, if the replay buffer has only sampled single steps.
     """
 
     def setup(self) -> None:
         """Build the network."""
         check_actions(self.action_space, spaces.Discrete)
-        check_images(self.observation_space)
+        check_observations(self.observation_space)
         self.model_config: dict[str, Any] = read_settings(self.model_config, NETWORK_SETTINGS, FROM_RLLIB)
         settings = self.model_config
         if settings["max_seq_len"] < 2:
@@ -88,7 +90,7 @@ class LiquidDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI
                 "pass num_atoms=1 to DQNConfig.training()"
             )
         self._epsilon = Scheduler(fixed_value_or_schedule=settings.get("epsilon", 0.0), framework="torch")
-        self._has_sequences = False
+        self._has_sequences, self._single_steps = False, 0
         self.q_network = QNetwork(self.observation_space, int(self.action_space.n), settings)
 
     def get_initial_state(self) -> dict[str, np.ndarray]:
@@ -136,13 +138,8 @@ class LiquidDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Q-values of the observations, and for the next ones those of the network and of its target."""
-        mask = batch.get(Columns.LOSS_MASK)
-        if not self._has_sequences and mask is not None and len(mask) > 1 and not bool(mask[:, 1:].any()):
-            raise ValueError(
-                "the replay buffer has sampled single steps: pass max_seq_len in config.rl_module(model_config=...), "
-                "where DQN's replay reads it, and not in RLModuleSpec"
-            )
-        self._has_sequences = True
+        if not self._has_sequences:
+            self._look_for_sequences(batch)
         following = {Columns.OBS: batch[Columns.NEXT_OBS], Columns.STATE_IN: batch[Columns.NEXT_STATE_IN]}
         outputs = self.compute_q_values(batch)
         with torch.no_grad():
@@ -150,3 +147,20 @@ class LiquidDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI
             if self.model_config.get("double_q", True):
                 outputs[QF_NEXT_PREDS] = self.compute_q_values(following)[QF_PREDS]
         return outputs
+
+    def _look_for_sequences(self, batch: dict[str, Any]) -> None:
+        """Raise ``ValueError`` if the replay goes on sampling single steps.
+
+        A few such batches are right: RLlib restores no replay buffer, so training goes on with the first new step.
+        """
+        mask = batch.get(Columns.LOSS_MASK)
+        self._has_sequences = mask is None or bool(mask[:, 1:].any())
+        ended = batch.get(Columns.TERMINATEDS)
+        if self._has_sequences or (ended is not None and bool(ended[:, 0].all())):  # episodes of one step
+            return
+        self._single_steps += 1
+        if self._single_steps == MAX_SINGLE_STEPS:
+            raise ValueError(
+                "the replay buffer samples single steps: pass max_seq_len in config.rl_module(model_config=...), where "
+                "DQN's replay reads it, and not in RLModuleSpec; RLlib's replay of several agents has no sequences"
+            )

@@ -46,9 +46,14 @@ def check_actions(space: Any, *kinds: type) -> None:
         raise ValueError(f"the action space must be {' or '.join(names[kind] for kind in kinds)}, got {space}")
 
 
-def check_images(space: Any) -> None:
-    """Raise ``ValueError`` for images with the channels last, which SB3's encoders cannot read."""
+def check_observations(space: Any) -> None:
+    """Raise ``ValueError`` for a space that SB3's encoders cannot read, such as images with the channels last."""
     for part in space.spaces.values() if isinstance(space, spaces.Dict) else [space]:
+        if not isinstance(part, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+            raise ValueError(
+                "the observation space must be a Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these, got "
+                f"{space}: wrap the environment in gymnasium.wrappers.FlattenObservation"
+            )
         if isinstance(part, spaces.Box) and is_image_space(part) and not is_image_space_channels_first(part):
             raise ValueError(
                 f"images must have the channels first, got shape {part.shape}: wrap the environment in "
