@@ -70,8 +70,6 @@ def learning_curves(
     envs = sorted(episodes["env"].unique()) or [""]
     n_wide = 1 if len(envs) == 1 else 2
     n_high = -(-len(envs) // n_wide)
-    from matplotlib.lines import Line2D
-
     figure = new_figure(8 if n_wide == 1 else 12, 4.5 if n_high == 1 else 3.8 * n_high)
     for number, env in enumerate(envs):
         axes = figure.add_subplot(n_high, n_wide, number + 1)
@@ -88,7 +86,8 @@ def learning_curves(
         handles, texts = axes.get_legend_handles_labels()
         if handles:
             if len(handles) > MAX_NAMES:
-                notes = {f"and {len(handles) - MAX_NAMES} more": Line2D([], [], linestyle="none"), **notes}
+                (blank,) = axes.plot([], [], linestyle="none")
+                notes = {f"and {len(handles) - MAX_NAMES} more": blank, **notes}
             entries = [*handles[:MAX_NAMES], *notes.values()]
             axes.legend(entries, [*texts[:MAX_NAMES], *notes], frameon=False, loc="best", fontsize="small")
         y_label = "episode return" if window == 1 else f"episode return (mean of last {window})"
