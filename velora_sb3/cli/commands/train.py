@@ -135,9 +135,9 @@ def read_config(args: argparse.Namespace) -> RunConfig:
             f"{args.config} is a run of {stored['algo']}, whose settings do not fit {given['algo']}: omit --algo, or "
             f"train {given['algo']} without --config"
         )
-    if missing := [f"--{name}" for name in ("algo", "env") if name not in {**stored, **given}]:
-        raise UserError(f"train needs {' and '.join(missing)}, or --config (see velora-sb3 train --help)")
     chosen = {**stored, **given}
+    if missing := [f"--{name}" for name in ("algo", "env") if name not in chosen]:
+        raise UserError(f"train needs {' and '.join(missing)}, or --config (see velora-sb3 train --help)")
     defaults = {**defaults_for(chosen["algo"], chosen["env"]), "seed": random.SystemRandom().randrange(2**31)}
     config = RunConfig(**{**defaults, **chosen, "versions": versions()})
     for name in PERIODS:
