@@ -16,9 +16,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3._optional import versions
-from velora_sb3.checkpoints.format.encoding import Decoder
 from velora_sb3.checkpoints.format.files import MANIFEST
-from velora_sb3.checkpoints.format.reading import Checkpoint
 from velora_sb3.checkpoints.load import Loaded, clear_errors, load
 from velora_sb3.checkpoints.metrics import metrics_are_loaded
 from velora_sb3.checkpoints.retention import newest_checkpoint
@@ -111,9 +109,12 @@ class RestoreRandomness(Transient):
             self._restore(self._loaded)
 
     def _on_rollout_start(self) -> None:
-        if self._loaded is not None and self._check_logger and self._loaded.checkpoint.state.get("logger") is not None:
-            warn_of_missing_outputs(self.model, self._loaded.checkpoint.state["logger"])
-        if self._loaded is not None and self._loaded.checkpoint.state["moment"] == "rollout start":
+        if self._loaded is None:
+            return
+        state = self._loaded.checkpoint.state
+        if self._check_logger and state.get("logger") is not None:
+            warn_of_missing_outputs(self.model, state["logger"])
+        if state["moment"] == "rollout start":
             self._restore(self._loaded)
         self._loaded = None
 
@@ -121,23 +122,20 @@ class RestoreRandomness(Transient):
         return True
 
     def _restore(self, loaded: Loaded) -> None:
+        state, decoder, log = loaded.checkpoint.state, loaded.decoder, self.model.logger
         with clear_errors(loaded.checkpoint):
-            self._restore_from(loaded.checkpoint, loaded.decoder)
-
-    def _restore_from(self, checkpoint: Checkpoint, decoder: Decoder) -> None:
-        state, log = checkpoint.state, self.model.logger
-        for name, value, count, excluded in state["log"]:
-            log.name_to_value[name] = decoder.decode(value)
-            log.name_to_count[name] = int(count)
-            log.name_to_excluded[name] = tuple(excluded)
-        metrics_are_loaded(self.model, self.locals["callback"], checkpoint.manifest)
-        if (noise := self.model.action_noise) is not None and "action_noise" in state["arguments"]:
-            saved = decoder.decode(state["arguments"]["action_noise"])
-            if type(saved) is type(noise):
-                vars(noise).update(vars(saved))  # in place: collect_rollouts already holds this object
-        decoder.device = self.model.device
-        restore_exploration_matrices(self.model, decoder.decode(state["exploration_matrices"]))
-        restore_randomness(self.model, decoder.decode(state["random"]))
+            for name, value, count, excluded in state["log"]:
+                log.name_to_value[name] = decoder.decode(value)
+                log.name_to_count[name] = int(count)
+                log.name_to_excluded[name] = tuple(excluded)
+            metrics_are_loaded(self.model, self.locals["callback"], loaded.checkpoint.manifest)
+            if (noise := self.model.action_noise) is not None and "action_noise" in state["arguments"]:
+                saved = decoder.decode(state["arguments"]["action_noise"])
+                if type(saved) is type(noise):
+                    vars(noise).update(vars(saved))  # in place: collect_rollouts already holds this object
+            decoder.device = self.model.device
+            restore_exploration_matrices(self.model, decoder.decode(state["exploration_matrices"]))
+            restore_randomness(self.model, decoder.decode(state["random"]))
 
 
 def _warn_of_differences(state: dict[str, Any], model: BaseAlgorithm) -> None:

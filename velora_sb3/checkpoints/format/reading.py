@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Checkpoint:
     """
 
     manifest: Manifest
-    state: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any]
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint has a file."""

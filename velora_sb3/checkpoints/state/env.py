@@ -85,7 +85,7 @@ def capture_env(env: Layer) -> Captured:
             state["state"] = encoder.encode(_state(layer), where)
         except NotPlainError as error:
             lost = f"{error}: {REMEDY.format(name=type(layer).__name__)}"
-            wrong = lost if _has_state_methods(layer) else wrong
+            wrong = lost if has_state_methods(layer) else wrong
         except Exception as error:  # from get_state(); it must not end the process of a SubprocVecEnv
             lost = str(error) if isinstance(error, CheckpointError) else f"{type(layer).__name__}: {error!r}"
         states.append(state)
@@ -121,7 +121,7 @@ def differences(env: Layer, described: dict[str, Any]) -> str | None:
 def _state(layer: Layer) -> Any:
     """A layer's part of the state of the episode."""
     own = type(layer)
-    if _has_state_methods(layer):
+    if has_state_methods(layer):
         return {"own": layer.get_state()}  # type: ignore[attr-defined]
     if is_mujoco(layer):
         return {"mujoco": mujoco_state(layer)}
@@ -137,7 +137,7 @@ def _state(layer: Layer) -> Any:
     raise CheckpointError(f"{own.__name__} does not expose its state: {REMEDY.format(name=own.__name__)}")
 
 
-def _has_state_methods(layer: Any) -> bool:
+def has_state_methods(layer: Any) -> bool:
     """Whether an environment or a wrapper defines both methods itself."""
     return hasattr(type(layer), "get_state") and hasattr(type(layer), "set_state")
 

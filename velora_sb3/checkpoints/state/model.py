@@ -87,12 +87,12 @@ def make_model(
     custom_objects: Mapping[str, Any],
 ) -> BaseAlgorithm:
     """A model like the one described, with new parameters and an empty replay buffer."""
+    algorithm: Any = decoder.allow_list.find(described["algorithm"], BaseAlgorithm)
     for name in described["left_out"]:
-        if name not in custom_objects and name in _argument_names(_algorithm(described, decoder.allow_list)):
+        if name not in custom_objects and name in _argument_names(algorithm):
             raise CheckpointError(f"it was saved without {name}: pass it as custom_objects={{{name!r}: ...}}")
     policy_class: Any = decoder.allow_list.find(described["policy"], BasePolicy)
-    made: Any = _algorithm(described, decoder.allow_list)
-    model: BaseAlgorithm = made(policy=policy_class, env=env, device=device, _init_setup_model=False)
+    model: BaseAlgorithm = algorithm(policy=policy_class, env=env, device=device, _init_setup_model=False)
     decoder.device = model.device
     arguments = {name: decoder.decode(value) for name, value in described["arguments"].items()}
     attributes = {name: decoder.decode(value) for name, value in described["attributes"].items()}
@@ -182,10 +182,6 @@ def _check_cell(policy_kwargs: Any, allow_list: AllowList) -> None:
 
 def _needs_env(buffer_class: Any) -> bool:
     return isinstance(buffer_class, type) and issubclass(buffer_class, HerReplayBuffer)
-
-
-def _algorithm(described: dict[str, Any], allow_list: AllowList) -> type:
-    return allow_list.find(described["algorithm"], BaseAlgorithm)
 
 
 def _is_behaviour(algorithm: type, name: str) -> bool:

@@ -25,7 +25,7 @@ from velora_sb3._call_env import EnvCallError, EnvOutOfReachError, call_env, vec
 from velora_sb3._normalization import ObservationStatistics
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
-from velora_sb3.checkpoints.state.env import Captured, capture_env, differences, restore_env
+from velora_sb3.checkpoints.state.env import Captured, capture_env, differences, has_state_methods, restore_env
 
 LEARNED = ("obs_rms", "ret_rms")
 STATISTICS = (*LEARNED, "returns", "old_obs", "old_reward")
@@ -184,9 +184,9 @@ def _wrapper_state(wrapper: VecEnv) -> Any:
         return {**counted, "age": time.time() - wrapper.t_start}
     if isinstance(wrapper, STATELESS):
         return {}
-    name = type(wrapper).__name__
-    if hasattr(type(wrapper), "get_state") and hasattr(type(wrapper), "set_state"):
+    if has_state_methods(wrapper):
         return wrapper.get_state()  # type: ignore[attr-defined]
+    name = type(wrapper).__name__
     raise CheckpointError(f"{name} does not expose its state: give it the methods get_state() and set_state(state)")
 
 
