@@ -5,7 +5,7 @@ from velora_sb3.callbacks.base.triggers import EveryTimesteps
 
 def fired(period, timesteps, start=0):
     every = EveryTimesteps(period)
-    every.start(start)
+    every.timestep = start
     return [timestep for timestep in timesteps if every.crossed(timestep)]
 
 

@@ -109,7 +109,7 @@ class VeloraCallback(BaseCallback):
         self.n_calls = int(state["n_calls"])
         self._pending_episodes = deque(Episode(**episode) for episode in state.get("pending", ()))
         if self._trigger is not None and "trigger" in state:
-            self._trigger.start(int(state["trigger"]))
+            self._trigger.timestep = int(state["trigger"])
         self._restored = state
 
     def discard_running_episodes(self) -> None:
@@ -191,7 +191,7 @@ class VeloraCallback(BaseCallback):
         if self.is_new_run:
             self._pending_episodes.clear()
         if self._trigger is not None and (self.is_new_run or self._trigger.timestep is None):
-            self._trigger.start(self.model.num_timesteps)
+            self._trigger.timestep = self.model.num_timesteps
         has_stepped = self.model.num_timesteps > self.model._num_timesteps_at_start  # others have counted since
         if self._restored is not None and "episodes" in self._restored and not has_stepped:
             self._episode_counter.load_state_dict(self._restored["episodes"])

@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize, is_vecenv_wrapped
 
-from velora_sb3._call_env import EnvOutOfReachError, call_env
+from velora_sb3._call_env import EnvOutOfReachError, call_env, vec_layers
 
 # The attribute that holds the length, or the rewards, of the episode that a monitor is recording.
 MONITORS = {Monitor: "rewards", RecordEpisodeStatistics: "episode_lengths"}
@@ -234,10 +234,9 @@ class EpisodeCounter:
 
 def raw_rewards(env: VecEnv, rewards: np.ndarray) -> np.ndarray:
     """The rewards of the latest step before any ``VecNormalize``, ``(n_envs,)``."""
-    while isinstance(env, VecEnvWrapper):
-        if isinstance(env, VecNormalize):
-            rewards = env.old_reward
-        env = env.venv
+    for layer in vec_layers(env):
+        if isinstance(layer, VecNormalize):
+            rewards = layer.old_reward
     return rewards
 
 
@@ -245,7 +244,7 @@ def _monitors_normalized(env: VecEnv | None) -> bool:
     """Whether the outermost ``VecMonitor`` is outside a ``VecNormalize``."""
     while isinstance(env, VecEnvWrapper) and not isinstance(env, VecMonitor):
         env = env.venv
-    return env is not None and isinstance(env, VecMonitor) and is_vecenv_wrapped(env, VecNormalize)
+    return isinstance(env, VecMonitor) and is_vecenv_wrapped(env, VecNormalize)
 
 
 def _recorded_length(env: VecEnv, index: int) -> int | None:

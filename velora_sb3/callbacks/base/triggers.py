@@ -18,10 +18,6 @@ class EveryTimesteps:
         self.period = check_timesteps("every_n_timesteps", period)
         self.timestep: int | None = None
 
-    def start(self, timestep: int) -> None:
-        """Training starts or continues."""
-        self.timestep = timestep
-
     def crossed(self, timestep: int) -> bool:
         """Whether a multiple was reached since the last call."""
         before, self.timestep = self.timestep or 0, timestep

@@ -58,7 +58,7 @@ class _ByTimesteps:
         super()._on_training_start()  # type: ignore[misc]
         timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
         self._rows.start(timesteps)
-        self._period.start(timesteps)
+        self._period.timestep = timesteps
 
     def _on_step(self) -> bool:
         timesteps: int = self.num_timesteps  # type: ignore[attr-defined]
