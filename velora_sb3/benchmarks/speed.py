@@ -52,8 +52,7 @@ def measure(row: Row, rounds: int, device: str) -> dict[str, float]:
 def line(row: Row, values: Mapping[str, float]) -> str:
     """A line of the Markdown table."""
     (ours, value), *others = values.items()
-    faster = {name: _ratio(value, other, row.unit) for name, other in others}
-    cells = [f"{name}: {_number(other)} ({faster[name]:.2f})" for name, other in others]
+    cells = [f"{name}: {_number(other)} ({_ratio(value, other, row.unit):.2f})" for name, other in others]
     return f"| {row.name} | {row.unit} | {ours}: {_number(value)} | {'; '.join(cells)} |"
 
 

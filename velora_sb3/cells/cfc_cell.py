@@ -14,7 +14,7 @@ from velora_sb3.cells.initialization import check_mask, initialize
 from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc import cfc_sequence
 from velora_sb3.cells.kernels.cfc_first_step import cfc_first_step
-from velora_sb3.cells.kernels.cfc_gates import MODES, gate_count, next_state
+from velora_sb3.cells.kernels.cfc_gates import MODES, next_state
 
 
 class LeCunTanh(nn.Module):
@@ -93,7 +93,7 @@ class CfCCell(LiquidCell):
         self.state_size = self.output_size = self.hidden_size = hidden_size
         self.mode = mode
 
-        blocks = gate_count(mode)
+        blocks = 1 if mode == "pure" else 4  # products that a step needs
         joint = backbone_units if backbone_layers else min(blocks, 3) * hidden_size
         self.weight_ih = nn.Parameter(torch.empty(joint, input_size))
         self.weight_hh = nn.Parameter(torch.empty(joint, hidden_size))

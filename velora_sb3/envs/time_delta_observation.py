@@ -93,17 +93,14 @@ class TimeDeltaObservation(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils
             source = f"info[{self._elapsed_key!r}] is {value!r}"
         elif self._timestamp_key is not None:
             before, now = self._last, _point_in_time(self._read(info, self._timestamp_key))
+            source = f"info[{self._timestamp_key!r}] changed from {before!r} to {now!r}"
             if isinstance(before, pd.Timestamp) != isinstance(now, pd.Timestamp):
-                raise ValueError(
-                    f"info[{self._timestamp_key!r}] changed from {before!r} to {now!r}: use dates or numbers, not both"
-                )
+                raise ValueError(f"{source}: use dates or numbers, not both")
             if (getattr(before, "tzinfo", None) is None) != (getattr(now, "tzinfo", None) is None):
-                change = f"info[{self._timestamp_key!r}] changed from {before!r} to {now!r}"
-                raise ValueError(f"{change}: give all times a time zone, or none")
+                raise ValueError(f"{source}: give all times a time zone, or none")
             difference: Any = now - before  # type: ignore[operator]
             self._last = now
             passed = difference.total_seconds() if isinstance(now, pd.Timestamp) else difference
-            source = f"info[{self._timestamp_key!r}] changed from {before!r} to {now!r}"
         else:
             return self._dt
         if not 0 <= passed < math.inf:

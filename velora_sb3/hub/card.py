@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -52,8 +53,6 @@ def model_card(
     model: BaseAlgorithm, repo_id: str, config: dict[str, Any], results: dict[str, Any] | None, files: set[str]
 ) -> str:
     """The text of ``README.md``."""
-    import json
-
     algorithm, env = config["algorithm"]["name"], config["env"].get("id") or config["env"].get("name")
     cells = sorted({name for cell, name in LIQUID.items() if _has(model, cell)})
     policy = f"Its policy is a `{type(model.policy).__name__}`."

@@ -47,8 +47,8 @@ def wiring_graph(
         ImportError: If matplotlib is not installed.
     """
     cell: Any = model_or_cell
-    if not isinstance(model_or_cell, Wiring):
-        cell = find_cell(model_or_cell) if isinstance(model_or_cell, BaseAlgorithm | nn.Module) else model_or_cell
+    if isinstance(model_or_cell, BaseAlgorithm | nn.Module):
+        cell = find_cell(model_or_cell)
         if cell is None:
             policy = getattr(model_or_cell, "policy", model_or_cell)
             raise ValueError(f"{type(policy).__name__} has no liquid cell, so there is no wiring to plot")

@@ -134,8 +134,7 @@ class RecurrentMaskableActorCriticPolicy(PackedLstmMixin):
         check_pair(self, observation, state, episode_start)
         check_masks(self, observation, action_masks)
         with self._masked(action_masks):
-            action, next_state = super().predict(observation, state, episode_start, deterministic)
-        return action, next_state
+            return super().predict(observation, state, episode_start, deterministic)
 
 
 class RecurrentMaskableActorCriticCnnPolicy(RecurrentMaskableActorCriticPolicy, RecurrentActorCriticCnnPolicy):

@@ -25,11 +25,6 @@ import torch
 MODES = ("default", "no_gate", "pure")
 
 
-def gate_count(mode: str) -> int:
-    """Number of products that a step needs: 4, or 1 in ``pure`` mode."""
-    return 1 if mode == "pure" else 4
-
-
 def next_state(
     gates: torch.Tensor,  # (B, 3H); (B, 4H) with timespans; (B, H) in pure mode
     timespans: torch.Tensor | None,  # (B, 1)
