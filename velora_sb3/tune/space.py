@@ -61,9 +61,7 @@ def parse_space(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
         elif name == "policy_kwargs" and isinstance(value, Mapping):
             yield from parse_space(value, f"{key}.")
         else:
-            found = (
-                f"{json.dumps(value)}" if not isinstance(value, Mapping) else f"the keys {', '.join(map(str, value))}"
-            )
+            found = f"the keys {', '.join(map(str, value))}" if isinstance(value, Mapping) else json.dumps(value)
             raise ValueError(
                 f"{key} must be one of {', '.join(KINDS)} with its values, as in {{uniform: [0, 1]}}, got {found}"
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +14,6 @@ from typing import TYPE_CHECKING, Any
 from velora_sb3.cli.options import check_output, positive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
     from velora_sb3.cli.sweep.sweep_file import Sweep
 
 # Trials stay in the working directory; Ray prints no tables and writes no logs of its own beside ours.
@@ -143,37 +142,32 @@ def _settings(sweep: Sweep) -> dict[str, Any]:
     return settings
 
 
-def _ray(address: str | None, cpus: int | None, sweep: Sweep) -> AbstractContextManager[None]:
+@contextmanager
+def _ray(address: str | None, cpus: int | None, sweep: Sweep) -> Iterator[None]:
     """Ray, started on this machine's loopback address or connected to; checked to have the resources of a trial."""
-    from contextlib import contextmanager
-
     import ray
 
     from velora_sb3.cli.errors import UserError, reason
 
-    @contextmanager
-    def connected() -> Iterator[None]:
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-        try:
-            if address is None:
-                local = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": cpus}
-                ray.init(address="local", **local, **quiet)
-            else:
-                _check_reachable(address)
-                ray.init(address=address, **quiet)
-        except (OSError, ValueError, RuntimeError) as error:
-            where = "Ray does not start" if address is None else f"--address {address}: no Ray cluster there"
-            raise UserError(f"{where}: {reason(error)}") from error
-        try:
-            total = ray.cluster_resources()
-            for name, wanted in sweep.resources.items():
-                if wanted > (found := total.get(name.upper(), 0)):
-                    raise UserError(f"resources.{name} is {wanted:g} for each trial, but Ray has {found:g}")
-            yield
-        finally:
-            ray.shutdown()
-
-    return connected()
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    try:
+        if address is None:
+            local = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": cpus}
+            ray.init(address="local", **local, **quiet)
+        else:
+            _check_reachable(address)
+            ray.init(address=address, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        where = "Ray does not start" if address is None else f"--address {address}: no Ray cluster there"
+        raise UserError(f"{where}: {reason(error)}") from error
+    try:
+        total = ray.cluster_resources()
+        for name, wanted in sweep.resources.items():
+            if wanted > (found := total.get(name.upper(), 0)):
+                raise UserError(f"resources.{name} is {wanted:g} for each trial, but Ray has {found:g}")
+        yield
+    finally:
+        ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from types import TracebackType
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from velora_sb3._signals import Stopped, on_signals
+from velora_sb3._signals import SignalHandlers, Stopped
 from velora_sb3.callbacks import SaveCheckpoints
 
 
@@ -39,18 +38,18 @@ class StopOnInterrupt(BaseCallback):
         self.checkpoints, self.save = checkpoints, save
         self.signum: int | None = None
         self._announced = False
-        self._handlers = ExitStack()
+        self._handlers = SignalHandlers(self._on_signal)
 
     def __enter__(self) -> StopOnInterrupt:
         """Install the signal handlers."""
-        self._handlers.enter_context(on_signals(self._on_signal))
+        self._handlers.install()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Restore the previous signal handlers."""
-        self._handlers.close()
+        self._handlers.uninstall()
 
     def _on_signal(self, signum: int) -> None:
         if self.signum is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,10 @@ from velora_sb3.cli.experiment.build_model import build_model
 from velora_sb3.cli.experiment.callbacks import check_metrics, make_early_stopping, make_recorders, make_trackers
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.environments import import_packages, open_env, open_vec_env, renders_frames
-from velora_sb3.cli.experiment.run import Outcome, train_model
+from velora_sb3.cli.experiment.run import Learn, Outcome, train_model
 from velora_sb3.cli.tables import print_line
 from velora_sb3.plotting.learning_curve import curves_unavailable_reason
 from velora_sb3.video.record_episode import video_unavailable_reason
-
-Learn = Callable[[BaseCallback], object]
 
 
 @dataclass
@@ -42,7 +39,7 @@ class Checked:
     curves: bool
     video: bool
     notes: list[str]
-    trackers: list[VeloraCallback] = field(default_factory=list)
+    trackers: list[VeloraCallback]
 
 
 def check_run(config: RunConfig) -> Checked:

@@ -30,6 +30,8 @@ from velora_sb3.plotting.figures import save_figure
 from velora_sb3.plotting.learning_curve import learning_curve
 from velora_sb3.video.record_episode import first_line, record_episode
 
+Learn = Callable[[BaseCallback], object]
+
 VIDEO_FILE = "video.mp4"
 FINAL_EPISODES = 20
 EVALUATION_SEED = 1_000  # added to the run's seed: evaluations use other episodes than training
@@ -77,7 +79,7 @@ class Outcome:
 
 
 def train_model(
-    learn: Callable[[BaseCallback], object],
+    learn: Learn,
     config: RunConfig,
     directory: Path,
     curves: bool,
@@ -112,11 +114,7 @@ def train_model(
 
 
 def _learn(
-    learn: Callable[[BaseCallback], object],
-    config: RunConfig,
-    directory: Path,
-    outcome: Outcome,
-    recorders: Sequence[VeloraCallback],
+    learn: Learn, config: RunConfig, directory: Path, outcome: Outcome, recorders: Sequence[VeloraCallback]
 ) -> tuple[BaseAlgorithm, list[RunFile]]:
     """Train, and save the model even after an error. Returns the files that may have to be written again."""
     algorithm = find_algorithm(config.algo)[1]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from velora_sb3._optional import missing_modules
+from velora_sb3._optional import install_line, missing_modules
 from velora_sb3.cli.report.page import Page
 from velora_sb3.cli.sweep.outcome import (
     COLUMNS,
@@ -41,7 +41,7 @@ def sweep_page(directory: Path) -> Page:
     if not scored:
         page.lacks("No trial has evaluated yet.")
     elif missing_modules("plot"):
-        page.lacks('No pictures: pip install "velora-sb3[plot]"')
+        page.lacks(f"No pictures: {install_line('plot')}")
     else:
         page.section("Learning")
         page.plot(draw_curves(scored), "Evaluations of all trials: interquartile mean of the seeds.")

@@ -17,7 +17,7 @@ from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.defaults import default_period, defaults_for
 from velora_sb3.cli.experiment.environments import import_packages
 from velora_sb3.cli.options import check_values, option
-from velora_sb3.cli.structured_text import read_mapping
+from velora_sb3.cli.structured_text import SUFFIXES, read_mapping
 from velora_sb3.tune.engine import Plan
 from velora_sb3.tune.learning import CHANGEABLE
 from velora_sb3.tune.space import Range, parse_space
@@ -114,9 +114,9 @@ def read_sweep(path: Path) -> Sweep:
     """Read and check a file; raises ``UserError`` with the key and what it may be."""
     if not path.is_file():
         raise UserError(f"no such sweep file: {path}")
-    values = read_mapping(str(path), "sweep") if path.suffix in (".yaml", ".yml", ".json") else None
-    if values is None:
+    if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: a sweep file must end in .yaml, .yml or .json")
+    values = read_mapping(str(path), "sweep")
     check_values(values, SweepFile, path, "sweep")
     given = SweepFile(**values)
     try:

@@ -24,8 +24,8 @@ from velora_sb3.cli.errors import reason
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.environments import import_packages, open_vec_env
 from velora_sb3.cli.experiment.hyperparameters import constructor_arguments
-from velora_sb3.cli.experiment.launch import Learn, start_learning
-from velora_sb3.cli.experiment.run import Outcome, train_model
+from velora_sb3.cli.experiment.launch import start_learning
+from velora_sb3.cli.experiment.run import Learn, Outcome, train_model
 from velora_sb3.cli.sweep.sweep_file import Sweep
 from velora_sb3.tune.engine import PROGRESS, SCORE
 from velora_sb3.tune.learning import CHANGEABLE, resume_changed
