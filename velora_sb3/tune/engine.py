@@ -19,7 +19,7 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from velora_sb3._signals import on_signals, raise_stopped
-from velora_sb3.tune.learning import CHANGEABLE
+from velora_sb3.tune.learning import can_change
 from velora_sb3.tune.results import FAILED, FINISHED, OUT_OF_TIME, RUNNING, STOPPED, Inheritance, Results
 from velora_sb3.tune.space import Range
 
@@ -118,7 +118,7 @@ def make_scheduler(plan: Plan) -> TrialScheduler:
             time_attr=PROGRESS, max_t=plan.steps, grace_period=grace, reduction_factor=REDUCTION
         )
     if plan.scheduler == "pbt":
-        ranges = {name: one for name, one in plan.space.items() if name in CHANGEABLE}
+        ranges = {name: one for name, one in plan.space.items() if can_change(name, *one.values)}
 
         def perturb(settings: dict[str, Any]) -> dict[str, Any]:
             near = {name: one.perturbed(settings[name]) for name, one in ranges.items() if one.kind != "choice"}

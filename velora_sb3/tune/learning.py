@@ -14,7 +14,7 @@ from velora_sb3._optional import require
 from velora_sb3.checkpoints import resume_training
 from velora_sb3.checkpoints.format.reading import open_checkpoint
 from velora_sb3.checkpoints.state.callbacks import Transient, as_callback, walk
-from velora_sb3.checkpoints.state.model import plain_arguments
+from velora_sb3.checkpoints.state.model import described_arguments
 from velora_sb3.tune.report import CHECKPOINT, TuneReport
 
 # Settings that SB3 reads anew in every update, so that a running model can change them.
@@ -22,6 +22,8 @@ CHANGEABLE = (
     "learning_rate", "gamma", "ent_coef", "gae_lambda", "clip_range", "clip_range_vf", "vf_coef", "max_grad_norm",
     "n_epochs", "batch_size", "target_kl", "tau", "gradient_steps",
 )  # fmt: skip
+# Settings of a program, and those to which SB3 adds.
+NOT_COMPARED = ("seed", "verbose", "tensorboard_log", "action_noise", "replay_buffer_kwargs")
 
 
 def learn(
@@ -37,7 +39,8 @@ def learn(
     A trial has one after it was paused, lost its node, or took the place of another one in population-based training.
     Settings of ``model`` that differ from the checkpoint's then are those that were perturbed. They are applied to the
     resumed model if SB3 reads them in every update: learning rate, gamma, entropy coefficient, GAE's lambda, clip
-    ranges, coefficients of losses, batch size, epochs and tau. Other differences raise.
+    ranges, coefficients of losses, batch size, epochs and tau. Other differences raise, but for the action noise and
+    ``replay_buffer_kwargs``, which stay the checkpoint's.
 
     Args:
         model: A new model, made with the trial's settings.
@@ -69,7 +72,7 @@ def learn(
     with saved.as_directory() as directory:
         path = Path(directory, CHECKPOINT)
         objects = {name: vars(model)[name] for name in report.custom_objects if name in vars(model)}
-        changed = changed_settings(plain_arguments(model), path)
+        changed = changed_settings(model, path)
         total = max(total_timesteps, open_checkpoint(path).manifest.timesteps)  # the last rollout may exceed it
         return resume_changed(
             path, env, callback, changed, objects, total_timesteps=total, device=model.device, trusted=trusted,
@@ -77,18 +80,37 @@ def learn(
         )  # fmt: skip
 
 
-def changed_settings(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The given settings that differ from a checkpoint's; raises if a running model cannot change one."""
+def changed_settings(model: BaseAlgorithm, path: Path) -> dict[str, Any]:
+    """The settings of a new model that differ from a checkpoint's; raises if a running model cannot change one."""
     saved = open_checkpoint(path).state["arguments"]
-    changed = {name: value for name, value in given.items() if name in saved and saved[name] != value}
-    fixed = [name for name in changed if name not in CHANGEABLE and name not in ("seed", "verbose", "tensorboard_log")]
+    changed: dict[str, Any] = {}
+    fixed: list[str] = []
+    for name, (value, described) in described_arguments(model).items():
+        if name not in saved or saved[name] == described or name in NOT_COMPARED:
+            continue
+        changed[name] = value
+        if name == "policy_kwargs":
+            keys = sorted({*saved[name], *described})
+            differing = [key for key in keys if saved[name].get(key) != described.get(key)]
+            fixed += [f"{name}[{key!r}]{_change(saved[name].get(key), described.get(key))}" for key in differing]
+        elif not can_change(name, saved[name], value):
+            fixed.append(f"{name}{_change(saved[name], described)}")
     if fixed:
-        differences = ", ".join(f"{name} {saved[name]!r} to {changed[name]!r}" for name in fixed)
         raise ValueError(
-            f"a running model cannot change {differences}: perturb only {', '.join(CHANGEABLE)}, and leave the others "
-            "out of hyperparam_mutations"
+            f"a running model cannot change {', '.join(fixed)}: perturb only {', '.join(CHANGEABLE)}, and leave the "
+            "others out of hyperparam_mutations"
         )
-    return {name: value for name, value in changed.items() if name in CHANGEABLE}
+    return changed
+
+
+def can_change(name: str, *values: Any) -> bool:
+    """Whether a running model can change a setting from one of some values to another."""
+    return name in CHANGEABLE and not (name == "ent_coef" and any(isinstance(value, str) for value in values))
+
+
+def _change(before: Any, after: Any) -> str:
+    """From which value to which, where both are plain."""
+    return "" if isinstance(before, dict | list) or isinstance(after, dict | list) else f" {before!r} to {after!r}"
 
 
 def resume_changed(

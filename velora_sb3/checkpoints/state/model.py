@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -217,11 +218,14 @@ def _as_given(model: BaseAlgorithm, name: str, value: Any) -> Any:
     return value.val if isinstance(value, ConstantSchedule) else value
 
 
-def plain_arguments(model: BaseAlgorithm) -> dict[str, Any]:
-    """The constructor arguments of a model that are numbers or strings, as the user passed them."""
-    names = _argument_names(type(model))
-    given = {name: _as_given(model, name, value) for name, value in vars(model).items() if name in names}
-    return {name: value for name, value in given.items() if isinstance(value, int | float | str)}
+def described_arguments(model: BaseAlgorithm) -> dict[str, tuple[Any, Any]]:
+    """The constructor arguments of a model as the user passed them, and as a checkpoint has them: those it can have."""
+    described: dict[str, tuple[Any, Any]] = {}
+    for name in (_argument_names(type(model)) - _not_stored(model)) & vars(model).keys():
+        value = _as_given(model, name, vars(model)[name])
+        with suppress(NotPlainError):
+            described[name] = value, Encoder().encode(value, name)
+    return described
 
 
 def _plain_dict(state: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -19,7 +19,7 @@ from velora_sb3.cli.experiment.environments import import_packages
 from velora_sb3.cli.options import check_values, option
 from velora_sb3.cli.structured_text import SUFFIXES, read_mapping
 from velora_sb3.tune.engine import Plan
-from velora_sb3.tune.learning import CHANGEABLE
+from velora_sb3.tune.learning import CHANGEABLE, can_change
 from velora_sb3.tune.space import Range, parse_space
 
 SCHEDULERS = ("none", "asha", "pbt")
@@ -156,7 +156,7 @@ def _checked(given: SweepFile) -> Sweep:
 
 def _check_scheduler(sweep: Sweep) -> None:
     if sweep.file.scheduler == "pbt":
-        if not set(sweep.space) & set(CHANGEABLE):
+        if not any(can_change(name, *one.values) for name, one in sweep.space.items()):
             raise UserError(
                 f"scheduler pbt perturbs running models, and search has none of the settings that they can change: "
                 f"choose from {', '.join(CHANGEABLE)}"

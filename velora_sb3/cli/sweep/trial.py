@@ -28,7 +28,7 @@ from velora_sb3.cli.experiment.launch import start_learning
 from velora_sb3.cli.experiment.run import Learn, Outcome, train_model
 from velora_sb3.cli.sweep.sweep_file import Sweep
 from velora_sb3.tune.engine import PROGRESS, SCORE
-from velora_sb3.tune.learning import CHANGEABLE, resume_changed
+from velora_sb3.tune.learning import can_change, resume_changed
 from velora_sb3.tune.report import EVALUATED, TuneReport
 from velora_sb3.tune.seeds import train_seeds
 
@@ -96,7 +96,7 @@ class _Trial:
     def _resume(self, config: RunConfig, checkpoint: Path) -> Learn:
         changed: dict[str, Any] = {}
         if self.inherited is not None:
-            perturbed = {name: value for name, value in self.settings.items() if name in CHANGEABLE}
+            perturbed = {name: value for name, value in self.settings.items() if can_change(name, value)}
             changed = constructor_arguments(find_algorithm(config.algo)[1], perturbed, None)
         total = max(config.steps, open_checkpoint(checkpoint).manifest.timesteps)
 
