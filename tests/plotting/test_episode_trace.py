@@ -60,6 +60,13 @@ def test_recurrent_ppo(policy, size, constants):
     assert trace.ended
 
 
+def test_an_odd_number_of_units_is_shown_as_it_is():
+    settings = {"units": 5, "mixed_memory": False}
+    model = RecurrentPPO("LiquidPolicy", "CartPoleNoVel-v1", policy_kwargs=settings, device="cpu")
+    trace = trace_episode(model, gym.make("CartPoleNoVel-v1"), seed=0, max_steps=3)
+    assert trace.states.shape == (3, 5)
+
+
 def test_a_reactive_policys_units_start_afresh():
     model = SAC("LiquidPolicy", "PendulumNoVel-v1", policy_kwargs={"units": 6}, seed=0, device="cpu")
     trace = trace_episode(model, make_env(), seed=0, max_steps=3)

@@ -34,6 +34,16 @@ def test_a_gate_that_never_opens_does_not_stretch_the_axis():
     assert of(values).axes[0].get_ylim()[1] < 10
 
 
+def test_steps_that_take_no_time_are_left_out():
+    values = np.full((6, 2), [5.0, 0.5])
+    values[0] = 0
+    left, right = of(values, timed=True).axes
+    np.testing.assert_allclose(left.get_lines()[0].get_ydata(), [0.5, 5])
+    assert sum(bar.get_width() for bar in right.patches) == pytest.approx(100)  # per cent
+    with pytest.raises(ValueError, match="every timespan of the episode is 0"):
+        of(np.zeros((6, 2)), timed=True)
+
+
 def test_no_liquid_cell():
-    with pytest.raises(ValueError, match="no liquid cell"):
+    with pytest.raises(ValueError, match="no CfC, LTC or LRC cell"):
         time_constants(trace())

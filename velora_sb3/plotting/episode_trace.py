@@ -11,6 +11,7 @@ import numpy as np
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from velora_sb3.cells import LiquidCell
 from velora_sb3.cells.time_constants import has_time_constants, time_constants
 from velora_sb3.plotting.acting_cell import CellStep, find_cell, recorded_steps
 
@@ -90,7 +91,7 @@ def trace_episode(
             timed = last.timespans is not None
             if has_time_constants(cell):
                 speeds.append(time_constants(cell, last.inputs, last.before, last.timespans)[0].cpu().numpy())
-        states.append(_units(state, steps))
+        states.append(_units(state, steps, cell))
         observations.append(observation)
         actions.append(action)
         action = action[()] if np.ndim(action) == 0 else action  # a scalar, as tabular environments index by it
@@ -113,9 +114,10 @@ def trace_episode(
     )
 
 
-def _units(state: tuple[np.ndarray, ...] | None, steps: list[CellStep]) -> np.ndarray:
+def _units(state: tuple[np.ndarray, ...] | None, steps: list[CellStep], cell: LiquidCell | None) -> np.ndarray:
     """The units ``(S,)``: both parts of an LSTM's state, and the first of ours, whose second is the last action."""
     if state is None:
         return steps[0].after[0].cpu().numpy() if steps else np.zeros(0)
     parts = state if state[0].ndim == 3 else state[:1]
-    return np.concatenate([part.reshape(-1) for part in parts])
+    units = np.concatenate([part.reshape(-1) for part in parts])
+    return units if cell is None else units[: cell.state_size]  # without what makes halves of an odd state equal

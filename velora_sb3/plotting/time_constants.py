@@ -31,7 +31,7 @@ def time_constants(trace: EpisodeTrace, title: str = "") -> Figure:
         The figure.
 
     Raises:
-        ValueError: If the model has no liquid cell.
+        ValueError: If the model has no CfC, LTC or LRC cell, or every timespan is 0.
         ImportError: If matplotlib is not installed.
 
     References:
@@ -41,7 +41,10 @@ def time_constants(trace: EpisodeTrace, title: str = "") -> Figure:
     """
     values = trace.time_constants
     if values.size == 0:
-        raise ValueError("the model has no liquid cell, so there are no time constants to plot")
+        raise ValueError("the model has no CfC, LTC or LRC cell, so there are no time constants to plot")
+    values = values[(values > 0).all(axis=1)]  # a CfC's gate has none in a timespan of 0
+    if len(values) == 0:
+        raise ValueError("every timespan of the episode is 0, so there are no time constants to plot")
     values = np.clip(values.astype(float), *np.percentile(values, SHOWN))
     values = values[:, np.argsort(np.median(values, axis=0), kind="stable")]
     low, first, middle, third, high = np.percentile(values, [5, 25, 50, 75, 95], axis=0)
