@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from velora_sb3.plotting import read_runs
 from velora_sb3.plotting.learning_curves import MAX_POINTS, learning_curves, over_runs
 
 BLUE, ORANGE, GREEN = (0, 114, 178), (213, 94, 0), (0, 158, 115)
@@ -183,6 +184,27 @@ def test_long_runs_are_thinned_from_end_to_end():
     np.testing.assert_allclose(values[0], places)
 
 
+def test_one_column_to_group_by():
+    episodes = pd.concat([run(1), run(2)], ignore_index=True)
+    labels = learning_curves(episodes, group_by="run").axes[0].get_legend_handles_labels()[1]
+    assert labels == ["run 1 (1 run)", "run 2 (1 run)"]
+
+
+def test_read_runs(tmp_path):
+    for name, rows in (("first", "10,0,1.5,10,0.1\n20,0,2.5,10,0.2\n"), ("empty", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"algo": "ppo", "env": "CartPole-v1", "seed": 0}')
+        (tmp_path / name / "episodes.csv").write_text(f"timesteps,env,return,length,seconds\n{rows}")
+    for directories in (str(tmp_path / "first"), tmp_path / "first", [tmp_path / "empty", str(tmp_path / "first")]):
+        runs = read_runs(directories)
+        assert runs["return"].tolist() == [1.5, 2.5]
+        assert (runs["return"].dtype, runs["timesteps"].dtype) == (float, int)
+        learning_curves(runs)
+    assert not len(read_runs(tmp_path / "empty"))
+    with pytest.raises(ValueError, match="at least one run directory"):
+        read_runs([])
+
+
 def test_pyplot_is_left_alone(tmp_path):
     sys.modules.pop("matplotlib.pyplot", None)
     drawn(tmp_path / "x.png", run(1))
@@ -194,6 +216,7 @@ def test_pyplot_is_left_alone(tmp_path):
     [
         ({"x": "steps"}, "x must be one of 'timesteps', 'episodes', 'seconds', got 'steps'"),
         ({"smooth": 0}, "smooth must be an integer of at least 1, got 0"),
+        ({"group_by": "agent"}, "group_by must be one of 'run_id', 'algorithm', 'env', .* got 'agent'"),
     ],
 )
 def test_bad_arguments(settings, said):

@@ -33,7 +33,7 @@ def learning_curves(
     *,
     x: str = "timesteps",
     smooth: int | None = None,
-    group_by: Sequence[str] = ("algorithm", "env"),
+    group_by: str | Sequence[str] = ("algorithm", "env"),
 ) -> Figure:
     """Plot the smoothed returns of runs, with one panel per environment and one line per group.
 
@@ -46,13 +46,13 @@ def learning_curves(
         x: The x-axis: ``timesteps``, ``episodes`` or ``seconds`` of training.
         smooth: Window of the moving average, in episodes; None for a tenth of the episodes of the environment's median
             run, at most 100.
-        group_by: Columns whose values the runs of a group share; the environment is always one of them.
+        group_by: Columns, or one, whose values the runs of a group share; the environment is always one of them.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: If ``x`` or ``smooth`` is out of range.
+        ValueError: If ``x`` or ``smooth`` is out of range, or ``group_by`` names no column.
         ImportError: If matplotlib is not installed.
 
     References:
@@ -61,7 +61,9 @@ def learning_curves(
     """
     x = check_choice("x", x, X_AXES)
     smooth = None if smooth is None else check_integer("smooth", smooth)
-    labels = _labels(episodes, [column for column in group_by if column != "env"])
+    columns = [group_by] if isinstance(group_by, str) else list(group_by)
+    columns = [check_choice("group_by", column, list(episodes.columns)) for column in columns]
+    labels = _labels(episodes, [column for column in columns if column != "env"])
     names = sorted(labels.unique())
     looks = {
         name: (COLORS[number % len(COLORS)], LINE_STYLES[number // len(COLORS) % len(LINE_STYLES)])

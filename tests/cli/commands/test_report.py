@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecFrameStack
 
-from tests.cli.conftest import BrokenRenderer
+from tests.cli.conftest import BrokenRenderer, UnmaskedEnv
 from velora_sb3.callbacks import SaveCheckpoints
 from velora_sb3.cli import main
 from velora_sb3.cli.report.page import Page
@@ -151,6 +153,29 @@ def test_what_is_missing_or_broken_is_named(name, said, gone, how, copied, tmp_p
     assert str(copied.parent) not in (tmp_path / "x.html").read_text()
     printed = capsys.readouterr().out
     assert all(f"not on the page: {missing}" in printed for missing in page.missing)
+
+
+def test_a_run_that_was_killed_names_its_checkpoints(copied, tmp_path):
+    saved = copied / "checkpoints" / "saves" / "Pendulum_100"
+    saved.mkdir(parents=True)
+    (copied / "model.zip").rename(saved / "model.zip")
+    (missing,) = report(copied, tmp_path / "x.html").missing
+    assert missing.endswith("can be shown: its run did not end. For its latest checkpoint, name checkpoints")
+
+
+def test_an_environment_that_cannot_be_made_again_is_named(tmp_path):
+    settings = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "device": "cpu"}
+    envs = {
+        "stacked": VecFrameStack(make_vec_env("CartPole-v1"), 4),
+        "own": UnmaskedEnv(),
+    }
+    for name, env in envs.items():
+        PPO("MlpPolicy", env, **settings).learn(16, callback=SaveCheckpoints(name, root=tmp_path))
+    *_, missing = report(tmp_path / "stacked", tmp_path / "x.html").missing
+    assert "the model does not fit CartPole-v1: Observation spaces do not match" in missing
+    assert "Wrappers with which it was trained, such as VecFrameStack, are not part of an id" in missing
+    *_, missing = report(tmp_path / "own", tmp_path / "x.html").missing
+    assert missing == "no episodes: the environment of the run has no id of Gymnasium, by which it could be made"
 
 
 def test_a_table_without_its_columns(copied, tmp_path):

@@ -48,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate."""
     import torch
     from rich.console import Console
-    from stable_baselines3.common.utils import check_for_correct_spaces, set_random_seed
+    from stable_baselines3.common.utils import set_random_seed
 
     from velora_sb3.cli.algorithms import check_masks
-    from velora_sb3.cli.errors import UserError, reason
+    from velora_sb3.cli.errors import UserError
     from velora_sb3.cli.experiment.build_model import check_device
     from velora_sb3.cli.experiment.config import CONFIG_FILE
-    from velora_sb3.cli.experiment.environments import import_packages, open_env, open_vec_env
+    from velora_sb3.cli.experiment.environments import check_spaces, import_packages, open_env, open_vec_env
     from velora_sb3.cli.experiment.evaluation import evaluate_model
     from velora_sb3.cli.saved_model import BEST_MODEL, MODEL, find_model
     from velora_sb3.cli.tables import add_returns, plain_table, print_line
@@ -74,10 +74,7 @@ def run(args: argparse.Namespace) -> int:
     model = saved.load(algo, args.device)
     env = saved.load_normalization(env_id) or open_vec_env(env_id, 1, seed)
     env.seed(seed)
-    try:
-        check_for_correct_spaces(model._wrap_env(env, verbose=0), model.observation_space, model.action_space)
-    except ValueError as error:
-        raise UserError(f"the model does not fit {env_id}: {reason(error)}") from error
+    check_spaces(model, env, env_id)
     check_masks(type(model), env, env_id)
     set_random_seed(seed)
     returns, lengths = evaluate_model(model, env, args.episodes, deterministic=not args.stochastic)

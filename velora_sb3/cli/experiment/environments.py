@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from velora_sb3._headless import prepare_rendering
@@ -76,6 +78,17 @@ def _version(env_id: str) -> int:
 def open_vec_env(env_id: str, n_envs: int, seed: int) -> VecEnv:
     """Make environments in this process, each wrapped in SB3's Monitor."""
     return make_vec_env(partial(gym.make, env_id), n_envs=n_envs, seed=seed, vec_env_cls=DummyVecEnv)
+
+
+def check_spaces(model: BaseAlgorithm, env: gym.Env[Any, Any] | VecEnv, env_id: str) -> None:
+    """Raise ``UserError`` if a model was trained in other spaces."""
+    try:
+        check_for_correct_spaces(model._wrap_env(env, verbose=0), model.observation_space, model.action_space)
+    except ValueError as error:
+        raise UserError(
+            f"the model does not fit {env_id}: {reason(error)}. Wrappers with which it was trained, such as "
+            "VecFrameStack, are not part of an id: register an id for the environment with them"
+        ) from error
 
 
 def renders_frames(env: gym.Env[Any, Any]) -> bool:

@@ -10,8 +10,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from velora_sb3._signals import unmasked_signals
 from velora_sb3.cli.algorithms import check_masks
+from velora_sb3.cli.errors import UserError
 from velora_sb3.cli.experiment.config import RunConfig
-from velora_sb3.cli.experiment.environments import open_env, renders_frames
+from velora_sb3.cli.experiment.environments import check_spaces, open_env, renders_frames
 from velora_sb3.cli.saved_model import SavedModel
 from velora_sb3.plotting import EpisodeTrace, trace_episode
 from velora_sb3.video.record_episode import first_line
@@ -47,6 +48,8 @@ class Played:
 
 def play(model: BaseAlgorithm, saved: SavedModel, config: RunConfig, n_episodes: int) -> Played:
     """Run the first episodes of the final evaluation of training: a seeded one, and those that follow it."""
+    if not config.env:
+        raise UserError("no episodes: the environment of the run has no id of Gymnasium, by which it could be made")
     normalization = saved.load_normalization(config.env)
 
     def make(**kwargs: Any) -> gym.Env[Any, Any]:
@@ -57,6 +60,7 @@ def play(model: BaseAlgorithm, saved: SavedModel, config: RunConfig, n_episodes:
 
     env = make()
     try:
+        check_spaces(model, env, config.env)
         check_masks(type(model), env, config.env)
         seed = saved.evaluation_seed
         traces = [trace_episode(model, env, None if number else seed) for number in range(n_episodes)]

@@ -125,7 +125,8 @@ def _find(directory: Path, best: bool) -> SavedModel:
         return find_model(directory, best)
     except UserError as error:
         name = BEST_MODEL if best else MODEL
-        raise FileNotFoundError(f"{name} is missing: no episodes and no network can be shown") from error
+        mend = str(error).partition(f"no {name}")[2]
+        raise FileNotFoundError(f"{name} is missing: no episodes and no network can be shown{mend}") from error
 
 
 def _load(saved: SavedModel, config: RunConfig, packages: Sequence[str]) -> BaseAlgorithm:
