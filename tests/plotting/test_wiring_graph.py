@@ -5,6 +5,7 @@ import torch
 from ncps.wirings import AutoNCP
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import DDPG, PPO
+from torch.nn.utils import prune
 
 import velora_sb3
 from velora_sb3.cells import CfC
@@ -45,6 +46,21 @@ def test_layers_and_polarities_are_the_wirings():
     assert colors.count(ORANGE) == sum(int((matrix < 0).sum()) for matrix in matrices)
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert legend == ["excitatory", "inhibitory"]
+
+
+@pytest.mark.parametrize("kind", ["cfc", "lrc"])
+def test_synapses_that_are_pruned_are_not_drawn(kind):
+    cell = make_cell(4, kind, units=16, wiring="ncp")
+    first = cell.layers[0]
+    mask = torch.ones_like(first.weight_ih)
+    before = len(read_network(cell).synapses)
+    mask[:, 1] = 0
+    gone = int(np.count_nonzero(cell.wiring.sensory_adjacency_matrix[1]))
+    prune.custom_from_mask(first, "weight_ih", mask)
+    network = read_network(cell)
+    assert len(network.synapses) == before - gone and gone > 0
+    assert -2 not in network.synapses
+    assert len(lines(wiring_graph(cell))[0]) == before - gone
 
 
 def test_an_ltcs_synapses_are_what_it_has_learned():

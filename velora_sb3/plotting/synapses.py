@@ -87,11 +87,7 @@ def _of_layers(cell: WiredCell) -> Network:
     for number, layer in enumerate(cell.layers):
         assert isinstance(layer, CfCCell | LRCCell) and layer.mask is not None
         weights = layer.prepare(False)
-        strength = _influence(layer, weights.inputs)
-        exists = layer.mask[: layer.hidden_size, : layer.input_size].cpu().numpy() != 0
-        strength = np.where(
-            exists & (strength == 0), np.finfo(float).tiny, strength
-        )  # a synapse whose strength is still 0
+        strength = _influence(layer, weights.inputs)  # zero where there is no synapse, or it is pruned
         if number == 0:
             sensory[:, neurons[0]] = strength.T
         else:

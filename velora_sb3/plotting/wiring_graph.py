@@ -103,7 +103,7 @@ def _draw_synapses(axes: Axes, network: Network, places: dict[int, tuple[float, 
     from matplotlib.path import Path
 
     curve = [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
-    relative = np.abs(network.strengths) / max(np.abs(network.strengths).max(), np.finfo(float).tiny)
+    relative = np.abs(network.strengths) / np.abs(network.strengths).max(initial=np.finfo(float).tiny)
     paths = []
     for source, target in network.synapses:
         (x, y), (to_x, to_y) = places[source], places[target]
