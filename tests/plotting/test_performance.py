@@ -1,4 +1,6 @@
 import io
+import pickle
+import sys
 
 import numpy as np
 import pandas as pd
@@ -39,3 +41,10 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path):
         save_figure(broken, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    sys.modules.pop("matplotlib.pyplot", None)
+    figure = pickle.loads(pickle.dumps(new_figure(2, 1)))
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert "matplotlib.pyplot" not in sys.modules

@@ -24,9 +24,10 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
     """A figure, in inches, outside of pyplot, which keeps its figures alive and may look for a display."""
     require("plot", "plotting")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    from velora_sb3.plotting.notebook_figure import NotebookFigure
+
+    figure = NotebookFigure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title)
