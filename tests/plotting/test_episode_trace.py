@@ -3,10 +3,12 @@ import numpy as np
 import pytest
 import torch
 from sb3_contrib import RecurrentPPO
-from stable_baselines3 import DQN, SAC
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 
 import tests.cli.conftest  # the environments with masks
-from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC
+from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC, load_checkpoint, save_checkpoint
 from velora_sb3.cells import LSTMCell, time_constants, unroll
 from velora_sb3.plotting import trace_episode
 from velora_sb3.plotting.acting_cell import find_cell, recorded_steps
@@ -111,6 +113,22 @@ def test_the_state_before_the_last_step_of_a_window(last):
     with torch.no_grad():
         _, before = unroll(cell, inputs[:2])
     torch.testing.assert_close(steps[0].before, before * (1 - last))
+
+
+def test_observations_are_normalized_for_the_model(tmp_path):
+    normalization = VecNormalize(make_vec_env("Pendulum-v1"))
+    normalization.obs_rms.mean += 0.5
+    model = PPO("LiquidPolicy", normalization, n_steps=8, batch_size=8, policy_kwargs={"units": 4}, device="cpu")
+    trace = trace_episode(model, gym.make("Pendulum-v1"), seed=0, max_steps=4)
+    expected, _ = model.predict(normalization.normalize_obs(np.array(trace.observations)), deterministic=True)
+    np.testing.assert_allclose(trace.actions, expected, rtol=1e-5)
+    assert np.abs(trace.actions - model.predict(np.array(trace.observations), deterministic=True)[0]).max() > 1e-3
+    wrapped = gym.wrappers.TransformObservation(gym.make("Pendulum-v1"), normalization.normalize_obs, None)
+    same = trace_episode(model, wrapped, seed=0, max_steps=4, vec_normalize=False)
+    np.testing.assert_allclose(same.states, trace.states, rtol=1e-5)
+    save_checkpoint(model, tmp_path / "saved")
+    same = trace_episode(load_checkpoint(tmp_path / "saved"), gym.make("Pendulum-v1"), seed=0, max_steps=4)
+    np.testing.assert_allclose(same.states, trace.states, rtol=1e-5)
 
 
 def test_a_policy_without_units():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
 
+from velora_sb3._normalization import ObservationStatistics, kept_with, observation_normalizer
 from velora_sb3.cells import LiquidCell
 from velora_sb3.cells.time_constants import has_time_constants, time_constants
 from velora_sb3.plotting.acting_cell import CellStep, find_cell, recorded_steps
@@ -55,6 +57,7 @@ def trace_episode(
     max_steps: int = MAX_STEPS,
     look: Any = None,
     every_n_frames: int = 0,
+    vec_normalize: VecNormalize | ObservationStatistics | Literal[False] | None = None,
 ) -> EpisodeTrace:
     """Record the units of a model at each step of one episode, with deterministic actions.
 
@@ -66,12 +69,18 @@ def trace_episode(
         look: Called with the environment before each action; returns numbers to record, such as a hidden position.
         every_n_frames: Steps from one rendered frame to the next; 0 to render none. The environment needs
             ``render_mode="rgb_array"``.
+        vec_normalize: What normalizes the observations for the model; None for the ``VecNormalize`` of its own
+            environment, or the statistics of its checkpoint, if there are any; False for an environment that
+            normalizes them.
 
     Returns:
         The episode.
     """
     takes_masks = "action_masks" in inspect.signature(model.predict).parameters and is_masking_supported(env)
     cell = find_cell(model)
+    if vec_normalize is None:
+        own = observation_normalizer(model.get_env())
+        vec_normalize = kept_with(model) or False if own is None else own
     observation, _ = env.reset(seed=seed)
     state, starts, ended = None, np.ones(1, dtype=bool), False
     states, observations, actions, rewards, hidden, speeds = [], [], [], [], [], []
@@ -84,7 +93,8 @@ def trace_episode(
             hidden.append(np.array(look(env), dtype=float))
         masks = {"action_masks": get_action_masks(env)} if takes_masks else {}
         with recorded_steps(cell) as steps:
-            action, state = model.predict(observation, state, starts, deterministic=True, **masks)
+            seen = vec_normalize.normalize_obs(observation) if vec_normalize else observation
+            action, state = model.predict(seen, state, starts, deterministic=True, **masks)
         starts = np.zeros(1, dtype=bool)
         if cell is not None and steps:
             last = steps[0]  # the acting network's; others that share the cell come later
