@@ -131,6 +131,12 @@ def test_observations_are_normalized_for_the_model(tmp_path):
     np.testing.assert_allclose(same.states, trace.states, rtol=1e-5)
 
 
+def test_a_vectorized_environment_is_refused():
+    model = recurrent_sac()
+    with pytest.raises(TypeError, match="env must be a single environment, .* got a vectorized one, DummyVecEnv"):
+        trace_episode(model, model.get_env())
+
+
 def test_a_policy_without_units():
     trace = trace_episode(DQN("MlpPolicy", "CartPole-v1", seed=0, device="cpu"), gym.make("CartPole-v1"), seed=0)
     assert trace.states.shape == (len(trace.rewards), 0)

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from velora_sb3._normalization import ObservationStatistics, kept_with, observation_normalizer
 from velora_sb3.cells import LiquidCell
@@ -75,7 +75,14 @@ def trace_episode(
 
     Returns:
         The episode.
+
+    Raises:
+        TypeError: If the environment is vectorized.
     """
+    given: object = env
+    if isinstance(given, VecEnv):
+        kind = type(given).__name__
+        raise TypeError(f"env must be a single environment, such as gymnasium.make(...), got a vectorized one, {kind}")
     takes_masks = "action_masks" in inspect.signature(model.predict).parameters and is_masking_supported(env)
     cell = find_cell(model)
     if vec_normalize is None:

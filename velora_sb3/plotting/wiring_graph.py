@@ -55,7 +55,10 @@ def wiring_graph(
     network = read_network(cell)
     n_inputs = len(network.layers[0][1])
     if inputs is not None and len(inputs) != n_inputs:
-        raise ValueError(f"the network has {n_inputs} inputs, got {len(inputs)} names")
+        raise ValueError(
+            f"the network has {n_inputs} inputs, got {len(inputs)} names; the last inputs of a recurrent off-policy "
+            "algorithm are the previous action"
+        )
     names = list(inputs) if inputs is not None else [str(number) for number in range(n_inputs)]
     figure = _draw_matrix(network, names) if len(network.layers) == 2 else _draw_layers(network, names)
     figure.supxlabel(network.note, fontsize="small", color=GREY)
