@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -50,20 +52,13 @@ def play(model: BaseAlgorithm, saved: SavedModel, config: RunConfig, n_episodes:
     """Run the first episodes of the final evaluation of training: a seeded one, and those that follow it."""
     if not config.env:
         raise UserError("no episodes: the environment of the run has no id of Gymnasium, by which it could be made")
-    normalization = saved.load_normalization(config.env)
-
-    def make(**kwargs: Any) -> gym.Env[Any, Any]:
-        env = open_env(config.env, **kwargs)
-        if normalization is None:
-            return env
-        return gym.wrappers.TransformObservation(env, normalization.normalize_obs, env.observation_space)
-
-    env = make()
+    trace = partial(trace_episode, model, vec_normalize=saved.load_normalization(config.env) or False)
+    env = open_env(config.env)
     try:
         check_spaces(model, env, config.env)
         check_masks(type(model), env, config.env)
         seed = saved.evaluation_seed
-        traces = [trace_episode(model, env, None if number else seed) for number in range(n_episodes)]
+        traces = [trace(env, None if number else seed) for number in range(n_episodes)]
         rendering = renders_frames(env)
     finally:
         env.close()
@@ -72,16 +67,16 @@ def play(model: BaseAlgorithm, saved: SavedModel, config: RunConfig, n_episodes:
     every = -(-len(traces[0].rewards) // FRAMES)
     try:
         with unmasked_signals():
-            shown = _with_frames(model, make(render_mode="rgb_array"), seed, every)
+            shown = _with_frames(trace, open_env(config.env, render_mode="rgb_array"), seed, every)
     except Exception as error:  # a renderer may raise anything; the page shows the rest
         return Played(traces, traces[0], f"no frames above the hidden state: {first_line(error)}")
     return Played(traces, shown)
 
 
-def _with_frames(model: BaseAlgorithm, env: gym.Env[Any, Any], seed: int, every: int) -> EpisodeTrace:
+def _with_frames(trace: Callable[..., EpisodeTrace], env: gym.Env[Any, Any], seed: int, every: int) -> EpisodeTrace:
     try:
-        trace = trace_episode(model, env, seed, every_n_frames=every)
-        trace.frames = {step: as_frame(frame) for step, frame in trace.frames.items()}
-        return trace
+        shown = trace(env, seed, every_n_frames=every)
+        shown.frames = {step: as_frame(frame) for step, frame in shown.frames.items()}
+        return shown
     finally:
         env.close()
