@@ -12,6 +12,8 @@ os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  Ray's workers would wai
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jobs inherit that, and tests press Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # nohup ignores it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
