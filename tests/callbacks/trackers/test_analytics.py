@@ -81,7 +81,7 @@ class Studio(VeloraCallback):
 
     def _on_every_step(self):
         if self.n_calls == 5:
-            self._produce("middle")
+            self._produce("CartPole_1.5K")
         return True
 
     def _on_end(self):
@@ -204,8 +204,8 @@ def test_the_configuration_says_what_was_trained_and_how(run, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_videos_and_checkpoints_follow_those_who_make_them(run, kind):
     record, n_envs, last = run.records[kind], run.model.n_envs, run.model.num_timesteps
-    assert [content for _, content in record.videos] == [VIDEO + b"middle", VIDEO + b"final"]
-    assert record.models[0][1:] == ("middle", {"model.zip": b"middle"})
+    assert [content for _, content in record.videos] == [VIDEO + b"CartPole_1.5K", VIDEO + b"final"]
+    assert record.models[0][1:] == ("CartPole_1.5K", {"model.zip": b"CartPole_1.5K"})
     assert record.models[1][1:] == ("final", {"model.zip": b"final"})
     for (middle, *_), (final, *_) in (record.videos, record.models):
         assert 5 * n_envs <= middle < last

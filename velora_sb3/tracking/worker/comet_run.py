@@ -88,7 +88,7 @@ class Run:
         if not Path(path).exists():
             raise FileNotFoundError(path)
         self._experiment.set_step(step)
-        self._experiment.log_model(Path(path).stem, path, metadata={"timesteps": step})
+        self._experiment.log_model(Path(path).name.removesuffix(".zip"), path, metadata={"timesteps": step})
 
     def location(self) -> str:
         """Where to find the experiment: its URL, or its archive."""

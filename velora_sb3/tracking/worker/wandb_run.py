@@ -90,7 +90,7 @@ class Run:
         """Record a file or directory as a version of the run's model."""
         artifact = wandb.Artifact(f"{self._run.id}-checkpoint", type="model", metadata={"timesteps": step})
         (artifact.add_dir if Path(path).is_dir() else artifact.add_file)(path)
-        self._run.log_artifact(artifact, aliases=["latest", Path(path).stem])
+        self._run.log_artifact(artifact, aliases=["latest", Path(path).name.removesuffix(".zip")])
 
     def location(self) -> str:
         """Where to find the run: its URL, or its directory."""
