@@ -26,8 +26,8 @@ def one_thread_and_one_seed():
 def callbacks_end_with_their_test():
     """What a test left running ends here, as its files are still there, and not when pytest exits."""
     yield
-    if callback := sys.modules.get("velora_sb3.callbacks.base.callback"):
-        callback._end_all()
+    if running := sys.modules.get("velora_sb3.callbacks.base.running"):
+        running.end_all()
 
 
 @pytest.fixture

@@ -158,3 +158,25 @@ def misses_normalization(model: Any) -> bool:
     """
     told = isinstance(model, OnPolicyAlgorithm) and model._last_original_obs is not None
     return told and model.get_vec_normalize_env() is None and model not in _loaded
+
+
+def resolve_statistics(
+    model: Any, vec_normalize: VecNormalize | ObservationStatistics | bool | None
+) -> ObservationStatistics | None:
+    """Of what is given, else of the model's environment or checkpoint; None for False, and if there are none."""
+    if vec_normalize is None:
+        if misses_normalization(model):
+            raise ValueError(
+                "the model was trained under VecNormalize, but its zip file does not contain the statistics: pass "
+                "vec_normalize=VecNormalize.load(path, env), or vec_normalize=False if observations were not normalized"
+            )
+        vec_normalize = observation_normalizer(model.get_env()) or kept_with(model)
+    if vec_normalize is None or vec_normalize is False:
+        return None
+    if isinstance(vec_normalize, ObservationStatistics):
+        return vec_normalize
+    if isinstance(vec_normalize, VecNormalize):
+        return ObservationStatistics.of(observation_normalizer(vec_normalize) or vec_normalize)
+    raise ValueError(
+        f"vec_normalize must be a VecNormalize, ObservationStatistics, False or None, got {vec_normalize!r}"
+    )

@@ -11,9 +11,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3 import RecurrentMaskablePPO, RecurrentSAC, StatefulPredictor, load_checkpoint, save_checkpoint
-from velora_sb3._normalization import ObservationStatistics
+from velora_sb3._normalization import ObservationStatistics, resolve_statistics
 from velora_sb3.envs import IrregularSampling, TimeDeltaObservation
-from velora_sb3.export.contract import resolve_statistics
 
 OBSERVATION = np.array([0.1, -0.2, 0.0], dtype=np.float32)
 

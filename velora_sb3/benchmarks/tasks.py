@@ -14,13 +14,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.wrappers import FlattenObservation
 from sb3_contrib import QRDQN, TQC
 from stable_baselines3 import DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise
 from torch import nn
 
-from velora_sb3._optional import require
 from velora_sb3.algorithms import (
     RecurrentDDPG,
     RecurrentDQN,
@@ -30,7 +28,7 @@ from velora_sb3.algorithms import (
     RecurrentTD3,
     RecurrentTQC,
 )
-from velora_sb3.envs import IrregularSampling, MaskVelocity  # and registers the ids
+from velora_sb3.benchmarks.environments import environment, popgym_env, velocities_alone, velocities_and_reward
 
 MLP = {"net_arch": [64, 64]}
 MEMORIES: dict[str, dict[str, Any]] = {
@@ -107,52 +105,6 @@ POPGYM: dict[str, Any] = {
 }
 
 
-def _env(env_id: str, **sampling: Any) -> Callable[[], gym.Env[Any, Any]]:
-    def make() -> gym.Env[Any, Any]:
-        env = gym.make(env_id)
-        return IrregularSampling(env, **sampling) if sampling else env
-
-    return make
-
-
-def _velocities_alone() -> gym.Env[Any, Any]:
-    return MaskVelocity(gym.make("Pendulum-v1"), indices=(0, 1))
-
-
-class _RewardObservation(gym.Wrapper[Any, Any, Any, Any]):
-    """The reward of the last step as one more number of the observation, 0 at the start."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        seen = env.observation_space
-        assert isinstance(seen, gym.spaces.Box)
-        self.observation_space = gym.spaces.Box(
-            np.append(seen.low, np.float32(-np.inf)), np.append(seen.high, np.float32(np.inf))
-        )
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        observation, info = self.env.reset(**kwargs)
-        return np.append(observation, np.float32(0)), info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return np.append(observation, np.float32(reward)), reward, terminated, truncated, info
-
-
-def _velocities_and_reward() -> gym.Env[Any, Any]:
-    return _RewardObservation(_velocities_alone())
-
-
-def _popgym(name: str, with_action: bool = False) -> gym.Env[Any, Any]:
-    """A task of popgym; with ``with_action`` the agent sees its previous action, too."""
-    require("benchmarks", f"the task popgym {name}")
-    import popgym.envs
-    import popgym.wrappers
-
-    env = getattr(popgym.envs, name)()
-    return FlattenObservation(popgym.wrappers.PreviousAction(env) if with_action else env)
-
-
 def _off_policy(
     algorithm: Any, policy_kwargs: Mapping[str, Any] = MLP, policy: str = "MlpPolicy", frames: int = 1, **more: Any
 ) -> Candidate:
@@ -209,7 +161,7 @@ def _reactive(env_id: str, algorithms: Mapping[str, Callable[..., Candidate]], s
         "lrc": ("LiquidPolicy", {"cell": "lrc"}),
     }
     return Task(
-        _env(env_id),
+        environment(env_id),
         (steps,),
         {
             f"{algorithm}, {network}": make(policy=policy, policy_kwargs=settings)
@@ -223,7 +175,7 @@ SB3_PPO: dict[str, Any] = {"n_envs": 1, "settings": {}}
 
 TASKS: dict[str, Task] = {
     "PendulumNoVel": Task(
-        _env(PENDULUM),
+        environment(PENDULUM),
         (8_000, 20_000),
         {
             **_remembering(RecurrentSAC, RecurrentTQC, RecurrentTD3, RecurrentDDPG),
@@ -232,7 +184,7 @@ TASKS: dict[str, Task] = {
         },
     ),
     "Pendulum, velocity alone": Task(
-        _velocities_alone,
+        velocities_alone,
         (31_000,),
         {
             **_remembering(RecurrentTD3, RecurrentSAC),
@@ -244,7 +196,7 @@ TASKS: dict[str, Task] = {
         },
     ),
     "Pendulum, velocity and reward": Task(  # what the recurrent agents of pomdp-baselines see
-        _velocities_and_reward,
+        velocities_and_reward,
         (31_000,),
         {
             f"{algorithm.__name__}, {memory}": _off_policy(algorithm, MEMORIES[memory], "LiquidPolicy")
@@ -256,12 +208,12 @@ TASKS: dict[str, Task] = {
         },
     ),
     "PendulumNoVel, on policy": Task(
-        _env(PENDULUM),
+        environment(PENDULUM),
         (100_000,),
         {**_on_policy(ZOO_PENDULUM), "PPO, MLP, 4 frames": _ppo(ZOO_PENDULUM, 4)},
     ),
     "CartPoleNoVel": Task(
-        _env(CARTPOLE),
+        environment(CARTPOLE),
         (50_000,),
         {
             **_remembering(RecurrentDQN, RecurrentQRDQN),
@@ -270,17 +222,17 @@ TASKS: dict[str, Task] = {
         },
     ),
     "CartPoleNoVel, on policy": Task(
-        _env(CARTPOLE),
+        environment(CARTPOLE),
         (100_000,),
         {**_on_policy(ZOO_CARTPOLE), "PPO, MLP, 4 frames": _ppo(ZOO_CARTPOLE, 4), "PPO, MLP": _ppo(ZOO_CARTPOLE)},
     ),
     "MountainCarContinuousNoVel": Task(
-        _env(MOUNTAIN_CAR),
+        environment(MOUNTAIN_CAR),
         (300_000,),
         {**_on_policy(ZOO_MOUNTAIN_CAR, 32), "PPO, MLP, 4 frames": _ppo(ZOO_MOUNTAIN_CAR, 4)},
     ),
     **{  # counted in decisions, not in environment steps; cells without a clock see the time as one more input
-        f"{env_id.split('-')[0]}, {name}": Task(_env(env_id, **sampling), (50_000,), _on_policy(zoo))
+        f"{env_id.split('-')[0]}, {name}": Task(environment(env_id, **sampling), (50_000,), _on_policy(zoo))
         for env_id, zoo in ((PENDULUM, ZOO_PENDULUM), (CARTPOLE, ZOO_CARTPOLE))
         for name, sampling in IRREGULAR.items()
     },
@@ -302,7 +254,7 @@ TASKS: dict[str, Task] = {
     ),
     **{
         f"popgym {name}": Task(
-            partial(_popgym, name, with_action),
+            partial(popgym_env, name, with_action),
             (500_000,),
             {**_on_policy(POPGYM, normalize=False), "PPO, MLP, 4 frames": _ppo(POPGYM, 4, normalize=False)},
         )

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3._atomic import write_json
-from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization, observation_normalizer
+from velora_sb3._normalization import ObservationStatistics
 from velora_sb3._optional import installed_version, versions
 from velora_sb3.checkpoints import atomic_directory
 from velora_sb3.checkpoints.format.files import sha256
@@ -23,28 +22,6 @@ from velora_sb3.export.step import EPISODE_START, MASKS, NOISE, STATE_IN, STATE_
 FORMAT, SCHEMA = "velora-sb3 exported policy", 1
 CONTRACT, PARITY = "policy.json", "parity.json"
 TIME_UNIT = "time since the last observation, in the environment's time unit; 1 is one step of a regular environment"
-
-
-def resolve_statistics(
-    model: Any, vec_normalize: VecNormalize | ObservationStatistics | bool | None
-) -> ObservationStatistics | None:
-    """The statistics to export: those given, else of the model's environment or checkpoint; none if False."""
-    if vec_normalize is None:
-        if misses_normalization(model):
-            raise ValueError(
-                "the model was trained under VecNormalize, but its zip file does not contain the statistics: pass "
-                "vec_normalize=VecNormalize.load(path, env), or vec_normalize=False if observations were not normalized"
-            )
-        vec_normalize = observation_normalizer(model.get_env()) or kept_with(model)
-    if vec_normalize is None or vec_normalize is False:
-        return None
-    if isinstance(vec_normalize, ObservationStatistics):
-        return vec_normalize
-    if isinstance(vec_normalize, VecNormalize):
-        return ObservationStatistics.of(observation_normalizer(vec_normalize) or vec_normalize)
-    raise ValueError(
-        f"vec_normalize must be a VecNormalize, ObservationStatistics, False or None, got {vec_normalize!r}"
-    )
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3._atomic import write_json, write_text
-from velora_sb3._normalization import ObservationStatistics
+from velora_sb3._normalization import ObservationStatistics, resolve_statistics
 from velora_sb3._optional import require
 from velora_sb3._validation import check_bool
 from velora_sb3.export import onnx_policy
-from velora_sb3.export.contract import PARITY, export_directory, resolve_statistics, write_contract
+from velora_sb3.export.contract import PARITY, export_directory, write_contract
 from velora_sb3.export.onnx_policy import OnnxPolicy
 from velora_sb3.export.parity import check_parity
 from velora_sb3.export.step import PolicyStep, make_step

@@ -12,7 +12,7 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from velora_sb3._normalization import ObservationStatistics, kept_with, observation_normalizer
+from velora_sb3._normalization import ObservationStatistics, resolve_statistics
 from velora_sb3.cells import LiquidCell
 from velora_sb3.cells.time_constants import has_time_constants, time_constants
 from velora_sb3.plotting.acting_cell import CellStep, find_cell, recorded_steps
@@ -78,6 +78,8 @@ def trace_episode(
 
     Raises:
         TypeError: If the environment is vectorized.
+        ValueError: If the statistics are missing: the model is from a zip file and was trained under a
+            ``VecNormalize``.
     """
     given: object = env
     if isinstance(given, VecEnv):
@@ -85,9 +87,7 @@ def trace_episode(
         raise TypeError(f"env must be a single environment, such as gymnasium.make(...), got a vectorized one, {kind}")
     takes_masks = "action_masks" in inspect.signature(model.predict).parameters and is_masking_supported(env)
     cell = find_cell(model)
-    if vec_normalize is None:
-        own = observation_normalizer(model.get_env())
-        vec_normalize = kept_with(model) or False if own is None else own
+    statistics = resolve_statistics(model, vec_normalize)
     observation, _ = env.reset(seed=seed)
     state, starts, ended = None, np.ones(1, dtype=bool), False
     states, observations, actions, rewards, hidden, speeds = [], [], [], [], [], []
@@ -100,7 +100,7 @@ def trace_episode(
             hidden.append(np.array(look(env), dtype=float))
         masks = {"action_masks": get_action_masks(env)} if takes_masks else {}
         with recorded_steps(cell) as steps:
-            seen = vec_normalize.normalize_obs(observation) if vec_normalize else observation
+            seen = observation if statistics is None else statistics.normalize_obs(observation)
             action, state = model.predict(seen, state, starts, deterministic=True, **masks)
         starts = np.zeros(1, dtype=bool)
         if cell is not None and steps:

@@ -132,7 +132,7 @@ class LiquidRLModule(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # 
         """Features of the actor and of the critic ``(B, T, F)``."""
         if Columns.OBS not in batch:
             raise ValueError(
-                "RLlib has made a minibatch without a single sequence: minibatch_size must be at least max_seq_len "
+                "RLlib made a minibatch without any sequence: minibatch_size must be at least max_seq_len "
                 f"({self.model_config['max_seq_len']})"
             )
         observations = batch[Columns.OBS]

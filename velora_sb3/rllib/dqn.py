@@ -25,7 +25,6 @@ from velora_sb3.rllib.settings import CELL_SETTINGS, check_actions, check_observ
 
 NETWORK_SETTINGS = (*CELL_SETTINGS, "activation_fn", "net_arch", "timespans_key")
 FROM_RLLIB = ("double_q", "dueling", "epsilon", "num_atoms", "std_init", "v_max", "v_min")  # DQNConfig adds them
-
 MAX_SINGLE_STEPS = 50  # updates
 
 
@@ -162,5 +161,5 @@ class LiquidDQNModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI
         if self._single_steps == MAX_SINGLE_STEPS:
             raise ValueError(
                 "the replay buffer samples single steps: pass max_seq_len in config.rl_module(model_config=...), where "
-                "DQN's replay reads it, and not in RLModuleSpec; RLlib's replay of several agents has no sequences"
+                "DQN's replay reads it, and not in RLModuleSpec; RLlib's multi-agent replay has no sequences"
             )

@@ -133,7 +133,7 @@ def test_in_the_run_directory_by_default(copied, run):
         ("video.mp4", "video.mp4 is missing", []),
         ("episodes.csv", "episodes.csv is missing", []),
         ("evaluations.csv", "evaluations.csv is missing", []),
-        ("model.zip", "model.zip is missing", ["Actions", *INSIDE]),
+        ("model.zip", "contains no model.zip", ["Actions", *INSIDE]),
         ("config.json", "config.json is missing", ["Actions", "Versions", *INSIDE]),
     ],
 )
@@ -160,7 +160,7 @@ def test_a_run_that_was_killed_names_its_checkpoints(copied, tmp_path):
     saved.mkdir(parents=True)
     (copied / "model.zip").rename(saved / "model.zip")
     (missing,) = report(copied, tmp_path / "x.html").missing
-    assert missing.endswith("can be shown: its run did not end. For its latest checkpoint, name checkpoints")
+    assert missing.endswith(f"its run did not end. For its latest checkpoint, name {copied.name}/checkpoints")
 
 
 def test_an_environment_that_cannot_be_made_again_is_named(tmp_path):
@@ -173,9 +173,9 @@ def test_an_environment_that_cannot_be_made_again_is_named(tmp_path):
         PPO("MlpPolicy", env, **settings).learn(16, callback=SaveCheckpoints(name, root=tmp_path))
     *_, missing = report(tmp_path / "stacked", tmp_path / "x.html").missing
     assert "the model does not fit CartPole-v1: Observation spaces do not match" in missing
-    assert "Wrappers with which it was trained, such as VecFrameStack, are not part of an id" in missing
+    assert "If it was trained with wrappers, register an id for the wrapped environment" in missing
     *_, missing = report(tmp_path / "own", tmp_path / "x.html").missing
-    assert missing == "no episodes: the environment of the run has no id of Gymnasium, by which it could be made"
+    assert missing == "no episodes: the run's environment has no Gymnasium id, so it cannot be made again"
 
 
 def test_a_table_without_its_columns(copied, tmp_path):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing.util
 import os
-import traceback
 from collections import deque
 from dataclasses import asdict
-from functools import cache
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -17,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback, Event
 
 from velora_sb3._signals import postponed_signals
 from velora_sb3.callbacks.base.episodes import Episode, EpisodeCounter
-from velora_sb3.callbacks.base.termination import TERMINATION
+from velora_sb3.callbacks.base.running import add_running, end_interrupted, remove_running, running_callbacks
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
 from velora_sb3.checkpoints.state.callbacks import walk
 
@@ -153,9 +149,9 @@ class VeloraCallback(BaseCallback):
     def init_callback(self, model: BaseAlgorithm) -> None:
         """As SB3's, after ending what an interrupted ``learn()`` of this callback or of this model left running."""
         self._end(interrupted=True)
-        for other in list(_RUNNING):
+        for other in running_callbacks():
             if other.model is model and other._learn_started != model.start_time:
-                _end_and_report(other)
+                end_interrupted(other)
         self._episode_counter = None
         if self._restored is None and getattr(self, "model", model) is not model:  # what another model left
             self._pending_episodes.clear()
@@ -183,9 +179,7 @@ class VeloraCallback(BaseCallback):
         self._check_parent()
         self._has_started, self.interrupted, self._owner_pid = True, False, os.getpid()
         self._learn_started = self.model.start_time  # another one for each learn()
-        _RUNNING[self] = None
-        _end_with_process(os.getpid())
-        TERMINATION.install()
+        add_running(self)
         self._episode_counter = EpisodeCounter.of(self.model)
         self._last_counted = timestep
         if self.is_new_run:
@@ -203,8 +197,7 @@ class VeloraCallback(BaseCallback):
             self._on_training_start()
         except BaseException:  # what has not started has no end
             self._has_started = False
-            del _RUNNING[self]
-            _release_signals()
+            remove_running(self)
             raise
 
     def update_locals(self, locals_: dict[str, Any]) -> None:
@@ -260,7 +253,6 @@ class VeloraCallback(BaseCallback):
         if not self._has_started:
             return
         self._has_started = False
-        _RUNNING.pop(self, None)
         try:
             if self._owner_pid == os.getpid():  # a forked process leaves the end to its parent
                 self.interrupted = interrupted
@@ -270,7 +262,7 @@ class VeloraCallback(BaseCallback):
                     finally:
                         self._on_training_end()
         finally:
-            _release_signals()
+            remove_running(self)
 
     # What subclasses use.
 
@@ -310,34 +302,3 @@ def without_run(callback: BaseCallback) -> dict[str, Any]:
     state = {**vars(callback), "locals": {}, "globals": {}}
     state.pop("model", None)
     return state
-
-
-# Callbacks between their start and their end. A dict keeps their order.
-_RUNNING: dict[VeloraCallback, None] = {}
-
-
-def _release_signals() -> None:
-    if not _RUNNING:
-        TERMINATION.uninstall()
-
-
-def _end_and_report(callback: VeloraCallback) -> None:
-    """End a callback whose ``learn()`` was interrupted; its errors must not keep others from ending."""
-    try:
-        callback._end(interrupted=True)
-    except Exception:
-        traceback.print_exc()
-
-
-@cache
-def _end_with_process(_pid: int) -> None:
-    """End callbacks also in a process of multiprocessing, which leaves without ``atexit`` if it was forked."""
-    if multiprocessing.parent_process() is not None:
-        multiprocessing.util.Finalize(None, _end_all, exitpriority=0)
-
-
-@atexit.register
-def _end_all() -> None:
-    with postponed_signals():
-        for callback in list(_RUNNING):
-            _end_and_report(callback)

@@ -86,8 +86,8 @@ def check_spaces(model: BaseAlgorithm, env: gym.Env[Any, Any] | VecEnv, env_id: 
         check_for_correct_spaces(model._wrap_env(env, verbose=0), model.observation_space, model.action_space)
     except ValueError as error:
         raise UserError(
-            f"the model does not fit {env_id}: {reason(error)}. Wrappers with which it was trained, such as "
-            "VecFrameStack, are not part of an id: register an id for the environment with them"
+            f"the model does not fit {env_id}: {reason(error)}. If it was trained with wrappers, register an id for "
+            "the wrapped environment"
         ) from error
 
 

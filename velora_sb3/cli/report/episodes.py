@@ -51,7 +51,7 @@ class Played:
 def play(model: BaseAlgorithm, saved: SavedModel, config: RunConfig, n_episodes: int) -> Played:
     """Run the first episodes of the final evaluation of training: a seeded one, and those that follow it."""
     if not config.env:
-        raise UserError("no episodes: the environment of the run has no id of Gymnasium, by which it could be made")
+        raise UserError("no episodes: the run's environment has no Gymnasium id, so it cannot be made again")
     trace = partial(trace_episode, model, vec_normalize=saved.load_normalization(config.env) or False)
     env = open_env(config.env)
     try:

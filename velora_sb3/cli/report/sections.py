@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,7 @@ from velora_sb3.cli.experiment.directory import read_result
 from velora_sb3.cli.experiment.environments import import_packages
 from velora_sb3.cli.report.episodes import Played, play
 from velora_sb3.cli.report.page import Page
-from velora_sb3.cli.saved_model import BEST_MODEL, MODEL, SavedModel, find_config, find_model
+from velora_sb3.cli.saved_model import SavedModel, find_config, find_model
 from velora_sb3.plotting import action_histogram, hidden_state_trace, learning_curve, time_constants, wiring_graph
 from velora_sb3.plotting.acting_cell import find_cell
 from velora_sb3.video.reader import still_frames
@@ -35,19 +34,20 @@ MOST_ROWS = 40
 
 def write_page(directory: Path, n_episodes: int, best: bool = False, packages: Sequence[str] = ()) -> Page:
     """Build the page of a run directory, with its last or its best model. It names whatever fails."""
+    directory = directory.resolve()
     config, no_config = _attempt(lambda: _config(directory), directory)
     model: BaseAlgorithm | None = None
     saved: SavedModel | None = None
     no_model: str | None = "the model could not be loaded without a configuration"
     played, not_played = None, None
     if config is not None:
-        saved, no_model = _attempt(lambda: _find(directory, best), directory)
+        saved, no_model = _attempt(lambda: find_model(directory, best), directory)
     if config is not None and saved is not None:
         model, no_model = _attempt(lambda: _load(saved, config, packages), directory)
         if model is not None:
             played, not_played = _attempt(lambda: play(model, saved, config, n_episodes))
-    title = f"{config.algo} on {config.env}" if config is not None else directory.resolve().name
-    page = Page(title, f"Run directory {directory.resolve().name}")
+    title = f"{config.algo} on {config.env}" if config is not None else directory.name
+    page = Page(title, f"Run directory {directory.name}")
     episodes, no_episodes = _attempt(lambda: _read_csv(directory, "episodes.csv", ("timesteps", "return")))
     columns = ("timesteps", "mean_return", "std_return")
     evaluations, no_evaluations = _attempt(lambda: _read_csv(directory, "evaluations.csv", columns))
@@ -61,9 +61,10 @@ def write_page(directory: Path, n_episodes: int, best: bool = False, packages: S
     if episodes is not None or evaluations is not None:
         _guarded(page, "the learning curve", lambda: _curve(page, episodes, evaluations))
     page.section("Evaluations")
-    for problem in (no_model, not_played):
-        if problem:
-            page.lacks(problem)
+    if no_model:
+        page.lacks(f"no episodes and no network can be shown: {no_model}")
+    if not_played:
+        page.lacks(not_played)
     if played is not None:
         _returns(page, played, saved, model)
     if evaluations is None:
@@ -96,7 +97,7 @@ def write_page(directory: Path, n_episodes: int, best: bool = False, packages: S
 def _attempt(build: Any, directory: Path | None = None) -> tuple[Any, str | None]:
     """A result, or one line why there is none: a file of a run can be broken in any way.
 
-    The line omits the path of the directory: readers of the page need not know it.
+    The line has the directory's name for its path: readers of the page need not know that.
     """
     try:
         with unmasked_signals():
@@ -104,7 +105,7 @@ def _attempt(build: Any, directory: Path | None = None) -> tuple[Any, str | None
     except Exception as error:
         name = "" if type(error).__name__ in ("UserError", "FileNotFoundError") else f"{type(error).__name__}: "
         message = " ".join(reason(error).split())
-        return None, name + (message if directory is None else message.replace(f"{directory}{os.sep}", ""))
+        return None, name + (message if directory is None else message.replace(str(directory), directory.name))
 
 
 def _guarded(page: Page, what: str, build: Any) -> None:
@@ -118,15 +119,6 @@ def _config(directory: Path) -> RunConfig:
     if config is None:
         raise FileNotFoundError(f"{CONFIG_FILE} is missing")
     return config
-
-
-def _find(directory: Path, best: bool) -> SavedModel:
-    try:
-        return find_model(directory, best)
-    except UserError as error:
-        name = BEST_MODEL if best else MODEL
-        mend = str(error).partition(f"no {name}")[2]
-        raise FileNotFoundError(f"{name} is missing: no episodes and no network can be shown{mend}") from error
 
 
 def _load(saved: SavedModel, config: RunConfig, packages: Sequence[str]) -> BaseAlgorithm:
