@@ -58,6 +58,30 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         exec(compile("\n" * lines_before + block["body"], page, "exec"), namespace)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("flipped", "low", "high"), [(0.1, 400, 500), (0.0, 0, 100)])
+@pytest.mark.parametrize("seed", range(4))
+def test_recorded_episodes_are_imitated(seed, flipped, low, high):
+    from stable_baselines3.common.evaluation import evaluate_policy
+
+    from velora_sb3 import RecurrentPPO
+
+    section = (ROOT / "docs" / "memory.md").read_text().partition("## Start from demonstrations")[2]
+    record, imitate = [block["body"] for block in FENCE.finditer(section)][:2]
+    namespace = {"RecurrentPPO": RecurrentPPO}
+    for code, changes in (
+        (record, {"range(2)": "range(10)", "< 0.9": f"< {1 - flipped}"}),
+        (imitate, {"range(20)": "range(300)", "seed=0": f"seed={seed}", "model.learn(64)": ""}),
+    ):
+        for shown, used in changes.items():
+            assert code.count(shown) == 1
+            code = code.replace(shown, used)
+        exec(code, namespace)
+    model = namespace["model"]
+    mean, _ = evaluate_policy(model, model.get_env(), n_eval_episodes=20)
+    assert low <= mean <= high
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if velora_commands(page)], ids=name)
 def test_commands_parse(page):
     from velora_sb3.cli.command_line import build_parser
