@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO, SAC
+from torch.nn.utils import prune
 
 from tests.export.models import CHOICE, IMAGE_MODELS, MODELS, build
 from velora_sb3 import RecurrentSAC, RecurrentTD3
@@ -83,6 +84,18 @@ def test_a_memory_that_amplifies_rounding_is_compared_in_short_episodes(tmp_path
     with torch.no_grad():
         model.actor.features_extractor.cell.weight_hh *= 4
     assert 500 <= report(export_onnx(model, tmp_path / "policy"))["compared"] < 1_000
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_weights_that_are_pruned_are_exported_right_after_training(tmp_path):
+    model = build(PPO)
+    cell = model.policy.features_extractor.cell
+    prune.l1_unstructured(cell, "weight_hh", 0.9)
+    prune.l1_unstructured(model.policy.action_net, "weight", 0.5)
+    model.learn(8)
+    assert not cell.weight_hh.is_leaf  # torch copies no such tensor
+    found = report(export_onnx(model, tmp_path / "policy"))
+    assert found["largest_difference"] <= found["tolerance"]
 
 
 class Random(PPO):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.callbacks.runs import DDPG, PPO, Listener, RaiseAt, fill, make_env, make_model, names, read, saver
+from velora_sb3.callbacks.checkpointing.kept_checkpoints import KeptCheckpoints
 
 
 @pytest.mark.parametrize("file", ["model_config.json", "saves/CartPole_100/model.zip", "videos/a.mp4"])
@@ -15,6 +16,21 @@ def test_a_directory_that_holds_something_is_refused(file, tmp_path):
         saver(tmp_path)
     saver(tmp_path, "another")
     saver(tmp_path, force=True)
+
+
+def test_only_one_of_two_runs_that_start_at_the_same_moment_gets_the_directory(tmp_path, monkeypatch):
+    first, second = saver(tmp_path), saver(tmp_path)
+    clear = KeptCheckpoints.clear
+
+    def start_the_other_first(kept):
+        monkeypatch.setattr(KeptCheckpoints, "clear", clear)
+        make_model(PPO, make_env(tmp_path)).learn(16, callback=first)
+        clear(kept)
+
+    monkeypatch.setattr(KeptCheckpoints, "clear", start_the_other_first)
+    with pytest.raises(FileExistsError, match="choose another dirname than 'run'"):
+        make_model(PPO, make_env(tmp_path)).learn(16, callback=second)
+    assert "Steps_final" in names(first)
 
 
 def test_a_directory_without_files_is_free(tmp_path):

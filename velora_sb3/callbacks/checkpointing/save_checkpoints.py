@@ -209,6 +209,8 @@ class SaveCheckpoints(VeloraCallback):
         self._first_step, self._total = self.num_timesteps, int(self.model._total_timesteps)
         self._env_name = env_name(self.training_env)
         self.saves.mkdir(parents=True, exist_ok=True)
+        if self.is_new_run:
+            self._claim(self.directory / CONFIG_FILE)
         write_json(self.directory / CONFIG_FILE, describe_run(self.model, self.siblings()))
         (self.directory / COMPLETED_FILE).unlink(missing_ok=True)  # the run is not complete any more
         self._record.start(self.logger)
@@ -365,6 +367,13 @@ class SaveCheckpoints(VeloraCallback):
             reason = f"{type(error).__name__}: {error}"
             text = f"SaveCheckpoints could not write {path} ({reason}); training continues and later ones are tried"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+    def _claim(self, path: Path) -> None:
+        """Create a file, or raise if a run that started at the same moment just did, unless ``force``."""
+        try:
+            path.touch(exist_ok=self.force)
+        except FileExistsError:
+            self._refuse_to_overwrite(path)
 
     def _refuse_to_overwrite(self, path: Path) -> None:
         """Raise if there is a file at or below a path, unless ``force``."""
