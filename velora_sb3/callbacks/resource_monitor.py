@@ -24,7 +24,8 @@ class ResourceMonitor(VeloraCallback):
     - ``resources/children_mb``: that of its child processes, such as the environments of ``SubprocVecEnv``; shared
       memory counts in each;
     - ``resources/cpu_percent``: CPU usage of the process since the last measurement, 100 for one core;
-    - ``resources/system_memory_percent``, ``resources/system_cpu_percent``: the whole machine.
+    - ``resources/system_memory_percent``, ``resources/system_cpu_percent``: the whole machine. In a container with a
+      limit of its own, set ``limit_mb``.
 
     Before it warns, it collects garbage and measures again. As the child of an event it measures at each event.
 
