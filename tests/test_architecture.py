@@ -13,8 +13,8 @@ ROOT = "velora_sb3"
 
 # Small helpers that every part may import, and that import nothing of ours but one another.
 HELPERS = {
-    "_atomic", "_call_env", "_headless", "_logger_writes", "_normalization", "_optional", "_signals", "_statistics",
-    "_validation",
+    "_atomic", "_call_env", "_compiler", "_headless", "_logger_writes", "_normalization", "_optional", "_signals",
+    "_statistics", "_validation",
 }  # fmt: skip
 
 # The parts of velora_sb3 that each part may import, besides itself and the helpers.

@@ -153,17 +153,27 @@ def kept_with(model: Any) -> ObservationStatistics | None:
 def misses_normalization(model: Any) -> bool:
     """Whether a model from a zip file of SB3 was trained under a ``VecNormalize``, which the file does not contain.
 
-    Only on-policy algorithms tell: they keep the first observation from before ``VecNormalize``, and off-policy ones
+    Only on-policy algorithms show it: they keep the first observation from before ``VecNormalize``, and off-policy ones
     keep one without it, too.
     """
-    told = isinstance(model, OnPolicyAlgorithm) and model._last_original_obs is not None
-    return told and model.get_vec_normalize_env() is None and model not in _loaded
+    shows = isinstance(model, OnPolicyAlgorithm) and model._last_original_obs is not None
+    return shows and model.get_vec_normalize_env() is None and model not in _loaded
+
+
+def check_statistics(vec_normalize: Any) -> None:
+    """Raise ``ValueError`` unless it is what the arguments ``vec_normalize`` of this package take."""
+    known = isinstance(vec_normalize, VecNormalize | ObservationStatistics)
+    if not (vec_normalize is None or vec_normalize is False or known):
+        raise ValueError(
+            f"vec_normalize must be a VecNormalize, ObservationStatistics, False or None, got {vec_normalize!r}"
+        )
 
 
 def resolve_statistics(
     model: Any, vec_normalize: VecNormalize | ObservationStatistics | bool | None
 ) -> ObservationStatistics | None:
     """Of what is given, else of the model's environment or checkpoint; None for False, and if there are none."""
+    check_statistics(vec_normalize)
     if vec_normalize is None:
         if misses_normalization(model):
             raise ValueError(
@@ -171,12 +181,6 @@ def resolve_statistics(
                 "vec_normalize=VecNormalize.load(path, env), or vec_normalize=False if observations were not normalized"
             )
         vec_normalize = observation_normalizer(model.get_env()) or kept_with(model)
-    if vec_normalize is None or vec_normalize is False:
-        return None
-    if isinstance(vec_normalize, ObservationStatistics):
-        return vec_normalize
     if isinstance(vec_normalize, VecNormalize):
         return ObservationStatistics.of(observation_normalizer(vec_normalize) or vec_normalize)
-    raise ValueError(
-        f"vec_normalize must be a VecNormalize, ObservationStatistics, False or None, got {vec_normalize!r}"
-    )
+    return None if isinstance(vec_normalize, bool) else vec_normalize

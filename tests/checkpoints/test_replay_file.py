@@ -29,20 +29,31 @@ def test_it_comes_back(steps, tmp_path):
     assert_equal(content(other), content(model))
 
 
-def test_hindsight(tmp_path):
-    def make():
-        settings = {"n_sampled_goal": 2}
-        return small_model(
-            BitFlips(n_bits=4, continuous=False, max_steps=5),
-            policy="MultiInputPolicy",
-            replay_buffer_class=HerReplayBuffer,
-            replay_buffer_kwargs=settings,
-        )
+def with_hindsight():
+    return small_model(
+        BitFlips(n_bits=4, continuous=False, max_steps=5),
+        policy="MultiInputPolicy",
+        replay_buffer_class=HerReplayBuffer,
+        replay_buffer_kwargs={"n_sampled_goal": 2},
+    )
 
-    model, other = make().learn(40), make()
-    load_replay_buffer(other, save_replay_buffer(model, tmp_path / "buffer"))
+
+def test_hindsight(tmp_path):
+    model, other = with_hindsight().learn(40), with_hindsight()
+    load_replay_buffer(other, save_replay_buffer(model, tmp_path / "buffer"), truncate_last_traj=False)
     assert_equal(content(other), content(model))
     assert_equal(other.replay_buffer._current_ep_start, model.replay_buffer._current_ep_start)
+
+
+def test_an_episode_that_was_running_ends_where_the_next_one_starts(tmp_path):
+    model = with_hindsight().learn(42)
+    start, position = model.replay_buffer._current_ep_start[0], model.replay_buffer.pos
+    assert start < position  # it is running
+    other, again = with_hindsight(), small_model("Pendulum-v1", n_steps=3)
+    load_replay_buffer(other, save_replay_buffer(model, tmp_path / "hindsight"))
+    assert_equal(other.replay_buffer.ep_length[start:position, 0], np.full(position - start, position - start))
+    load_replay_buffer(again, save_replay_buffer(small_model("Pendulum-v1", n_steps=3).learn(40), tmp_path / "steps"))
+    assert again.replay_buffer.dones[39] == again.replay_buffer.timeouts[39] == 1
 
 
 def test_others_can_read_it(tmp_path):

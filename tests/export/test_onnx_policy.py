@@ -93,10 +93,11 @@ def test_choices_that_the_model_refuses(space, known, wrong, tmp_path):
         policy.predict(wrong)
 
 
-def test_episode_starts_of_another_batch(tmp_path):
-    policy = OnnxPolicy(export_onnx(build(RecurrentSAC, **liquid()), tmp_path / "policy"))
-    with pytest.raises(ValueError, match="episode_start must have one value for each of 1 observation"):
-        policy.predict(OBSERVATION, episode_start=[True, False])
+def test_episode_starts_of_another_batch(policy):
+    two = np.stack([OBSERVATION] * 2)
+    with pytest.raises(ValueError, match="episode_start must have one value for each of 2 observation"):
+        policy.predict(two, episode_start=[True])
+    assert policy.predict(two, episode_start=[True, True]).shape == (2, 2)  # as if nothing had been
 
 
 def test_it_acts_as_a_stateful_predictor(tmp_path):

@@ -63,7 +63,7 @@ def test_with_continuous_actions_a_dense_cfc_has_mixed_memory_unless_told_otherw
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentTQC])
+@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentTQC, RecurrentTD3])
 def test_discarded_gradients_change_nothing(algorithm, shared, monkeypatch):
     _, ours = learned(algorithm, share_features_extractor=shared)
     for name in ("forward", "extract_features"):  # leaves SB3's forward
@@ -73,7 +73,7 @@ def test_discarded_gradients_change_nothing(algorithm, shared, monkeypatch):
         assert torch.equal(ours[name], value), name
 
 
-@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentTQC])
+@pytest.mark.parametrize("algorithm", [RecurrentSAC, RecurrentTQC, RecurrentTD3])
 def test_features_have_gradients_in_the_critic_s_own_loss_alone(algorithm):
     model, _ = learned(algorithm)
     samples = model.replay_buffer.sample(12)

@@ -23,8 +23,8 @@ class RecurrentDDPG(RecurrentOffPolicyMixin, DDPG):  # type: ignore[misc]  # SB3
         burn_in_length: Steps before them that only warm up the memory.
         stored_state: Whether windows start from the memory that was stored in collection, instead of from zero.
         batch_size: Windows in a batch.
-        learning_starts: Random steps before learning: more than DDPG's 100, as a deterministic actor explores near
-            one action.
+        learning_starts: Random steps before learning: more than DDPG's 100, as a deterministic actor explores
+            only through ``action_noise``.
     """
 
     def __init__(

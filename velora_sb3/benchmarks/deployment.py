@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from stable_baselines3 import PPO
 
+from velora_sb3._compiler import find_compiler
 from velora_sb3.algorithms import RecurrentSAC
 from velora_sb3.benchmarks.timing import time_in_turns
 from velora_sb3.export import OnnxPolicy, export_c, export_onnx
-from velora_sb3.export.c.compiled import find_compiler
 from velora_sb3.memory import StatefulPredictor
 
 STEPS = 50  # in one turn
@@ -95,11 +95,11 @@ def _latency(model: Any, rounds: int) -> dict[str, float]:
     return {name: 1e6 * value / STEPS for name, value in seconds.items()}
 
 
-def _compiled(folder: Path, compiler: str) -> ctypes.CDLL:
+def _compiled(folder: Path, compiler: list[str]) -> ctypes.CDLL:
     (folder / "repeat.c").write_text(REPEAT)
     files = [str(folder / name) for name in ("policy.c", "repeat.c")]
     library = str(folder / "repeat.so")
-    subprocess.run([compiler, "-std=c99", "-O3", "-shared", "-fPIC", *files, "-lm", "-o", library], check=True)
+    subprocess.run([*compiler, "-std=c99", "-O3", "-shared", "-fPIC", *files, "-lm", "-o", library], check=True)
     return ctypes.CDLL(library)
 
 

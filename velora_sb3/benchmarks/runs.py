@@ -50,13 +50,13 @@ def run_missing(run: Callable[[Job], dict[str, Any]], jobs: Sequence[Job], out: 
             candidate, task, seed = job
             if row is None:
                 failures.append(f"{task} | {candidate} | seed {seed}: {error}")
-                told = f"failed: {error}"
+                shown = f"failed: {error}"
             else:
                 rows.append(row)
                 file.write(_line(row))
                 file.flush()
-                told = ", ".join(f"{value:.4g}" for value in row["returns"].values())
-            print(f"{number}/{len(missing)} {task} | {candidate} | seed {seed}: {told}", flush=True)
+                shown = ", ".join(f"{value:.4g}" for value in row["returns"].values())
+            print(f"{number}/{len(missing)} {task} | {candidate} | seed {seed}: {shown}", flush=True)
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(missing)} runs failed, the others are in {out}: {failures[0]}")
     return rows

@@ -118,7 +118,7 @@ def _off_policy(
     return Candidate(algorithm, policy, settings, policy_kwargs, frames)
 
 
-def _remembering(*algorithms: Any) -> dict[str, Candidate]:
+def _recurrent(*algorithms: Any) -> dict[str, Candidate]:
     """Recurrent off-policy algorithms with every memory."""
     return {
         f"{algorithm.__name__}, {memory}": _off_policy(algorithm, settings, "LiquidPolicy")
@@ -178,7 +178,7 @@ TASKS: dict[str, Task] = {
         environment(PENDULUM),
         (8_000, 20_000),
         {
-            **_remembering(RecurrentSAC, RecurrentTQC, RecurrentTD3, RecurrentDDPG),
+            **_recurrent(RecurrentSAC, RecurrentTQC, RecurrentTD3, RecurrentDDPG),
             **{f"{a.__name__}, MLP, 4 frames": _off_policy(a, frames=4) for a in (SAC, TQC, TD3, DDPG)},
             "SAC, MLP": _off_policy(SAC),
         },
@@ -187,7 +187,7 @@ TASKS: dict[str, Task] = {
         velocities_alone,
         (31_000,),
         {
-            **_remembering(RecurrentTD3, RecurrentSAC),
+            **_recurrent(RecurrentTD3, RecurrentSAC),
             # No window shows whether a pendulum that stands still stands upright.
             "RecurrentSAC, cfc, mixed memory, stored states": _off_policy(
                 RecurrentSAC, MEMORIES["cfc, mixed memory"], "LiquidPolicy", stored_state=True, burn_in_length=16
@@ -216,7 +216,7 @@ TASKS: dict[str, Task] = {
         environment(CARTPOLE),
         (50_000,),
         {
-            **_remembering(RecurrentDQN, RecurrentQRDQN),
+            **_recurrent(RecurrentDQN, RecurrentQRDQN),
             "DQN, MLP, 4 frames": _off_policy(DQN, frames=4),
             "QRDQN, MLP, 4 frames": _off_policy(QRDQN, {**MLP, "n_quantiles": 25}, frames=4),  # as RecurrentQRDQN
         },

@@ -15,7 +15,7 @@ from velora_sb3._atomic import atomic_write
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError, NotPlainError
 from velora_sb3.checkpoints.format.tensor_file import write_tensors
-from velora_sb3.checkpoints.state.replay_buffer import capture_buffer, restore_buffer
+from velora_sb3.checkpoints.state.replay_buffer import capture_buffer, restore_buffer, truncate_episodes
 
 ENVIRONMENTS = {"n_envs": "environments:", "observation_space": "observations in", "action_space": "actions in"}
 DESCRIPTION = "replay_buffer"  # also the prefix of arrays that have no row for each step
@@ -52,12 +52,14 @@ def save_replay_buffer(model: BaseAlgorithm, path: str | os.PathLike[str]) -> Pa
     return path
 
 
-def load_replay_buffer(model: BaseAlgorithm, path: str | os.PathLike[str]) -> None:
+def load_replay_buffer(model: BaseAlgorithm, path: str | os.PathLike[str], truncate_last_traj: bool = True) -> None:
     """Load a replay buffer that :func:`save_replay_buffer` saved into a model.
 
     Args:
         model: The model, with the spaces, the number of environments and the buffer settings of the saved one.
         path: The file.
+        truncate_last_traj: Whether the running episodes end here, as in SB3: the next ``learn`` resets the
+            environments.
 
     Raises:
         CheckpointError: If the file is not a saved replay buffer, or does not fit the model.
@@ -73,6 +75,8 @@ def load_replay_buffer(model: BaseAlgorithm, path: str | os.PathLike[str]) -> No
     try:
         _check_environments(buffer, described, Decoder(arrays))
         restore_buffer(buffer, described, rows, Decoder(arrays))
+        if truncate_last_traj:
+            truncate_episodes(buffer)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # a malformed description

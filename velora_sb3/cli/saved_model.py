@@ -45,15 +45,20 @@ class SavedModel:
         """Whether it is the model of a checkpoint, which can be loaded without a pickle."""
         return self.path.name == MODEL and is_checkpoint(self.path.parent)
 
-    def load_checkpoint(self, env: VecEnv | None = None) -> BaseAlgorithm:
+    def load_checkpoint(self, env: VecEnv | None = None, device: str = "cpu") -> BaseAlgorithm:
         """Load the checkpoint. Its run's cell is trusted; what a checkpoint says of itself, as on the Hub, is not."""
         directory = self.path.parent
         own = any((directory / name).is_file() for name in (CONFIG_FILE, DESCRIPTION))
         trusted = [] if own or self.config is None else self.config.own_classes
-        return load_checkpoint(directory, env, device="cpu", trusted=trusted)
+        return load_checkpoint(directory, env, device=device, trusted=trusted)
 
     def load(self, algo: str, device: str = "auto") -> BaseAlgorithm:
-        """Load it for inference, without a replay buffer."""
+        """Load it for inference, without a replay buffer; a checkpoint without a zip file, with its statistics."""
+        if self.has_checkpoint and not self.path.is_file():
+            try:
+                return self.load_checkpoint(device=device)
+            except CheckpointError as error:
+                raise UserError(str(error)) from error
         from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
         from velora_sb3.cli.algorithms import find_algorithm
@@ -86,13 +91,8 @@ class SavedModel:
         return normalization
 
 
-def find_model(path: Path, best: bool = False, checkpoint: bool = False) -> SavedModel:
-    """Find the model in a run directory, in a directory of ``SaveCheckpoints``, in one of its checkpoints, or a zip.
-
-    With ``checkpoint``, a checkpoint needs no zip file.
-    """
-    if checkpoint and is_checkpoint(path):
-        return SavedModel(path / MODEL, find_config(path))
+def find_model(path: Path, best: bool = False) -> SavedModel:
+    """Find the model in a run directory, in a directory of ``SaveCheckpoints``, in a checkpoint, or a zip file."""
     if not path.exists():
         raise UserError(f"no such file or directory: {path}")
     if best:
@@ -101,13 +101,13 @@ def find_model(path: Path, best: bool = False, checkpoint: bool = False) -> Save
         found = path / BEST_MODEL
     elif path.is_file():
         found = path
-    elif (path / MODEL).is_file():
+    elif (path / MODEL).is_file() or is_checkpoint(path):  # one from the Hub has no zip file
         found = path / MODEL
     elif checkpoints := [one.parent for one in (path / "saves").glob(f"*/{MODEL}")]:
         found = max(checkpoints, key=_order) / MODEL
     else:
         unfinished = next((one.parents[2] for one in path.glob(f"*/saves/*/{MODEL}")), None)
-        mend = f": its run did not end. For its latest checkpoint, name {unfinished}" if unfinished else ""
+        mend = f": its run did not finish. For its latest checkpoint, pass {unfinished}" if unfinished else ""
         raise UserError(f"{path} contains no {MODEL}{mend}")
     return SavedModel(found, find_config(found.parent))
 

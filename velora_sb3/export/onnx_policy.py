@@ -118,9 +118,7 @@ class OnnxPolicy:
                 raise ValueError(f"{name} holds {len(values)} observation(s), but the entries before it hold {batch}")
             feeds[name], batch = values, len(values)
         if self._state_size:
-            if self._state is None:
-                self._state = np.zeros((batch, self._state_size), dtype=np.float32)
-            elif batch != self._batch:
+            if self._state is not None and batch != self._batch:
                 raise ValueError(
                     f"the state is for {self._batch} environment(s), got {batch} observation(s): call reset() first"
                 )
@@ -128,7 +126,8 @@ class OnnxPolicy:
             if starts.size != batch:
                 raise ValueError(f"episode_start must have one value for each of {batch} observation(s), got {starts}")
             starts = starts.reshape(batch)
-            feeds["state_in"], feeds["episode_start"], self._batch = self._state, starts, batch
+            zero = np.zeros((batch, self._state_size), dtype=np.float32)
+            feeds["state_in"], feeds["episode_start"] = zero if self._state is None else self._state, starts
         if self._masks is not None:
             width = self._masks[1]
             masks = np.ones((batch, width), bool) if action_masks is None else np.asarray(action_masks, bool)
@@ -141,7 +140,7 @@ class OnnxPolicy:
             feeds["noise"] = self._draw(batch) if noise is None else np.asarray(noise, np.float32)
         outputs = self._session.run(self._outputs, feeds)
         if self._state_size:
-            self._state = outputs[1]
+            self._state, self._batch = outputs[1], batch
         action: np.ndarray[Any, Any] = outputs[0]
         if action.dtype != self._action_type and self._action_type.kind == "f":
             action = action.astype(self._action_type)

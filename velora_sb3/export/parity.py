@@ -67,8 +67,8 @@ def check_parity(model: Any, step: PolicyStep, statistics: ObservationStatistics
             )
     if compared < rounds * ENVIRONMENTS / 2:
         raise ValueError(
-            f"model.predict repeats itself in only {compared} of {rounds * ENVIRONMENTS} steps, so an export cannot be "
-            "compared with it: predict() draws random numbers, or rounding changes the policy's actions"
+            f"model.predict is reproducible in only {compared} of {rounds * ENVIRONMENTS} steps, so an export cannot "
+            "be compared with it: predict() draws random numbers, or rounding changes the policy's actions"
         )
     return {
         "reference": f"{type(model).__name__}.predict(deterministic=True)",

@@ -208,8 +208,9 @@ class _Capped(nn.Module):
 
 
 def _independent(module: nn.Module) -> Any:
+    # torch does not copy weights that it prunes or normalizes.
     derived = [value for part in module.modules() for value in vars(part).values() if isinstance(value, torch.Tensor)]
-    memo = {id(value): value.detach().cpu() for value in derived}  # torch copies no weights that it prunes or normalizes
+    memo = {id(value): value.detach().cpu() for value in derived}
     copied = copy.deepcopy(module, memo).cpu().eval()
     for parameter in copied.parameters():
         parameter.requires_grad_(False)

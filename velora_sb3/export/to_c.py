@@ -12,9 +12,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3._atomic import write_json
+from velora_sb3._compiler import find_compiler
 from velora_sb3._normalization import ObservationStatistics, resolve_statistics
 from velora_sb3._validation import check_bool
-from velora_sb3.export.c.compiled import compiled, find_compiler
+from velora_sb3.export.c.compiled import compiled
 from velora_sb3.export.c.policy import emit_policy, pieces_of
 from velora_sb3.export.c.sources import write_sources
 from velora_sb3.export.contract import PARITY, export_directory, write_contract

@@ -10,7 +10,13 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from velora_sb3._normalization import ObservationStatistics, kept_with, misses_normalization, observation_normalizer
+from velora_sb3._normalization import (
+    ObservationStatistics,
+    check_statistics,
+    kept_with,
+    misses_normalization,
+    observation_normalizer,
+)
 from velora_sb3.memory.frames import batch_size
 
 NORMALIZED = (
@@ -47,11 +53,7 @@ class StatefulPredictor:
     def __init__(
         self, model: BaseAlgorithm, vec_normalize: VecNormalize | ObservationStatistics | Literal[False] | None = None
     ) -> None:
-        known = isinstance(vec_normalize, VecNormalize | ObservationStatistics)
-        if not (vec_normalize is None or vec_normalize is False or known):
-            raise ValueError(
-                f"vec_normalize must be a VecNormalize, ObservationStatistics, False or None, got {vec_normalize!r}"
-            )
+        check_statistics(vec_normalize)
         own = observation_normalizer(getattr(model, "get_env", lambda: None)())
         self._warning: str | None = None
         if vec_normalize is None and own is not None and own.norm_obs:

@@ -244,11 +244,11 @@ def _pick(stored: Any, steps: np.ndarray, envs: np.ndarray) -> Any:
 
 def _apart(windows: Windows, observations: Any, following: Any) -> np.ndarray:
     """The learned rows whose next observation is not the observation of the window's next step ``(K,)``."""
-    goes_on = ~windows.episode_starts[windows.burn_in + 1 :]  # (L - 1, B)
+    continues = ~windows.episode_starts[windows.burn_in + 1 :]  # (L - 1, B)
     if not isinstance(following, dict):
         observations, following = {"": observations}, {"": following}
     for key, after in following.items():
         before = observations[key]
         equal = before[windows.burn_in + 1 :] == after[:-1]
-        goes_on &= equal.all(axis=tuple(range(2, equal.ndim)))
-    return np.flatnonzero(np.concatenate([~goes_on, np.ones_like(windows.episode_starts[:1])]))
+        continues &= equal.all(axis=tuple(range(2, equal.ndim)))
+    return np.flatnonzero(np.concatenate([~continues, np.ones_like(windows.episode_starts[:1])]))

@@ -14,8 +14,8 @@ from velora_sb3.memory import CellConfig
 from velora_sb3.memory.encoder import TimedEncoder
 from velora_sb3.policies.mixin import pass_on_to_encoder
 from velora_sb3.policies.recurrent_lstm import Pair
-from velora_sb3.policies.recurrent_maskable import RecurrentMaskableActorCriticPolicy, check_pair
-from velora_sb3.policies.stateful import StatefulPolicyMixin
+from velora_sb3.policies.recurrent_maskable import RecurrentMaskableActorCriticPolicy
+from velora_sb3.policies.stateful import StatefulPolicyMixin, check_pair
 
 CELL_ARGUMENTS = tuple(field.name for field in fields(CellConfig))
 

@@ -13,32 +13,14 @@ from sb3_contrib.common.maskable.distributions import MaskableDistribution, make
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from sb3_contrib.common.recurrent.policies import (
     RecurrentActorCriticCnnPolicy,
-    RecurrentActorCriticPolicy,
     RecurrentMultiInputActorCriticPolicy,
 )
 
 from velora_sb3.memory.frames import batch_size
 from velora_sb3.policies.recurrent_lstm import PackedLstmMixin
-from velora_sb3.policies.stateful import check_episode_start
+from velora_sb3.policies.stateful import check_pair
 
 Masks = torch.Tensor | np.ndarray | None
-
-
-def check_pair(policy: RecurrentActorCriticPolicy, observation: Any, state: Any, episode_start: Any) -> None:
-    """Raise ``ValueError`` unless state and episode starts are this policy's, and of the observation's batch.
-
-    sb3-contrib would take ``N`` observations and the state of one environment for one sequence of ``N`` steps.
-    """
-    batch = batch_size(observation, policy.observation_space)
-    check_episode_start(episode_start, batch)
-    layers, _, width = policy.lstm_hidden_state_shape
-    shape = (layers, batch, width)
-    if state is not None and [np.shape(part) for part in state] != [shape, shape]:
-        raise ValueError(
-            f"state must be two arrays of shape {shape} for {batch} observation(s), got shapes "
-            f"{[np.shape(part) for part in state]}: pass the state that predict() returned for the same environments, "
-            "or None"
-        )
 
 
 def check_masks(policy: RecurrentMaskableActorCriticPolicy, observation: Any, action_masks: Any) -> None:

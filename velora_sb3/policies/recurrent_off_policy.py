@@ -58,7 +58,7 @@ class SquashedActor(SequenceFeatures):
 
 
 class SequenceCritic(SequenceFeatures):
-    """``SequenceFeatures`` for the critics of SAC and TQC, which compute no gradients of windows that SB3 discards.
+    """``SequenceFeatures`` for critics of continuous actions: no gradients of windows that SB3 discards.
 
     SB3 computes them for the target's features, and for the critic's in the actor's loss, where only those of the
     actions count; it zeroes the critic's before the critic's own loss.

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 
+from velora_sb3.memory.frames import batch_size
 from velora_sb3.policies.mixin import LiquidPolicyMixin
 
 
@@ -17,6 +19,23 @@ def check_episode_start(episode_start: Any, batch: int) -> None:
     if episode_start is not None and count(episode_start) != batch:
         raise ValueError(
             f"episode_start must have one value for each of {batch} observation(s), got {count(episode_start)}"
+        )
+
+
+def check_pair(policy: RecurrentActorCriticPolicy, observation: Any, state: Any, episode_start: Any) -> None:
+    """Raise ``ValueError`` unless state and episode starts are this policy's, and of the observation's batch.
+
+    sb3-contrib would take ``N`` observations and the state of one environment for one sequence of ``N`` steps.
+    """
+    batch = batch_size(observation, policy.observation_space)
+    check_episode_start(episode_start, batch)
+    layers, _, width = policy.lstm_hidden_state_shape
+    shape = (layers, batch, width)
+    if state is not None and [np.shape(part) for part in state] != [shape, shape]:
+        raise ValueError(
+            f"state must be two arrays of shape {shape} for {batch} observation(s), got shapes "
+            f"{[np.shape(part) for part in state]}: pass the state that predict() returned for the same environments, "
+            "or None"
         )
 
 

@@ -7,14 +7,14 @@ from typing import Any
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.td3.policies import Actor, TD3Policy
 
-from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceFeatures
+from velora_sb3.policies.recurrent_off_policy import RecurrentPolicyMixin, SequenceCritic, SequenceFeatures
 
 
 class _Actor(SequenceFeatures, Actor):
     """SB3's ``Actor`` that also takes windows and states."""
 
 
-class _ContinuousCritic(SequenceFeatures, ContinuousCritic):
+class _ContinuousCritic(SequenceCritic, ContinuousCritic):
     """SB3's ``ContinuousCritic`` that also takes windows and states."""
 
 

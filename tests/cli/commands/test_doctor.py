@@ -2,9 +2,11 @@ import sys
 
 import pytest
 
+from velora_sb3._compiler import find_compiler
 from velora_sb3._optional import EXTRAS, install_line, missing_modules
+from velora_sb3.cells.kernels.cpu import library
 from velora_sb3.cli.commands import doctor_checks
-from velora_sb3.cli.commands.doctor_checks import Attempt, try_mujoco, try_training, try_video, version_of
+from velora_sb3.cli.commands.doctor_checks import Attempt, try_kernels, try_mujoco, try_training, try_video, version_of
 
 
 def test_the_report(run, monkeypatch):
@@ -38,6 +40,26 @@ def test_video_is_really_tried(monkeypatch):
     assert try_video(5) == Attempt(True, "5 of 5 frames of 500 x 500 read back")
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg")
     assert not try_video(5).works
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("VELORA_SB3_CPU_KERNELS", "0", "switched off by VELORA_SB3_CPU_KERNELS=0"),
+        ("CC", "/nowhere/cc", "no C compiler: install gcc or clang, or set CC"),
+        ("CC", "cc 'x", "CC: No closing quotation"),
+        ("CC", "false", "cannot be compiled"),
+    ],
+)
+def test_kernels_are_really_tried(variable, value, reason, monkeypatch):
+    library.cache_clear()
+    with monkeypatch.context() as changed:
+        changed.setenv(variable, value)
+        attempt = try_kernels()
+    library.cache_clear()
+    assert not attempt.works
+    assert attempt.detail.startswith(f"{reason}; sequences run step by step")
+    assert try_kernels().works == (find_compiler() is not None)
 
 
 def test_training_is_really_tried(monkeypatch):

@@ -69,7 +69,7 @@ def test_a_killed_run_names_its_checkpoints(trained, run, tmp_path):
     shutil.copytree(trained, tmp_path / "killed")
     (tmp_path / "killed" / "model.zip").unlink()
     code, _, err = run("evaluate", "killed")
-    place = err.split("For its latest checkpoint, name ")[1].strip()
+    place = err.split("For its latest checkpoint, pass ")[1].strip()
     assert code == 2
     code, out, _ = run("evaluate", place, "--episodes", 1)
     assert code == 0

@@ -1,8 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from tests.hub.conftest import hub, offline  # noqa: F401
@@ -27,17 +29,31 @@ def test_a_run_there_and_back(trained, hub, run, tmp_path):  # noqa: F811
 
     code, out, _ = run("pull", "user/pendulum", "--dir", "there")
     assert code == 0
-    assert out.splitlines()[1] == "load it in Python: velora_sb3.load_checkpoint('there')"
+    assert out.splitlines()[1:] == [
+        "evaluate it: velora-sb3 evaluate there",
+        "load it in Python: velora_sb3.load_checkpoint('there')",
+    ]
+    _, expected, _ = run("evaluate", trained, "--episodes", "3")
+    code, out, err = run("evaluate", "there", "--episodes", "3", "--seed", "2007")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1:] == [line for line in expected.splitlines()[1:] if "best_model" not in line]
     code, out, _ = run("push", "there", "user/again", "--episodes", "0", "--no-video")
     assert (code, out.splitlines()[0].partition(":")[0]) == (0, "there/hub")
 
 
 def test_a_checkpoint_brings_its_statistics(hub, run, tmp_path):  # noqa: F811
     env = VecNormalize(make_vec_env("CartPole-v1", 1, seed=0))
-    save_checkpoint(PPO("MlpPolicy", env, n_steps=32, batch_size=32, device="cpu").learn(32), tmp_path / "saved")
+    model = PPO("MlpPolicy", env, n_steps=32, batch_size=32, device="cpu").learn(32)
+    save_checkpoint(model, tmp_path / "saved")
     code, _, _ = run("push", "saved", "user/cart", "--env", "CartPole-v1", "--no-video", "--episodes", "1")
     assert code == 0
     assert "VecNormalize" in (tmp_path / "saved" / "hub" / "state.json").read_text()
+    env.training = env.norm_reward = False
+    env.seed(5)
+    returns, _ = evaluate_policy(model, env, n_eval_episodes=3, return_episode_rewards=True)
+    code, out, _ = run("evaluate", "saved/hub", "--episodes", "3", "--seed", "5")
+    assert code == 0
+    assert f"{np.mean(returns):,.1f} ± {np.std(returns):,.1f} (3 episodes)" in out
 
 
 def test_a_run_with_a_cell_of_the_user_s_own(hub, run, tmp_path):  # noqa: F811

@@ -160,7 +160,7 @@ def test_a_run_that_was_killed_names_its_checkpoints(copied, tmp_path):
     saved.mkdir(parents=True)
     (copied / "model.zip").rename(saved / "model.zip")
     (missing,) = report(copied, tmp_path / "x.html").missing
-    assert missing.endswith(f"its run did not end. For its latest checkpoint, name {copied.name}/checkpoints")
+    assert missing.endswith(f"its run did not finish. For its latest checkpoint, pass {copied.name}/checkpoints")
 
 
 def test_an_environment_that_cannot_be_made_again_is_named(tmp_path):

@@ -16,6 +16,8 @@ from stable_baselines3 import DDPG, PPO
 
 from velora_sb3.cli import main
 from velora_sb3.cli.algorithms import algorithms
+from velora_sb3.cli.command_line import build_parser
+from velora_sb3.cli.commands.train import read_config
 from velora_sb3.cli.experiment.defaults import default_period
 from velora_sb3.policies import LiquidTD3Policy
 
@@ -95,6 +97,14 @@ def test_what_a_config_by_hand_omits_has_the_defaults_of_the_options(run, tmp_pa
     mine, theirs = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("mine", "theirs"))
     assert mine == theirs
     assert mine["checkpoint_every"] == 200
+
+
+def test_periods_that_were_given_stay_if_the_steps_change(tmp_path):
+    settings = {"algo": "ddpg", "env": "Pendulum-v1", "steps": 10_000, "seed": 1}
+    (tmp_path / "mine.json").write_text(json.dumps({**settings, "eval_freq": 500, "checkpoint_every": 1_000}))
+    given = ["train", "--config", str(tmp_path / "mine.json"), "--steps", "40000"]
+    config = read_config(build_parser().parse_args(given))
+    assert (config.eval_freq, config.checkpoint_every) == (500, default_period(40_000))
 
 
 @pytest.mark.parametrize("algo", algorithms())

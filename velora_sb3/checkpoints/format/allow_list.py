@@ -145,7 +145,7 @@ class AllowList:
                 f"class, pass trusted=[{str(name).rpartition('.')[2]}] in Python"
             )
         if not isinstance(found, type) or not issubclass(found, kind):
-            raise CheckpointError(f"it names {name!r} instead of a kind of {kind.__name__}")
+            raise CheckpointError(f"it names {name!r}, expected a subclass of {kind.__name__}")
         return found
 
     def _exported(self, name: str) -> type | None:

@@ -11,7 +11,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="check the installation",
-        description="Print versions and installed extras, and try training, video and MuJoCo rendering.",
+        description="Print versions and installed extras, and try training, kernels, video and MuJoCo rendering.",
     )
     parser.set_defaults(run=run)
 
@@ -21,7 +21,15 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from velora_sb3._optional import EXTRAS, install_line, missing_modules
-    from velora_sb3.cli.commands.doctor_checks import BASE, device_line, try_mujoco, try_training, try_video, version_of
+    from velora_sb3.cli.commands.doctor_checks import (
+        BASE,
+        device_line,
+        try_kernels,
+        try_mujoco,
+        try_training,
+        try_video,
+        version_of,
+    )
     from velora_sb3.cli.tables import plain_table, print_line
 
     console = Console()
@@ -44,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     console.print()
     table = plain_table("tried", "", "")
     trained = try_training()
-    attempts = [("training", trained)]
+    attempts = [("training", trained), ("compiled kernels", try_kernels())]
     if not missing_modules("video"):
         attempts.append(("video", try_video()))
     if not missing_modules("mujoco"):

@@ -57,6 +57,22 @@ def device_line() -> str:
     return f"{gpu}; {os.cpu_count()} CPU cores"
 
 
+def try_kernels() -> Attempt:
+    """Compile the kernels of the cells, or find them compiled."""
+    from velora_sb3._compiler import find_compiler
+    from velora_sb3.cells.kernels.cpu import SWITCH, library
+
+    if library() is not None:
+        return Attempt(True, "compiled; sequences of cells run in C")
+    reason = f"switched off by {SWITCH}=0"
+    if os.environ.get(SWITCH) != "0":
+        try:
+            reason = "cannot be compiled" if find_compiler() else "no C compiler: install gcc or clang, or set CC"
+        except ValueError as error:  # quotes in $CC that do not match
+            reason = f"CC: {error}"
+    return Attempt(False, f"{reason}; sequences run step by step in PyTorch, which is slower")
+
+
 def try_training() -> Attempt:
     """Train a tiny liquid policy for a few steps."""
     try:

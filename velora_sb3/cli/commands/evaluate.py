@@ -24,7 +24,9 @@ def add_parser(commands: Any) -> None:
         description=DESCRIPTION,
     )
     parser.add_argument(
-        "model", metavar="RUN_OR_ZIP", help="a run directory, a directory of SaveCheckpoints, or a model.zip"
+        "model",
+        metavar="RUN_OR_ZIP",
+        help="directory of a run, of SaveCheckpoints or of pull, or a model.zip",
     )
     parser.add_argument("--best", action="store_true", help="evaluate best_model.zip of a run, not model.zip")
     parser.add_argument("--env", help="Gymnasium id (default: the run's)")
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.experiment.evaluation import evaluate_model
     from velora_sb3.cli.saved_model import BEST_MODEL, MODEL, find_model
     from velora_sb3.cli.tables import add_returns, plain_table, print_line
+    from velora_sb3.hub.evaluation import evaluation_env
 
     saved = find_model(Path(args.model).absolute(), args.best)
     config, shown = saved.config, os.path.relpath(saved.path)
@@ -77,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     check_spaces(model, env, env_id)
     check_masks(type(model), env, env_id)
     set_random_seed(seed)
-    returns, lengths = evaluate_model(model, env, args.episodes, deterministic=not args.stochastic)
+    with evaluation_env(model, env) as normalized:
+        returns, lengths = evaluate_model(model, normalized, args.episodes, deterministic=not args.stochastic)
     env.close()
 
     console = Console()

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     import_packages(args.gym_packages)
     torch.set_num_threads(1)
     path = Path(args.model).absolute()
-    saved = find_model(path, args.best, checkpoint=True)
+    saved = find_model(path, args.best)
     out = args.out or (path if path.is_dir() else path.parent) / args.to
     check_output("--out", out, directory=True)
     try:
@@ -80,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"not compared with the model: {report['reason']}")
         return 0
     print(
-        f"compared with {report['reference']} over {report['steps']:,} steps of {report['episodes']} episodes: largest "
-        f"difference {report['largest_difference']:.1e}"
+        f"compared with {report['reference']} over {report['compared']:,} steps of {report['episodes']} episodes: "
+        f"largest difference {report['largest_difference']:.1e}"
     )
     for part, name in (("weight", "weights"), ("state", "state"), ("stack", "stack")):
         if f"{part}_bytes" in report:

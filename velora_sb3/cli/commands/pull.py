@@ -39,5 +39,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(reason(error)) from error
     shown = os.path.relpath(folder)
     print(f"{shown}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+    print(f"evaluate it: velora-sb3 evaluate {shown}")
     print(f"load it in Python: velora_sb3.load_checkpoint({shown!r})")
     return 0

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(reason(error)) from error
     torch.set_num_threads(1)
     path = Path(args.model).absolute()
-    saved = find_model(path, args.best, checkpoint=True)
+    saved = find_model(path, args.best)
     env_id = args.env or (saved.config and saved.config.env)
     if not env_id:
         raise UserError(f"no config.json beside {os.path.relpath(saved.path)} names the environment: pass --env")

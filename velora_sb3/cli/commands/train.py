@@ -141,8 +141,8 @@ def read_config(args: argparse.Namespace) -> RunConfig:
     defaults = {**defaults_for(chosen["algo"], chosen["env"]), "seed": random.SystemRandom().randrange(2**31)}
     config = RunConfig(**{**defaults, **chosen, "versions": versions()})
     for name in PERIODS:
-        outdated = config.steps != stored.get("steps") and stored.get(name) != 0
-        if name not in given and (name not in stored or outdated):
+        automatic = name not in stored or ("steps" in stored and stored[name] == default_period(stored["steps"]))
+        if name not in given and automatic:
             setattr(config, name, default_period(config.steps))
     for name, mapping in mappings.items():
         getattr(config, name).update(mapping)

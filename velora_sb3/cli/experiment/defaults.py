@@ -4,7 +4,8 @@ They are RL Zoo's (https://github.com/DLR-RM/rl-baselines3-zoo, folder ``hyperpa
 sizes are left to the policy, and nothing is normalized. Where RL Zoo sets ``normalize: true`` (PPO on Acrobot and both
 MountainCars), only its other settings are used; PPO does not learn MountainCarContinuous then. DDPG and TD3 start to
 learn Pendulum after 100 steps instead of 10,000. The recurrent algorithms keep their own defaults, except for a
-decaying learning rate on CartPoleNoVel. Pairs without an entry use the algorithm's defaults.
+decaying learning rate on CartPoleNoVel and noise on PendulumNoVel. Pairs without an entry use the algorithm's
+defaults.
 
 An entry has ``steps``, ``n_envs``, ``hyperparams`` and ``policy_kwargs``, all optional.
 """
@@ -29,6 +30,11 @@ _MOUNTAIN_CAR_TD3: dict[str, Any] = {
     "hyperparams": {"noise_type": "ornstein-uhlenbeck", "noise_std": 0.5},
 }
 
+_PENDULUM_NO_VELOCITY: dict[str, Any] = {
+    "steps": 20_000,
+    "hyperparams": {"noise_type": "normal", "noise_std": 0.1},
+}
+
 DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("ddpg", "Pendulum-v1"): _PENDULUM_TD3,
     ("ddpg", "MountainCarContinuous-v0"): _MOUNTAIN_CAR_TD3,
@@ -36,6 +42,8 @@ DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("td3", "MountainCarContinuous-v0"): _MOUNTAIN_CAR_TD3,
     ("sac", "Pendulum-v1"): {"steps": 20_000, "hyperparams": {"learning_rate": 1e-3}},
     ("recurrent_sac", "PendulumNoVel-v1"): {"steps": 10_000},
+    ("recurrent_ddpg", "PendulumNoVel-v1"): _PENDULUM_NO_VELOCITY,
+    ("recurrent_td3", "PendulumNoVel-v1"): _PENDULUM_NO_VELOCITY,
     ("recurrent_dqn", "CartPoleNoVel-v1"): {"steps": 50_000, "hyperparams": {"learning_rate": "lin_0.001"}},
     ("recurrent_qrdqn", "CartPoleNoVel-v1"): {"steps": 50_000, "hyperparams": {"learning_rate": "lin_0.001"}},
     ("sac", "MountainCarContinuous-v0"): {

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from velora_sb3._normalization import kept_with
 from velora_sb3._signals import unmasked_signals
 from velora_sb3.cli.algorithms import check_masks
 from velora_sb3.cli.errors import UserError
@@ -52,7 +53,8 @@ def play(model: BaseAlgorithm, saved: SavedModel, config: RunConfig, n_episodes:
     """Run the first episodes of the final evaluation of training: a seeded one, and those that follow it."""
     if not config.env:
         raise UserError("no episodes: the run's environment has no Gymnasium id, so it cannot be made again")
-    trace = partial(trace_episode, model, vec_normalize=saved.load_normalization(config.env) or False)
+    statistics = saved.load_normalization(config.env) or kept_with(model)
+    trace = partial(trace_episode, model, vec_normalize=statistics or False)
     env = open_env(config.env)
     try:
         check_spaces(model, env, config.env)

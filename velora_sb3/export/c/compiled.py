@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,13 @@ from velora_sb3.export.parity import Act
 from velora_sb3.export.step import PolicyStep
 
 
-def find_compiler() -> str | None:
-    """The C compiler: ``$CC``, or ``cc``, ``gcc`` or ``clang``."""
-    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
-    return next((found for name in names if name and (found := shutil.which(name))), None)
-
-
-def compiled(folder: Path, build: Path, compiler: str, step: PolicyStep, pieces: list[Piece]) -> Act:
+def compiled(folder: Path, build: Path, compiler: list[str], step: PolicyStep, pieces: list[Piece]) -> Act:
     """The policy as a function of batches, compiled for this machine."""
     library = build / "policy.so"
-    command = [compiler, "-std=c99", "-O2", "-shared", "-fPIC", str(folder / "policy.c"), "-lm", "-o", str(library)]
+    command = [*compiler, "-std=c99", "-O2", "-shared", "-fPIC", str(folder / "policy.c"), "-lm", "-o", str(library)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ValueError(f"{compiler} cannot compile the policy: {done.stderr.strip().splitlines()[0]}")
+        raise ValueError(f"{compiler[0]} cannot compile the policy: {done.stderr.strip().splitlines()[0]}")
     loaded = ctypes.CDLL(str(library))
     number: Any = np.float64 if number_type(step) == "double" else np.float32
     states: dict[int, np.ndarray[Any, Any]] = {}

@@ -1,8 +1,8 @@
 """Whole sequences in C: kernels that take the place of the loops over time on a CPU.
 
-The sources in this folder are compiled at their first use with the system's C compiler, ``cc`` or ``$CC``, for the
-CPU at hand. The library is kept in the user's cache directory. Without a compiler, or with ``VELORA_SB3_CPU_KERNELS=0``
-in the environment, :func:`library` returns None, and the loops run in PyTorch.
+The sources in this folder are compiled at their first use with the system's C compiler, ``$CC`` if it is set, for
+the CPU at hand. The library is kept in the user's cache directory. Without a compiler, or with
+``VELORA_SB3_CPU_KERNELS=0`` in the environment, :func:`library` returns None, and the loops run in PyTorch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import functools
 import hashlib
 import logging
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 
 from velora_sb3 import _atomic
+from velora_sb3._compiler import find_compiler
 from velora_sb3.cells.kernels.plain_form import needs_plain_form
 
 SWITCH = "VELORA_SB3_CPU_KERNELS"
@@ -104,7 +104,8 @@ def _cache_directory() -> Path:
 
 def _command() -> tuple[list[str], bytes]:
     """The compiler with its flags, and what it predefines for this CPU: its version, and the instructions in use."""
-    compiler = shlex.split(os.environ.get("CC") or "cc")
+    if (compiler := find_compiler()) is None:
+        raise FileNotFoundError(f"no C compiler (CC={os.environ.get('CC', '')})")
     failure: subprocess.CalledProcessError | None = None
     for flags in FOR_THIS_CPU:
         command = [*compiler, *FLAGS, *flags]
