@@ -11,7 +11,7 @@ from importlib.util import find_spec
 EXTRAS: dict[str, tuple[str, ...]] = {
     "comet": ("comet_ml",),
     "wandb": ("wandb",),
-    "video": ("moviepy", "imageio_ffmpeg", "pygame"),
+    "video": ("imageio_ffmpeg", "pygame"),  # imageio_ffmpeg comes with moviepy, which SB3 and Gymnasium use
     "plot": ("matplotlib",),
     "monitor": ("psutil",),
     "mujoco": ("mujoco",),

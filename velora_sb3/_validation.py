@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -57,3 +58,8 @@ def check_choice(name: str, value: object, choices: Iterable[Choice]) -> Choice:
         if isinstance(value, type(choice)) and value == choice:
             return choice
     raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def takes_masks(model: Any) -> bool:
+    """Whether ``predict`` of a model, or of an algorithm, takes action masks."""
+    return "action_masks" in inspect.signature(model.predict).parameters

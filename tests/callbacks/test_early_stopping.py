@@ -110,7 +110,7 @@ def test_a_stop_is_logged(tmp_path):
 def test_it_says_what_it_does(tmp_path, capsys):
     scripted(tmp_path, [7]).learn(32, callback=EarlyStopping(5.0, patience=1, window=2, verbose=1))
     assert capsys.readouterr().out.splitlines() == [
-        "EarlyStopping: stops when the mean return over 2 reaches 5 once",
+        "EarlyStopping: stops when the mean return over 2 episodes reaches 5 once",
         "EarlyStopping: the return reached 5 once: 7 in episode 2, at timestep 2",
     ]
 

@@ -78,7 +78,7 @@ def test_a_directory_that_is_there_is_left_alone(tmp_path):
     assert files(record) == ["Counting_final-episode-0.mp4", "older.mp4"]
 
 
-@pytest.mark.parametrize("module", ["imageio_ffmpeg", "moviepy", "pygame"])
+@pytest.mark.parametrize("module", ["imageio_ffmpeg", "pygame"])
 def test_what_is_not_installed(module, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf'needs {module}: pip install "velora-sb3\[video\]"'):

@@ -6,6 +6,7 @@ from stable_baselines3 import DDPG, DQN, PPO
 
 from velora_sb3 import RecurrentMaskablePPO, RecurrentPPO
 from velora_sb3 import algorithms as recurrent
+from velora_sb3._validation import takes_masks
 from velora_sb3.cli.algorithms import (
     action_spaces,
     algorithms,
@@ -14,7 +15,6 @@ from velora_sb3.cli.algorithms import (
     command_name,
     find_algorithm,
     memory_kinds,
-    takes_masks,
 )
 from velora_sb3.cli.errors import UserError
 from velora_sb3.policies import POLICIES

@@ -48,8 +48,9 @@ def test_a_velocity_that_is_not_finite_is_masked_too():
     assert np.isnan(given[1])  # the environment's own array is left alone
 
 
-def test_indices_of_one_s_own():
-    env = MaskVelocity(gym.make("CartPole-v1"), indices=(0,))
+@pytest.mark.parametrize("indices", [(0,), iter([0])])
+def test_indices_of_one_s_own(indices):
+    env = MaskVelocity(gym.make("CartPole-v1"), indices=indices)
     assert env.reset(seed=0)[0][0] == 0
 
 
@@ -58,6 +59,7 @@ def test_indices_of_one_s_own():
     [
         (lambda: gym.make("Acrobot-v1"), {}, "the velocities of Acrobot-v1 are unknown: pass indices"),
         (lambda: gym.make("CartPole-v1"), {"indices": (4,)}, r"each of indices must be an integer from 0 to 3, got 4"),
+        (lambda: gym.make("CartPole-v1"), {"indices": ()}, "indices is empty: name at least one velocity"),
         (lambda: gym.make("CartPole-v1"), {"indices": 1}, r"indices must be a sequence such as \(1, 3\), got 1"),
         (lambda: gym.make("CliffWalking-v1"), {"indices": (0,)}, "needs vector observations, got Discrete"),
     ],

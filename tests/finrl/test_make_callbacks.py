@@ -47,6 +47,14 @@ def test_no_improvement_stops(tmp_path):
     assert model.num_timesteps < 100
 
 
+def test_a_run_to_resume_needs_its_directory_again(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "model_config.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="force=True"):
+        make_callbacks(tmp_path, market(20))
+    assert make_callbacks(tmp_path, market(20), force=True)[0].force
+
+
 def test_an_unknown_model_name(tmp_path):
     with pytest.raises(ValueError, match="unknown model_name 'pppo': did you mean 'ppo'"):
         make_callbacks(tmp_path, market(20), "pppo")

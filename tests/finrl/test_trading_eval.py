@@ -110,6 +110,16 @@ def test_an_env_with_an_account_but_no_shares(tmp_path):
     assert "eval/turnover" not in row
 
 
+def test_an_account_that_loses_everything_does_not_end_training(tmp_path):
+    env = AllIn(make_trading_env(frame(CLOSES), hmax=10, initial_amount=0, cost_pct=0.0))
+    callback = TradingEvalCallback(env, eval_freq=10, verbose=0)
+    with pytest.warns(RuntimeWarning, match="no figures but the final account value: .*need positive") as warned:
+        (first, second) = rows(tmp_path, model(), 20, callback)
+    assert len([one for one in warned if "no figures" in str(one.message)]) == 1
+    assert float(second["eval/final_account_value"]) == 0
+    assert not first.get("eval/sharpe_ratio")
+
+
 def test_other_environments_are_refused_when_training_starts():
     callback = TradingEvalCallback(gym.make("Pendulum-v1"))
     with pytest.raises(ValueError, match="needs a trading environment: eval_env has no asset_memory"):

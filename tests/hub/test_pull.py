@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecCheckNan, VecFrameStack, VecNorm
 
 from tests.hub.conftest import set_endpoint
 from tests.hub.test_push import BUNDLE, ppo
-from velora_sb3 import RecurrentSAC, StatefulPredictor
+from velora_sb3 import RecurrentSAC, StatefulPredictor, save_checkpoint
 from velora_sb3.checkpoints import CheckpointError
 from velora_sb3.hub import HubError, load_from_hub, pull_from_hub, push_to_hub
 
@@ -146,5 +146,8 @@ def test_pulling_a_folder(hub):
     pull_from_hub("user/cart")
     Path("mine").mkdir()
     Path("mine/thesis.tex").touch()
-    with pytest.raises(CheckpointError, match="mine exists and is not a checkpoint"):
+    with pytest.raises(CheckpointError, match="mine exists and is not to be replaced"):
         pull_from_hub("user/cart", "mine")
+    save_checkpoint(ppo(), "trained")
+    with pytest.raises(CheckpointError, match="trained exists and is not to be replaced"):
+        pull_from_hub("user/cart", "trained")

@@ -96,7 +96,7 @@ NETWORKS: dict[str, Callable[[int, int], dict[str, nn.Module]]] = {
 
 
 def rows(device: str) -> list[Row]:
-    """Every cell at every shape, forward alone and with the way back."""
+    """Every cell at every shape, forward only, and forward plus backward."""
     made = []
     for shape in SHAPES:
         steps, batch, inputs, units = shape

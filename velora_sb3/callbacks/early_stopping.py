@@ -60,7 +60,8 @@ class EarlyStopping(VeloraCallback):
 
     def info(self) -> str:
         """When it stops training."""
-        judged = "return" if self.window == 1 else f"mean return over {self.window}"
+        values = "episodes" if self.evaluation() is None else "evaluations"
+        judged = "return" if self.window == 1 else f"mean return over {self.window} {values}"
         times = "once" if self.patience == 1 else f"({self.patience} times in a row)"
         return f"EarlyStopping: stops when the {judged} reaches {self.target:g} {times}"
 

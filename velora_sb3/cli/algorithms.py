@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from typing import Any
 
@@ -13,6 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3 import algorithms as recurrent
+from velora_sb3._validation import takes_masks
 from velora_sb3.cli.errors import UserError, unknown
 from velora_sb3.policies import ALIAS, POLICIES
 
@@ -72,11 +72,6 @@ def can_act(algorithm: type[BaseAlgorithm], space: spaces.Space[Any]) -> bool:
     except AssertionError:
         return False
     return True
-
-
-def takes_masks(algorithm: type[BaseAlgorithm]) -> bool:
-    """Whether an algorithm supports action masks."""
-    return "action_masks" in inspect.signature(algorithm.predict).parameters
 
 
 def memory_kinds(algorithm: type[BaseAlgorithm]) -> list[str]:

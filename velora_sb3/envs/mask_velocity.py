@@ -34,6 +34,9 @@ class MaskVelocity(gym.ObservationWrapper[np.ndarray, Any, np.ndarray], gym.util
     """
 
     def __init__(self, env: gym.Env[np.ndarray, Any], indices: tuple[int, ...] | None = None) -> None:
+        if indices is not None and not isinstance(indices, Iterable):
+            raise ValueError(f"indices must be a sequence such as (1, 3), got {indices!r}")
+        indices = None if indices is None else tuple(indices)
         gym.utils.RecordConstructorArgs.__init__(self, indices=indices)
         super().__init__(env)
         if indices is None:
@@ -46,8 +49,8 @@ class MaskVelocity(gym.ObservationWrapper[np.ndarray, Any, np.ndarray], gym.util
         space = env.observation_space
         if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
             raise ValueError(f"MaskVelocity needs vector observations, got {space}")
-        if not isinstance(indices, Iterable):
-            raise ValueError(f"indices must be a sequence such as (1, 3), got {indices!r}")
+        if not indices:
+            raise ValueError("indices is empty: name at least one velocity, or leave the wrapper out")
         for index in indices:
             check_integer("each of indices", index, least=0, most=space.shape[0] - 1)
         self._velocities = list(indices)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from velora_sb3._normalization import ObservationStatistics
+from velora_sb3._validation import takes_masks
 from velora_sb3.export.observations import TIMESPANS, ObservationEntry
 from velora_sb3.export.step import PolicyStep
 
@@ -48,7 +48,7 @@ def check_parity(model: Any, step: PolicyStep, statistics: ObservationStatistics
         starts |= unsure
         observation = draw_observation(step, statistics, random, ENVIRONMENTS)
         masks = _draw_masks(step, random) if step.action.maskable else None
-        if masks is not None and "action_masks" in inspect.signature(model.predict).parameters:
+        if masks is not None and takes_masks(model):
             masked = {"action_masks": masks}
         seen = observation if statistics is None else statistics.normalize_obs(observation)
         expected, state = model.predict(seen, state, starts, deterministic=True, **masked)

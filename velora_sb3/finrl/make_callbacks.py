@@ -36,6 +36,7 @@ def make_callbacks(
     every_n_timesteps: int = 5_000,
     initial_lr: float = 3e-4,
     decay_rate: float = 0.98,
+    force: bool = False,
     verbose: int = 1,
 ) -> list[BaseCallback]:
     """The callbacks of a trading run: checkpoints, evaluation with early stopping, plots and action statistics.
@@ -64,6 +65,7 @@ def make_callbacks(
         every_n_timesteps: Timesteps between plots, and between action statistics.
         initial_lr: Initial learning rate, where it decays.
         decay_rate: Factor by which it decays.
+        force: Whether to use a directory that holds checkpoints already, as to resume a run.
         verbose: 0 for no output.
 
     Returns:
@@ -71,6 +73,7 @@ def make_callbacks(
 
     Raises:
         ValueError: If ``model_name`` is unknown.
+        FileExistsError: If the directory holds checkpoints and ``force`` is not set.
     """
     find_model(model_name)  # a typo would silently drop the learning rate schedule
     directory = Path(directory)
@@ -89,7 +92,7 @@ def make_callbacks(
         verbose=verbose,
     )
     callbacks: list[BaseCallback] = [
-        SaveCheckpoints("checkpoints", frequency=save_frequency, root=directory, verbose=verbose),
+        SaveCheckpoints("checkpoints", frequency=save_frequency, root=directory, force=force, verbose=verbose),
         evaluation,
         ActionAnalysis(every_n_timesteps),
     ]

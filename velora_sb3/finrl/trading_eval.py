@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ class TradingEvalCallback(EvalCallback):
     In addition to ``eval/mean_reward`` it logs ``eval/sharpe_ratio``, ``eval/sortino_ratio``, ``eval/max_drawdown``,
     ``eval/annual_return``, ``eval/annual_volatility``, ``eval/final_account_value`` and, if the environment trades
     shares, ``eval/turnover``. Each is the mean over the episodes of the evaluation; :mod:`velora_sb3.finrl.performance`
-    defines them. An undefined figure, such as the Sharpe ratio of an agent that does not trade, is not logged.
+    defines them. An undefined figure, such as the Sharpe ratio of an agent that does not trade, is not logged. Of
+    an account that falls to zero or below, only the last value is logged, with a warning.
 
     With ``best_model_save_path`` the statistics of a ``VecNormalize`` are saved as ``best_model_vecnormalize.pkl``,
     where :meth:`DRLAgent.DRL_prediction_load_from_file` finds them.
@@ -57,6 +59,7 @@ class TradingEvalCallback(EvalCallback):
         self._prices: list[np.ndarray] | None = None  # (days, stocks) of each environment
         self._seen: dict[int, tuple[list[float], list[float], list[Any]]] = {}
         self._episodes: list[dict[str, float]] = []
+        self._warned = False
 
     @property
     def sharpe_history(self) -> list[float]:
@@ -130,7 +133,18 @@ class TradingEvalCallback(EvalCallback):
             live, copied, trades = self._seen.pop(index)
             values = max(live, copied, key=len)
             if len(values) > 1:
-                self._record(performance(values, self._traded(index, trades), self.periods_per_year))
+                self._record(self._figures(values, self._traded(index, trades)))
+
+    def _figures(self, values: list[float], traded: list[float] | None) -> dict[str, float]:
+        """The figures of an episode; of an account that lost everything, which has no returns, what is left."""
+        try:
+            return performance(values, traded, self.periods_per_year)
+        except ValueError as error:
+            if not self._warned:
+                self._warned = True
+                text = f"TradingEvalCallback: an evaluation has no figures but the final account value: {error}"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
+            return {"final_account_value": float(values[-1])}
 
     def _read(self, name: str, index: int) -> list[Any]:
         memory: list[Any] = self.eval_env.get_attr(name, index)[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -24,6 +23,7 @@ from velora_sb3._call_env import vec_layers
 from velora_sb3._headless import prepare_rendering
 from velora_sb3._normalization import ObservationStatistics, kept_with, observation_normalizer
 from velora_sb3._optional import install_line, missing_modules
+from velora_sb3._validation import takes_masks
 from velora_sb3.video.record_episode import first_line, record_episode
 from velora_sb3.video.rendering_env import open_video_env
 
@@ -96,13 +96,13 @@ def evaluate(model: BaseAlgorithm, venv: VecEnv, n_episodes: int, seed: int | No
     """Returns and lengths of episodes, by the names that other libraries write into ``results.json`` on the Hub."""
     if seed is not None:
         venv.seed(seed)
-    masked = "action_masks" in inspect.signature(model.predict).parameters and is_masking_supported(venv)
+    masked = takes_masks(model) and is_masking_supported(venv)
     run: Any = evaluate_masked if masked else evaluate_policy
     returns, lengths = run(model, venv, n_eval_episodes=n_episodes, return_episode_rewards=True, warn=False)
     if not np.isfinite(returns).all():
         raise ValueError(
             f"{np.count_nonzero(~np.isfinite(returns))} of {len(returns)} episodes in eval_env have a return that is "
-            "not a finite number: mend its rewards, or push without an evaluation (eval_env=None, --episodes 0)"
+            "not a finite number: fix its rewards, or push without an evaluation (eval_env=None, --episodes 0)"
         )
     return {
         "mean_reward": float(np.mean(returns)),

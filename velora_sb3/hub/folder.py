@@ -51,7 +51,7 @@ def write_folder(
             "it with env="
         )
     notes: list[str] = []
-    with atomic_directory(directory, may_replace=_may_replace) as folder:
+    with atomic_directory(directory, may_replace=may_replace) as folder:
         write_checkpoint(model, folder, buffer=buffer, custom_objects=custom_objects, model_only=True)
         config, results, source = describe_run(model, []), None, model.get_env()
         if eval_env is None:
@@ -73,7 +73,8 @@ def write_folder(
     return notes
 
 
-def _may_replace(directory: Path) -> bool:
+def may_replace(directory: Path) -> bool:
+    """Whether a directory is empty, or a model with its card as this package writes it, which training does not."""
     return (is_checkpoint(directory) and (directory / CARD).is_file()) or not any(directory.iterdir())
 
 

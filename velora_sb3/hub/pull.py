@@ -15,9 +15,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3.checkpoints import CheckpointError, atomic_directory, load_checkpoint
 from velora_sb3.checkpoints.format.files import KNOWN, MANIFEST
-from velora_sb3.checkpoints.format.reading import check_files, is_checkpoint, read_manifest
+from velora_sb3.checkpoints.format.reading import check_files, read_manifest
 from velora_sb3.hub.client import HubError, check_repo_id, clear_errors, make_client
-from velora_sb3.hub.folder import FILES, ONNX
+from velora_sb3.hub.folder import FILES, ONNX, may_replace
 
 
 def load_from_hub(
@@ -86,7 +86,7 @@ def pull_from_hub(
     """
     check_repo_id(repo_id)
     path = Path(repo_id.partition("/")[2]) if directory is None else Path(directory)
-    with atomic_directory(path, may_replace=lambda old: is_checkpoint(old) or not any(old.iterdir())) as folder:
+    with atomic_directory(path, may_replace=may_replace) as folder:
         _copy(_download("pull_from_hub", repo_id, revision, token, FILES), folder)
         try:
             check_files(read_manifest(folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from velora_sb3._normalization import (
     misses_normalization,
     observation_normalizer,
 )
+from velora_sb3._validation import takes_masks
 from velora_sb3.memory.frames import batch_size
 
 NORMALIZED = (
@@ -63,7 +63,7 @@ class StatefulPredictor:
         if isinstance(vec_normalize, VecNormalize):
             vec_normalize = observation_normalizer(vec_normalize)
         self.model = model
-        self._takes_masks = "action_masks" in inspect.signature(model.predict).parameters
+        self._takes_masks = takes_masks(model)
         self.vec_normalize = (kept_with(model) if vec_normalize is None else vec_normalize) or None
         self.reset()
 

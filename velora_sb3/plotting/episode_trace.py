@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from velora_sb3._normalization import ObservationStatistics, resolve_statistics
+from velora_sb3._validation import takes_masks
 from velora_sb3.cells import LiquidCell
 from velora_sb3.cells.time_constants import has_time_constants, time_constants
 from velora_sb3.plotting.acting_cell import CellStep, find_cell, recorded_steps
@@ -85,7 +85,7 @@ def trace_episode(
     if isinstance(given, VecEnv):
         kind = type(given).__name__
         raise TypeError(f"env must be a single environment, such as gymnasium.make(...), got a vectorized one, {kind}")
-    takes_masks = "action_masks" in inspect.signature(model.predict).parameters and is_masking_supported(env)
+    masked = takes_masks(model) and is_masking_supported(env)
     cell = find_cell(model)
     statistics = resolve_statistics(model, vec_normalize)
     observation, _ = env.reset(seed=seed)
@@ -98,7 +98,7 @@ def trace_episode(
             frames[step] = np.asarray(env.render())
         if look is not None:
             hidden.append(np.array(look(env), dtype=float))
-        masks = {"action_masks": get_action_masks(env)} if takes_masks else {}
+        masks = {"action_masks": get_action_masks(env)} if masked else {}
         with recorded_steps(cell) as steps:
             seen = observation if statistics is None else statistics.normalize_obs(observation)
             action, state = model.predict(seen, state, starts, deterministic=True, **masks)

@@ -26,11 +26,12 @@ def as_rllib(*callbacks: EpisodeCallback) -> type[RLlibCallback]:
 
         config.callbacks(as_rllib(MyCallback()))
 
-    Hooks, their order and their arguments are those of :class:`velora_sb3.callbacks.EpisodeCallback`, but for these:
+    Hooks, their order and their arguments are those of :class:`velora_sb3.callbacks.EpisodeCallback`, except for these:
     ``algorithm`` is RLlib's, and hooks of episodes, samples and environments do not have it, as they run on environment
     runners; ``env`` is a Gymnasium ``VectorEnv``; ``rl_module`` is an RLModule; an action is the module's, which RLlib
-    may rescale or clip for the environment. An episode is whole: its return and length count from its start, also where
-    RLlib has cut it. ``on_train_result`` is called after each ``Algorithm.train()``.
+    may rescale or clip for the environment. Hooks of evaluations have no ``evaluation``. An episode is whole: its
+    return and length count from its start, also where RLlib has cut it. ``on_train_result`` is called after each
+    ``Algorithm.train()``.
 
     In this process (``num_env_runners=0``) the callbacks are the ones given here, so what they collect can be read from
     them. Each environment runner in another process has a copy.

@@ -69,7 +69,7 @@ def from_sb3(model: RecurrentPPO, max_seq_len: int = MAX_SEQ_LEN) -> LiquidRLMod
 
     Raises:
         TypeError: If the model's policy is another one.
-        ValueError: If the policy has settings that the module has not, such as ``use_sde``.
+        ValueError: If the policy has settings that the module lacks, such as ``use_sde``.
 
     Warns:
         UserWarning: If the model normalizes observations, whose statistics RLlib does not take.
@@ -83,7 +83,7 @@ def from_sb3(model: RecurrentPPO, max_seq_len: int = MAX_SEQ_LEN) -> LiquidRLMod
         given.setdefault("units", units)
     known = {*POLICY_SETTINGS, *OPTIMIZER, *WITHOUT_EFFECT}
     if wrong := [name for name, value in given.items() if value and name not in known]:
-        raise ValueError(f"LiquidRLModule has no {' and no '.join(wrong)}: train the model without")
+        raise ValueError(f"LiquidRLModule has no {' and no '.join(wrong)}: train the model without these settings")
     if model.get_vec_normalize_env() is not None:
         warnings.warn(
             "the statistics of VecNormalize are not part of the module: normalize observations in RLlib with a "

@@ -64,11 +64,15 @@ class Tracker:
         except queue.Full:
             self._lost += 1
 
-    def close(self) -> None:
-        """End the run and wait until everything is sent or written, for as long as there is progress."""
+    def close(self, success: bool = True) -> None:
+        """End the run and wait until everything is sent or written, for as long as there is progress.
+
+        Args:
+            success: Whether training ended as it should.
+        """
         self._closed_at = time.monotonic()
         with suppress(queue.Full):
-            self._calls.put(("finish", ()), timeout=FINISH_TIMEOUT_S)
+            self._calls.put(("finish", (success,)), timeout=FINISH_TIMEOUT_S)
         left = self._calls.qsize()
         while not self._ended.wait(FINISH_TIMEOUT_S):
             if self._calls.qsize() >= left:

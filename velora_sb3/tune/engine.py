@@ -42,7 +42,7 @@ class Plan:
         eval_freq: Timesteps between its evaluations.
         scheduler: ``none``, ``asha`` or ``pbt``.
         searcher: ``random`` or ``optuna``.
-        seed: Seed of searcher and scheduler.
+        seed: Seed of the searcher.
         resources: CPUs and GPUs of a trial.
         time_limit: Seconds for the whole sweep; None for no limit.
     """

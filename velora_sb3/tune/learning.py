@@ -39,7 +39,7 @@ def learn(
     A trial has one after it was paused, lost its node, or took the place of another one in population-based training.
     Settings of ``model`` that differ from the checkpoint's then are those that were perturbed. They are applied to the
     resumed model if SB3 reads them in every update: learning rate, gamma, entropy coefficient, GAE's lambda, clip
-    ranges, coefficients of losses, batch size, epochs and tau. Other differences raise, but for the action noise and
+    ranges, coefficients of losses, batch size, epochs and tau. Other differences raise, except for the action noise and
     ``replay_buffer_kwargs``, which stay the checkpoint's.
 
     Args:

@@ -45,7 +45,7 @@ class SeedReport(TuneReport):
 class SeedRun(threading.Thread):
     """One seed, in a thread of its own that runs only when it has its turn.
 
-    The global random generators are its own: they are put away while others run, so a seed trains as it would alone.
+    The global random generators are its own: they are saved while others run, so a seed trains as it would alone.
 
     Args:
         train: Trains with a report.

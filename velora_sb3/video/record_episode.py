@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from velora_sb3._headless import prepare_rendering
 from velora_sb3._optional import install_line
+from velora_sb3._validation import takes_masks
 from velora_sb3.video.writer import DEFAULT_FPS, VideoWriter, as_frame
 
 MAX_FRAMES = 10_000
@@ -108,12 +108,12 @@ class _RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def _play(model: BaseAlgorithm, venv: VecEnv, recorded: _RecordedEnv, seed: int | None) -> None:
-    takes_masks = "action_masks" in inspect.signature(model.predict).parameters and is_masking_supported(venv)
+    masked = takes_masks(model) and is_masking_supported(venv)
     if seed is not None:
         venv.seed(seed)
     observation: Any = venv.reset()
     state, starts = None, np.ones(1, dtype=bool)
     while not recorded.done:
-        masks = {"action_masks": get_action_masks(venv)} if takes_masks else {}
+        masks = {"action_masks": get_action_masks(venv)} if masked else {}
         action, state = model.predict(observation, state=state, episode_start=starts, deterministic=True, **masks)
         observation, _, starts, _ = venv.step(action)

@@ -165,6 +165,18 @@ def test_in_an_evaluation_it_has_its_parent(tmp_path):
     assert listener.told.count("step") == 2
 
 
+def test_in_a_list_in_an_evaluation_it_has_its_parent(tmp_path):
+    (tmp_path / "evaluation").mkdir()
+    listener = Listener()
+    callbacks = CallbackList([CallbackCollection([listener])])  # SB3 sets its parent after it is initialized
+    evaluation = EvalCallback(
+        make_env(tmp_path / "evaluation"), callback_after_eval=callbacks, eval_freq=8, verbose=0, warn=False
+    )
+    make_model(PPO, make_env(tmp_path)).learn(16, callback=evaluation)
+    assert listener.parent is evaluation
+    assert listener.evaluation() is evaluation
+
+
 @pytest.mark.filterwarnings("ignore:the running episode")
 def test_a_checkpoint_keeps_what_its_callbacks_know(tmp_path):
     def callbacks():

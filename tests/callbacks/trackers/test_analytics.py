@@ -335,6 +335,7 @@ def test_from_run_to_run(directory):
     for kind in KINDS:  # the next start has ended the interrupted run, and is another
         interrupted, second = read(kind, directory)
         assert last_update(interrupted) == 40
+        assert interrupted.succeeded is (None if kind == "comet" else False)
         assert interrupted.key != second.key
         assert second.rows[0][0] < 40
         assert {step for step, _ in second.rows} == {step for step, _ in second.rows if step <= 40}
@@ -459,7 +460,7 @@ def test_a_program_that_is_stopped_leaves_a_whole_run(directory, name):
     for kind in KINDS:
         (record,) = read(kind, directory)
         assert last_update(record) == 40
-    assert read("wandb", directory)[0].succeeded == (name == "SIGINT")
+    assert read("wandb", directory)[0].succeeded is False
 
 
 def have_ended(directory):

@@ -53,6 +53,13 @@ def test_the_mode_is_the_arguments_then_the_environments(monkeypatch, capsys):
     assert WandbAnalytics("project").info().endswith("to disk")
     assert WandbAnalytics("project", mode="online").info().endswith("to W&B")
     assert capsys.readouterr().out == ""
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    assert WandbAnalytics("project").info().endswith("to disk")
+    monkeypatch.setenv("WANDB_MODE", "run")
+    assert WandbAnalytics("project").info().endswith("to W&B")
+    monkeypatch.setenv("WANDB_MODE", "on")
+    with pytest.raises(ValueError, match="WANDB_MODE must be one of 'online', 'offline', 'disabled', got 'on'"):
+        WandbAnalytics("project")
 
 
 def test_disabled_does_nothing(tmp_path):

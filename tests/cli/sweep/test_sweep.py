@@ -16,7 +16,8 @@ pytest.importorskip("ray")
 from stable_baselines3 import PPO
 
 from tests.checkpoints.runs import assert_equal
-from velora_sb3.cli.commands.sweep import LOOPBACK
+from velora_sb3.cli.command_line import build_parser
+from velora_sb3.cli.commands.sweep import LOOPBACK, resume_command
 from velora_sb3.tune.results import Results
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own warnings
@@ -89,6 +90,13 @@ def test_a_sweep_and_what_it_leaves(sweep, run, tmp_path):
     assert "the sweep in sweeps/s has other settings: trials is 4 there, got 5. Restore them, or" in err
 
 
+def test_the_command_that_resumes():
+    argv = ["sweep", "my sweep.yaml", "--sweep-dir", "my sweep", "--cpus", "2"]
+    assert resume_command(build_parser().parse_args(argv)) == (
+        "velora-sb3 sweep 'my sweep.yaml' --sweep-dir 'my sweep' --cpus 2"
+    )
+
+
 def test_ctrl_c_saves_and_the_same_command_resumes(sweep, tmp_path):
     more = "trials: 3\nscheduler: pbt\n"
     (tmp_path / "s.yaml").write_text(FILE + more)
@@ -105,7 +113,7 @@ def test_ctrl_c_saves_and_the_same_command_resumes(sweep, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM, err
-    assert "interrupted: " in out and "resume it:   velora-sb3 sweep s.yaml" in out
+    assert "interrupted: " in out and "resume it:   velora-sb3 sweep s.yaml --cpus 2\n" in out
     assert "Traceback" not in err
     code, out, err = sweep(more)
     assert (code, err) == (0, "")

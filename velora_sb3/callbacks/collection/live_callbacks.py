@@ -87,6 +87,8 @@ class LiveCallbacks(CallbackList):
         self._is_busy = True
         try:
             enabled = [callback for callback in self.callbacks if callback not in self.disabled]
+            for callback in enabled:
+                callback.parent = self.parent  # which SB3 sets after it has initialized a list of lists
             results = [self._guarded(callback, hook, default) for callback in enabled]
         finally:
             self._is_busy = False

@@ -172,7 +172,7 @@ class Analytics(VeloraCallback):
         self._send_files()
         if self._output in self._model_logger.output_formats:
             self._model_logger.output_formats.remove(self._output)
-        tracker.close()
+        tracker.close(success=not self.interrupted or self.parent is not None)
         self.location = tracker.location
         self._warn()
         if self.location is not None and (self._print_location or tracker.went_offline):

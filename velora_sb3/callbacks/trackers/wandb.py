@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from velora_sb3._validation import check_choice
 from velora_sb3.callbacks.trackers.analytics import Analytics, expand_user
 
+OTHER_MODES = {"run": "online", "dryrun": "offline"}  # names that W&B takes, too
 PLACES = {"online": "to W&B", "offline": "to disk", "disabled": "nowhere"}
 
 
@@ -67,9 +68,14 @@ class WandbAnalytics(Analytics):
             raise ValueError(
                 f"run_id must not be empty or contain any of /\\#?%:;,' or spaces at its ends, got {run_id!r}"
             )
-        chosen = mode or os.environ.get("WANDB_MODE")
         self.project, self.mode = project, mode
-        self._choose_mode(check_choice("mode", chosen, PLACES) if chosen else None)
+        variable = os.environ.get("WANDB_MODE")
+        if mode:
+            self._choose_mode(check_choice("mode", mode, PLACES))
+        elif variable:
+            self._choose_mode(check_choice("WANDB_MODE", OTHER_MODES.get(variable, variable), PLACES))
+        else:
+            self._choose_mode(None)
 
     @property
     def run_id(self) -> str | None:

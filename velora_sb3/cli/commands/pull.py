@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(reason(error)) from error
     shown = os.path.relpath(folder)
     print(f"{shown}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
-    print(f"evaluate it: velora-sb3 evaluate {shown}")
+    print(f"evaluate it: velora-sb3 evaluate {shlex.quote(shown)}")
     print(f"load it in Python: velora_sb3.load_checkpoint({shown!r})")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -98,11 +99,20 @@ def run(args: argparse.Namespace) -> int:
             print_line(console, f"{file.algo} on {file.env}: {kinds} -> {shown}")
             stopped_by = run_sweep(sweep.plan(), trial_function(sweep, directory / "trials"), directory, results)
             write_outcome(sweep, results, directory)
-    print_results(console, sweep, results, shown, stopped_by is not None, f"velora-sb3 sweep {args.file}")
+    print_results(console, sweep, results, shown, stopped_by is not None, resume_command(args))
     if stopped_by is not None:
         return 128 + stopped_by
     trials = results.trials()
     return int(bool(trials) and all(trial.status == FAILED for trial in trials))
+
+
+def resume_command(args: argparse.Namespace) -> str:
+    """The command that resumes this sweep."""
+    words = ["velora-sb3", "sweep", args.file]
+    for option in ("sweep_dir", "address", "cpus"):
+        if (value := getattr(args, option)) is not None:
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def _check_settings(directory: Path, shown: Path, sweep: Sweep) -> None:

@@ -13,9 +13,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
+from velora_sb3._validation import takes_masks
 from velora_sb3.callbacks import EvalCallback, MaskableEvalCallback
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
-from velora_sb3.cli.algorithms import takes_masks
 from velora_sb3.cli.experiment.run_files import CsvFile, RunFile, WholeFile, as_zip
 from velora_sb3.cli.saved_model import BEST_MODEL
 

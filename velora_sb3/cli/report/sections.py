@@ -87,9 +87,10 @@ def write_page(directory: Path, n_episodes: int, best: bool = False, packages: S
         _versions(page, config)
     page.section("Files")
     sizes = [(path, path.stat().st_size) for path in sorted(directory.rglob("*")) if path.is_file()]
-    sizes = [(path, size) for path, size in sizes if path.suffix != ".html" and not path.name.startswith(".")][
-        :MOST_ROWS
-    ]
+    sizes = [(path, size) for path, size in sizes if path.suffix != ".html" and not path.name.startswith(".")]
+    if len(sizes) > MOST_ROWS:
+        page.text(f"The first {MOST_ROWS} of {len(sizes)} files:")
+        sizes = sizes[:MOST_ROWS]
     page.table([(str(path.relative_to(directory)), f"{size:,} bytes") for path, size in sizes], numbers=True)
     return page
 

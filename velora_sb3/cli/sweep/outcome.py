@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -97,8 +98,8 @@ def print_results(
     if interrupted:
         print_line(console, f"resume it:   {command}")
     if (shown / BEST_FILE).exists():
-        print_line(console, f"train the best: velora-sb3 train --config {shown / BEST_FILE}")
-        print_line(console, f"write a page:   velora-sb3 report {shown}")
+        print_line(console, f"train the best: velora-sb3 train --config {shlex.quote(str(shown / BEST_FILE))}")
+        print_line(console, f"write a page:   velora-sb3 report {shlex.quote(str(shown))}")
 
 
 def draw_curves(trials: list[Trial]) -> Figure:

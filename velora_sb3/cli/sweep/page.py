@@ -50,7 +50,7 @@ def sweep_page(directory: Path) -> Page:
     numbers = {trial.id: str(trial.number) for trial in trials}
     if lineage := results.lineage():
         page.section("Lineage")
-        page.text("Trials that went on from the checkpoint of a better one, with perturbed settings.")
+        page.text("Trials that continued from the checkpoint of a better one, with perturbed settings.")
         rows = [
             (f"{one.timesteps:,}", numbers[one.trial], numbers[one.parent], in_words(one.before), in_words(one.after))
             for one in lineage

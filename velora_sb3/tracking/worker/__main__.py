@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def _serve(run: Run, calls: BinaryIO, report: Callable[..., None]) -> bool:
-    """Make the calls as they come in; False if the training process died before the last one."""
+    """Make the calls as they come in; whether training ended as it should, False if its process died."""
     reported = False
     while True:
         try:
@@ -117,7 +117,8 @@ def _serve(run: Run, calls: BinaryIO, report: Callable[..., None]) -> bool:
         except Exception:
             return False
         if name == "finish":
-            return True
+            success: bool = arguments[0]
+            return success
         try:
             getattr(run, name)(*arguments)
         except Exception as error:
