@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from velora_sb3._validation import check_bool, check_choice, check_integer, check_number, check_timesteps
+from velora_sb3._validation import check_bool, check_choice, check_integer, check_number, check_timesteps, suggestion
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -67,3 +67,8 @@ def test_a_choice():
     for value in ("mean", None, ["max"]):
         with pytest.raises(ValueError, match=re.escape(f"mode must be one of 'min', 'max', got {value!r}")):
             check_choice("mode", value, ("min", "max"))
+
+
+def test_close_names_are_suggested_whatever_their_case():
+    assert suggestion("mlppolcy", ["MlpPolicy", "Other"]) == "did you mean 'MlpPolicy'? "
+    assert suggestion("zzz", ["MlpPolicy"]) == ""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
 
 Choice = TypeVar("Choice")
+SIMILAR = 0.65  # of difflib's ratio; at its default of 0.6, "nope" resembles "Hopper"
 
 
 def check_integer(name: str, value: object, least: int = 1, most: float = math.inf) -> int:
@@ -58,6 +60,13 @@ def check_choice(name: str, value: object, choices: Iterable[Choice]) -> Choice:
         if isinstance(value, type(choice)) and value == choice:
             return choice
     raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def suggestion(name: str, choices: Iterable[str]) -> str:
+    """A hint at the most similar choices."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = get_close_matches(name.lower(), by_lower, n=3, cutoff=SIMILAR)
+    return f"did you mean {' or '.join(repr(by_lower[match]) for match in close)}? " if close else ""
 
 
 def takes_masks(model: Any) -> bool:

@@ -1,13 +1,8 @@
-from velora_sb3.cli.errors import UserError, reason, suggestion, unknown
+from velora_sb3.cli.errors import UserError, reason, unknown
 
 
 def test_the_message_is_one_line():
     assert str(UserError("first\n  second\n")) == "first second"
-
-
-def test_close_names_are_suggested_whatever_their_case():
-    assert suggestion("mlppolcy", ["MlpPolicy", "Other"]) == "did you mean 'MlpPolicy'? "
-    assert suggestion("zzz", ["MlpPolicy"]) == ""
 
 
 def test_unknown_names_all_choices():

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from velora_sb3 import __version__
 from velora_sb3._signals import on_signals, raise_stopped, signal_of, unmasked_signals
+from velora_sb3._validation import suggestion
 from velora_sb3.cli.commands import (
     algos,
     benchmark,
@@ -25,7 +26,7 @@ from velora_sb3.cli.commands import (
     sweep,
     train,
 )
-from velora_sb3.cli.errors import UserError, reason, suggestion
+from velora_sb3.cli.errors import UserError, reason
 from velora_sb3.cli.output import ForgivingStream
 
 FAILURE, USER_ERROR = 1, 2

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
-SIMILAR = 0.65  # of difflib's ratio; at its default of 0.6, "nope" resembles "Hopper"
+from velora_sb3._validation import suggestion
 
 
 class UserError(Exception):
@@ -14,13 +13,6 @@ class UserError(Exception):
     def __str__(self) -> str:
         """The message on one line."""
         return " ".join(super().__str__().split())
-
-
-def suggestion(name: str, choices: Iterable[str]) -> str:
-    """A hint at the most similar choices."""
-    by_lower = {choice.lower(): choice for choice in choices}
-    close = get_close_matches(name.lower(), by_lower, n=3, cutoff=SIMILAR)
-    return f"did you mean {' or '.join(repr(by_lower[match]) for match in close)}? " if close else ""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:

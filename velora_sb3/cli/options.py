@@ -10,7 +10,8 @@ from dataclasses import MISSING, Field, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from velora_sb3.cli.errors import UserError, suggestion
+from velora_sb3._validation import suggestion
+from velora_sb3.cli.errors import UserError
 from velora_sb3.cli.structured_text import has_type, read_mapping, type_names, union_members
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 
+from velora_sb3._validation import suggestion
 from velora_sb3.algorithms import (
     RecurrentDDPG,
     RecurrentDQN,
@@ -53,6 +52,4 @@ def find_model(name: str) -> type[BaseAlgorithm]:
     """The algorithm of that name; raises ``ValueError`` if there is none."""
     if name in MODELS:
         return MODELS[name]
-    close = get_close_matches(str(name).lower(), MODELS, n=2)
-    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    raise ValueError(f"unknown model_name {name!r}: {hint}expected one of {', '.join(MODELS)}")
+    raise ValueError(f"unknown model_name {name!r}: {suggestion(str(name), MODELS)}expected one of {', '.join(MODELS)}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from stable_baselines3.common.policies import BasePolicy
 
-from velora_sb3._validation import check_integer, check_number
+from velora_sb3._validation import check_integer, check_number, suggestion
 from velora_sb3.cells import LiquidCell
 from velora_sb3.memory import ExtractorConfig, LiquidExtractor
 from velora_sb3.memory.actions import check_action_start
@@ -49,8 +48,7 @@ class LiquidPolicyMixin:
         choices = sorted(accepted - {"lr_schedule", "recurrent"})  # which the algorithm passes
         for name in kwargs:
             if name not in accepted:
-                close = get_close_matches(name, choices, n=1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
+                hint = suggestion(name, choices)
                 raise TypeError(f"{type(self).__name__} has no argument {name!r}; {hint}it takes {', '.join(choices)}")
         # None leaves one of SB3's arguments at its default, but is a value of a liquid one: no encoder, for example.
         chosen = {n: value for n, value in kwargs.items() if value is not None or n in self.liquid_arguments}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
-from velora_sb3._validation import check_integer
+from velora_sb3._validation import check_integer, suggestion
 from velora_sb3.memory import CellConfig
 
 CELL_SETTINGS = tuple(field.name for field in fields(CellConfig))
@@ -32,8 +31,7 @@ def read_settings(model_config: Any, known: Iterable[str], from_rllib: Iterable[
     choices = sorted({"max_seq_len", *known})
     for name in settings:
         if name not in choices and name not in from_rllib:
-            close = get_close_matches(name, choices, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            hint = suggestion(name, choices)
             raise ValueError(f"model_config has an unknown key {name!r}; {hint}choices: {', '.join(choices)}")
     settings["max_seq_len"] = check_integer("max_seq_len", settings["max_seq_len"])
     return settings

@@ -17,7 +17,8 @@ from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from velora_sb3._headless import prepare_rendering
-from velora_sb3.cli.errors import SIMILAR, UserError, reason
+from velora_sb3._validation import SIMILAR
+from velora_sb3.cli.errors import UserError, reason
 
 
 def import_packages(names: Sequence[str]) -> None:
