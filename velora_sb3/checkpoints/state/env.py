@@ -80,6 +80,8 @@ def capture_env(env: Layer) -> Captured:
     for number, layer in enumerate(layers(env)):
         where = f"{number}.{type(layer).__name__}"
         state: dict[str, Any] = {"class": type(layer).__name__}
+        if hasattr(type(layer), "_checkpoint_key"):
+            state["key"] = layer._checkpoint_key  # type: ignore[attr-defined]
         try:
             state["random"] = encoder.encode(_random(layer), f"{where}.random")
             state["state"] = encoder.encode(_state(layer), where)
@@ -115,6 +117,9 @@ def differences(env: Layer, described: dict[str, Any]) -> str | None:
     spec = env.unwrapped.spec
     if spec is not None and spec.id != described["id"]:
         return f"the environment is {spec.id}, the checkpoint's was {described['id']}"
+    for layer, state in zip(layers(env), described["layers"], strict=True):
+        if "key" in state and getattr(layer, "_checkpoint_key", None) != state["key"]:
+            return f"the {type(layer).__name__} does not have the same data as the checkpoint's"
     return None
 
 
