@@ -30,6 +30,7 @@ from velora_sb3.envs import TimeDeltaObservation
 from velora_sb3.finrl import StockTradingEnv
 
 CLASSIC = ["CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1", "Acrobot-v1"]
+TOY_TEXT = ["FrozenLake-v1", "CliffWalking-v1", "Taxi-v4", "Blackjack-v1"]
 MUJOCO = [
     "Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "HumanoidStandup-v5", "InvertedDoublePendulum-v5",
     "InvertedPendulum-v5", "Pusher-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5",
@@ -88,6 +89,28 @@ def one(env_id, limit=40):
 @pytest.mark.parametrize("before", [23, 40], ids=["in mid-episode", "at its end"])
 def test_classic_control(env_id, before):
     assert_goes_on(one(env_id), before)
+
+
+@pytest.mark.parametrize("env_id", TOY_TEXT)
+@pytest.mark.parametrize("before", [1, 23])
+def test_toy_text(env_id, before):
+    def make():
+        env = gym.make(env_id, max_episode_steps=40, **({"fickle_passenger": True} if env_id == "Taxi-v4" else {}))
+        return DummyVecEnv([lambda: FlattenTuple(Monitor(env))])
+
+    assert_goes_on(make, before)
+
+
+class FlattenTuple(gym.ObservationWrapper):
+    """Blackjack's three numbers, which SB3 does not take, as a vector; others as they are."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        if isinstance(env.observation_space, spaces.Tuple):
+            self.observation_space = spaces.Box(0, 31, (3,), np.int64)
+
+    def observation(self, observation):
+        return np.array(observation)
 
 
 @pytest.mark.parametrize("env_id", MUJOCO)

@@ -47,7 +47,14 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
 }  # fmt: skip
 # What wrappers have learned; it survives an episode that is lost.
 STATISTICS: dict[type, str] = {NormalizeObservation: "obs_rms", NormalizeReward: "return_rms"}
-CLASSIC_CONTROL = ("state", "last_u", "steps_beyond_terminated")
+# The same in Gymnasium's environments, by their package.
+ENVIRONMENTS = {
+    "gymnasium.envs.classic_control.": ("state", "last_u", "steps_beyond_terminated"),
+    "gymnasium.envs.toy_text.": (
+        "s", "lastaction", "fickle_step", "taxi_orientation",
+        "dealer", "player", "dealer_top_card_suit", "dealer_top_card_value_str",
+    ),
+}  # fmt: skip
 
 # What constructors of gymnasium set.
 SET_UP = frozenset({
@@ -130,8 +137,9 @@ def _state(layer: Layer) -> Any:
         return {"own": layer.get_state()}  # type: ignore[attr-defined]
     if is_mujoco(layer):
         return {"mujoco": mujoco_state(layer)}
-    if own.__module__.startswith("gymnasium.envs.classic_control."):
-        return {"attributes": {name: value for name, value in vars(layer).items() if name in CLASSIC_CONTROL}}
+    for package, names in ENVIRONMENTS.items():
+        if own.__module__.startswith(package):
+            return {"attributes": {name: value for name, value in vars(layer).items() if name in names}}
     if own in ATTRIBUTES:
         state = {"attributes": {name: getattr(layer, name) for name in ATTRIBUTES[own] if hasattr(layer, name)}}
         return {**state, "age": time.time() - layer.t_start} if isinstance(layer, Monitor) else state
