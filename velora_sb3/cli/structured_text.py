@@ -53,6 +53,12 @@ def union_members(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+def whole(value: Any, kinds: Iterable[Any]) -> Any:
+    """The value; as an integer if only that fits: 1e6 is a float in JSON and YAML."""
+    fits = type(value) is float and value.is_integer() and int in kinds and float not in kinds
+    return int(value) if fits else value
+
+
 def has_type(value: Any, kind: Any) -> bool:
     """Whether a value of a JSON or YAML file has a type; integers are numbers, and lists are tuples too."""
     if kind is Any:
