@@ -8,6 +8,7 @@ import sb3_contrib
 import torch
 from gymnasium import spaces
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -265,6 +266,13 @@ def test_lstm_policies_of_one_s_own_learn_the_same(policy):
     for value, its in zip(model.policy.parameters(), expected.policy.parameters(), strict=True):
         torch.testing.assert_close(value, its, atol=1e-5, rtol=1e-4)
     assert isinstance(model.policy, LstmActorCriticPolicy) == (policy is not Own)
+
+
+def test_a_policy_without_memory_is_told_the_right_one(tmp_path):
+    PPO("MlpPolicy", make_env()).save(tmp_path / "model")
+    told = "ActorCriticPolicy is not a policy for RecurrentPPO: use .*LiquidRecurrent.*, or one of the aliases .MlpLstm"
+    with pytest.raises(TypeError, match=told):
+        RecurrentPPO.load(tmp_path / "model")
 
 
 def test_two_runs_with_one_seed_are_equal():

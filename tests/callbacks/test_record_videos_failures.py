@@ -56,6 +56,12 @@ def files(record):
 # At construction.
 
 
+@pytest.mark.parametrize("given", ["CartPole-v1", gym.make("CartPole-v1")])
+def test_an_environment_instead_of_a_function(given):
+    with pytest.raises(ValueError, match="env_fn must be a function, as in env_fn=lambda: gymnasium.make"):
+        RecordVideos("run", env_fn=given)
+
+
 @pytest.mark.parametrize("method", ["episodes", None, 3])
 def test_the_method_is_checked(method, tmp_path):
     with pytest.raises(ValueError, match="method must be one of 'episode', 'step', got "):

@@ -79,4 +79,12 @@ def test_values_of_a_file(values, told):
 
 
 def test_values_that_fit():
-    check_values({"name": "n", "rate": 1, "kind": None, "extra_kwargs": {}, "hidden": 1}, Settings, "a.json")
+    values = {"name": "n", "rate": 1, "kind": None, "extra_kwargs": {}, "hidden": 1}
+    assert check_values(values, Settings, "a.json") == values
+
+
+def test_whole_numbers_in_powers_of_ten_are_integers():
+    checked = check_values({"name": "n", "size": 5e0, "rate": 1e3}, Settings, "a.json")
+    assert (type(checked["size"]), type(checked["rate"])) == (int, float)
+    with pytest.raises(UserError, match="size must be an integer, got 5.5"):
+        check_values({"name": "n", "size": 5.5}, Settings, "a.json")

@@ -43,12 +43,20 @@ def test_nothing_is_an_empty_mapping(text):
         ("{1: 2}", "names must be strings, got 1"),
         ("!!python/object/apply:os.getcwd []", "malformed"),
         ("settings: {day: 2024-01-01}", "2024-01-01 is read as a date: put it in quotes"),
+        ("units: 8\nmode: pure\nunits: 16", "--policy-kwargs: 'units' is set twice"),
+        ('{"units": 8, "units": 16}', "'units' is set twice"),
+        ("search: {gamma: 1, gamma: 2}", "'gamma' is set twice"),
         ("missing.yml", "cannot read missing.yml: No such file"),
     ],
 )
 def test_mistakes(text, said):
     with pytest.raises(UserError, match=said):
         read_mapping(text, "--policy-kwargs")
+
+
+def test_anchors_may_be_overridden():
+    text = "base: &base {units: 8, mode: pure}\nmine: {<<: *base, units: 16}"
+    assert read_mapping(text, "--policy-kwargs")["mine"] == {"units": 16, "mode": "pure"}
 
 
 def test_a_malformed_json_file_names_the_file(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from tests.export.models import (
@@ -188,3 +189,20 @@ def test_spaces_are_not_sampled(tmp_path, few_steps):
     before = model.action_space.np_random.bit_generator.state
     export_onnx(model, tmp_path / "policy")
     assert model.action_space.np_random.bit_generator.state == before
+
+
+class Fixed(BaseFeaturesExtractor):
+    """Its batch size is a number as soon as it is traced."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space, features_dim=4)
+
+    def forward(self, observations):
+        return torch.cat([observations, observations.new_zeros(len(observations), 1)], dim=1)
+
+
+def test_a_layer_that_fixes_the_batch_size_is_told(tmp_path):
+    model = build(PPO, "MlpPolicy", policy_kwargs={"features_extractor_class": Fixed})
+    with pytest.raises(ValueError, match=r"the exported policy fails for 4 observations: .* use x\.shape\[0\]"):
+        export_onnx(model, tmp_path / "policy")
+    assert not (tmp_path / "policy").exists()

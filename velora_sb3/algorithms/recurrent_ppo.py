@@ -57,6 +57,7 @@ class RecurrentPPO(ContribRecurrentPPO):
         buffer_device: Device that keeps the rollout while it is learned from; None for the model's.
 
     Raises:
+        TypeError: If the policy is not recurrent.
         ValueError: If a size is not a positive integer, ``sequence_length`` does not divide ``n_steps``, or a
             minibatch has a single transition, of which advantages cannot be normalized.
 
@@ -135,6 +136,12 @@ class RecurrentPPO(ContribRecurrentPPO):
         for name in ("batch_size", "sequence_length"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name))
+        if not issubclass(self.policy_class, RecurrentActorCriticPolicy):
+            raise TypeError(
+                f"{self.policy_class.__name__} is not a policy for {type(self).__name__}: use "
+                f"velora_sb3.policies.{LiquidRecurrentActorCriticPolicy.__name__}, or one of the aliases "
+                f"{', '.join(map(repr, self.policy_aliases))}"
+            )
         self.policy_class = FASTER.get(self.policy_class, self.policy_class)
         length = self.sequence_length
         if length is None:

@@ -89,6 +89,11 @@ class RecordVideos(VeloraCallback):
         super().__init__(verbose)
         self.method: Method = check_choice("method", method, get_args(Method))
         self.frequency = (check_timesteps if method == "step" else check_integer)("frequency", frequency)
+        if env_fn is not None and not callable(env_fn):
+            raise ValueError(
+                "env_fn must be a function, as in env_fn=lambda: gymnasium.make(id, render_mode='rgb_array'), got "
+                f"{env_fn!r}"
+            )
         require("video", "RecordVideos")
         self.dirname, self.root, self.force, self.env_fn = dirname, Path(root), force, env_fn
         self.directory = Path(root, dirname, "videos").absolute()  # the program may change its directory

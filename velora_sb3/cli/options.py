@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from velora_sb3._validation import suggestion
 from velora_sb3.cli.errors import UserError
-from velora_sb3.cli.structured_text import has_type, read_mapping, type_names, union_members
+from velora_sb3.cli.structured_text import has_type, read_mapping, type_names, union_members, whole
 
 
 def integer(least: float = -math.inf, below: float = math.inf) -> Callable[[str], int]:
@@ -89,16 +89,18 @@ def given_options(args: Namespace, dataclass: type[Any]) -> dict[str, Any]:
 
 def check_values(
     values: Mapping[str, Any], dataclass: type[Any], where: object, kind: str = "run configuration"
-) -> None:
-    """Raise ``UserError`` unless the values of a JSON or YAML file fit the fields of a dataclass."""
+) -> dict[str, Any]:
+    """The values of a JSON or YAML file; raises ``UserError`` unless they fit the fields of a dataclass."""
     known, hints = {one.name: one for one in fields(dataclass)}, get_type_hints(dataclass)
     for name, one in known.items():
         if name not in values and one.default is MISSING and one.default_factory is MISSING:
             raise UserError(f"{where} is not a {kind}: {name!r} is missing")
+    checked = {}
     for name, value in values.items():
         if name not in known:
             raise UserError(f"{where}: unknown entry {name!r}: {suggestion(name, known)}choose from {', '.join(known)}")
         kinds = union_members(hints[name])
+        value = checked[name] = whole(value, kinds)
         if not any(has_type(value, kind) for kind in kinds):
             raise UserError(f"{where}: {name} must be {type_names(kinds)}, got {value!r}")
         choices = known[name].metadata.get("choices", (value,))
@@ -106,6 +108,7 @@ def check_values(
             raise UserError(f"{where}: {name} must be one of {', '.join(choices)}, got {value!r}")
         if isinstance(value, int) and (problem := _out_of_range(value, *_limits(known[name]))):
             raise UserError(f"{where}: {name} {problem}, got {value}")
+    return checked
 
 
 def check_output(option: str, path: Path, directory: bool = False) -> None:

@@ -53,6 +53,12 @@ def union_members(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+def whole(value: Any, kinds: Iterable[Any]) -> Any:
+    """The value; as an integer if only that fits: 1e6 is a float in JSON and YAML."""
+    fits = type(value) is float and value.is_integer() and int in kinds and float not in kinds
+    return int(value) if fits else value
+
+
 def has_type(value: Any, kind: Any) -> bool:
     """Whether a value of a JSON or YAML file has a type; integers are numbers, and lists are tuples too."""
     if kind is Any:
@@ -93,9 +99,20 @@ def _is_path(argument: str) -> bool:
     return False
 
 
+def _check_unique(names: list[Any], where: str) -> None:
+    """JSON and YAML would use the last value without a word."""
+    twice = [name for name in names if isinstance(name, str) and names.count(name) > 1]
+    if twice:
+        raise UserError(f"{where}: {twice[0]!r} is set twice: remove one of them")
+
+
 def _parse(text: str, where: str) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        _check_unique([name for name, _ in pairs], where)
+        return dict(pairs)
+
     try:
-        return json.loads(text)  # first: YAML 1.1 reads JSON's 1e-3 as a string
+        return json.loads(text, object_pairs_hook=unique)  # first: YAML 1.1 reads JSON's 1e-3 as a string
     except json.JSONDecodeError as error:
         if where.endswith(".json"):
             raise UserError(f"{where}: malformed JSON: {error}") from error
@@ -103,7 +120,11 @@ def _parse(text: str, where: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """PyYAML's safe loader, but 1e-3 is a number."""
+        """PyYAML's safe loader, but 1e-3 is a number, and a name that comes twice is an error."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            _check_unique([name.value for name, _ in node.value], where)  # before anchors are merged
+            return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")

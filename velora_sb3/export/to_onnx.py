@@ -102,7 +102,15 @@ def export_onnx(
 
         def act(observation: Any, starts: Any, masks: Any) -> Any:
             noise = None if neutral is None else neutral((len(starts), step.noise_width))
-            return policy.predict(observation, episode_start=starts, action_masks=masks, noise=noise)
+            try:
+                return policy.predict(observation, episode_start=starts, action_masks=masks, noise=noise)
+            except Exception as error:
+                if not type(error).__module__.startswith("onnxruntime"):
+                    raise
+                raise ValueError(
+                    f"the exported policy fails for {len(starts)} observations: {error}; a layer or cell of your own "
+                    "may fix the batch size when it is traced: use x.shape[0] instead of len(x)"
+                ) from error
 
         write_json(folder / PARITY, check_parity(model, step, statistics, act))
         write_contract(folder, "onnx", model, step, statistics, details, ("onnx", "onnxruntime"))

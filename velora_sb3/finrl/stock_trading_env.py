@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from numbers import Real
@@ -18,6 +19,8 @@ from velora_sb3.finrl.prices.load_prices import check_columns, check_numbers
 from velora_sb3.finrl.trading_files import draw_account, write_episode
 
 MOST_SHARES = 2**53  # larger numbers of shares are not exact
+STATE = ("episode", "day", "cash", "turbulence", "reward", "cost", "trades", "terminal")
+HISTORY = ("shares", "asset_memory", "rewards_memory", "actions_memory")
 
 
 class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
@@ -302,6 +305,29 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
             return pd.DataFrame({"date": dates, "actions": self.actions_memory})
         table = np.array(self.actions_memory, dtype=int).reshape(-1, self.stock_dim)
         return pd.DataFrame(table, columns=self._tickers, index=pd.Index(dates, name="date"))
+
+    @property
+    def _checkpoint_key(self) -> str:
+        """What tells prices apart: an episode in a checkpoint resumes only on those on which it started."""
+        digest = hashlib.sha256(repr((self._tickers, self._dates)).encode())
+        for table in (self._closes, self._indicators, self._turbulence):
+            digest.update(b"" if table is None else table.tobytes())
+        return digest.hexdigest()
+
+    def get_state(self) -> dict[str, Any]:
+        """The state of the running episode, for checkpoints."""
+        kind = type(self)
+        if kind is not StockTradingEnv and kind.get_state is StockTradingEnv.get_state:
+            raise NotImplementedError(f"{kind.__name__} may have more state: give it its own get_state and set_state")
+        state = {name: getattr(self, name) for name in STATE}
+        return {**state, **{name: np.array(getattr(self, name)) for name in HISTORY}}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Resume an episode of ``get_state``, on the same prices."""
+        vars(self).update({name: state[name] for name in STATE}, shares=state["shares"])
+        self.asset_memory, self.rewards_memory = (state[name].tolist() for name in HISTORY[1:3])
+        self.actions_memory = list(state["actions_memory"])
+        self.date_memory = self._dates[self.day + 1 - len(self.asset_memory) : self.day + 1]
 
     def get_sb_env(self) -> tuple[DummyVecEnv, Any]:
         """A vectorized environment that holds this one, and its first observation."""

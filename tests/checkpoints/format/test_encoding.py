@@ -4,9 +4,12 @@ import json
 import math
 import random
 from collections import OrderedDict, deque
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from gymnasium import spaces
@@ -60,6 +63,13 @@ VALUES = {
     "dtypes": [np.dtype("float32"), np.dtype(">i4"), torch.bfloat16],
     "paths": [Path("a") / "b", Path("/")],
     "dropped": torch.device("cpu"),
+    "dates": [date(2024, 3, 7), datetime(2024, 3, 7, 9, 30, 0, 1), datetime(2024, 3, 7, tzinfo=ZoneInfo("Asia/Tokyo"))],
+    "dates of pandas": [
+        pd.Timestamp("2024-03-07 09:30:00.123456789"),
+        pd.Timestamp("2024-11-03 01:30-05:00").tz_convert("America/New_York"),  # the second half past one of that night
+        pd.Timestamp("1500-01-01", tz="UTC"),
+    ],
+    "durations": [timedelta(days=-1, microseconds=5), np.timedelta64(3, "D"), np.datetime64("2024-03-07T09:30", "ns")],
 }
 ARRAYS = [
     *(

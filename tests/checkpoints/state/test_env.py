@@ -6,6 +6,7 @@ from functools import partial
 
 import gymnasium as gym
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from gymnasium import spaces, wrappers
@@ -21,11 +22,15 @@ from stable_baselines3.common.vec_env import (
 )
 
 from tests.checkpoints.runs import DictPendulum, Walk, assert_equal
+from tests.finrl.markets import market
 from velora_sb3.checkpoints.format.encoding import Decoder, Encoder
 from velora_sb3.checkpoints.format.errors import CheckpointError
 from velora_sb3.checkpoints.state.vec_env import capture_vec_env, restore_vec_env, vec_differences, wrapped_as_saved
+from velora_sb3.envs import TimeDeltaObservation
+from velora_sb3.finrl import StockTradingEnv
 
 CLASSIC = ["CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1", "Acrobot-v1"]
+TOY_TEXT = ["FrozenLake-v1", "CliffWalking-v1", "Taxi-v4", "Blackjack-v1"]
 MUJOCO = [
     "Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "HumanoidStandup-v5", "InvertedDoublePendulum-v5",
     "InvertedPendulum-v5", "Pusher-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5",
@@ -86,6 +91,28 @@ def test_classic_control(env_id, before):
     assert_goes_on(one(env_id), before)
 
 
+@pytest.mark.parametrize("env_id", TOY_TEXT)
+@pytest.mark.parametrize("before", [1, 23])
+def test_toy_text(env_id, before):
+    def make():
+        env = gym.make(env_id, max_episode_steps=40, **({"fickle_passenger": True} if env_id == "Taxi-v4" else {}))
+        return DummyVecEnv([lambda: FlattenTuple(Monitor(env))])
+
+    assert_goes_on(make, before)
+
+
+class FlattenTuple(gym.ObservationWrapper):
+    """Blackjack's three numbers, which SB3 does not take, as a vector; others as they are."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        if isinstance(env.observation_space, spaces.Tuple):
+            self.observation_space = spaces.Box(0, 31, (3,), np.int64)
+
+    def observation(self, observation):
+        return np.array(observation)
+
+
 @pytest.mark.parametrize("env_id", MUJOCO)
 @pytest.mark.parametrize("before", [23, 40], ids=["in mid-episode", "at its end"])
 def test_mujoco(env_id, before, tmp_path, monkeypatch):
@@ -101,6 +128,56 @@ def test_ours(env_id):
 
 def test_an_environment_that_tells_its_state():
     assert_goes_on(lambda: DummyVecEnv([Walk, Walk]))
+
+
+@pytest.mark.parametrize("before", [0, 7, 30], ids=["at its start", "in mid-episode", "in the next"])
+@pytest.mark.parametrize("timespans", [False, True])
+def test_the_trading_environment(before, timespans):
+    assert_goes_on(lambda: DummyVecEnv([lambda: market(20, timespans=timespans)]), before)
+
+
+def test_the_records_of_trading_go_on():
+    venv = started(DummyVecEnv([market]))
+    described, arrays = capture(venv)
+    other = DummyVecEnv([market])
+    restore(other, described, arrays)
+    for records in ("save_asset_memory", "save_action_memory"):
+        pd.testing.assert_frame_equal(*(one.env_method(records)[0] for one in (venv, other)))
+
+
+def test_trading_on_other_prices_starts_afresh():
+    described, _ = capture(started(DummyVecEnv([market])))
+    told = vec_differences(DummyVecEnv([lambda: market(seed=1)]), described)
+    assert told == "the StockTradingEnv does not have the same data as the checkpoint's"
+
+
+def test_a_user_s_trading_environment_may_have_more_state():
+    class Mine(StockTradingEnv):
+        pass
+
+    def make():
+        env = market()
+        env.__class__ = Mine
+        return env
+
+    described, _ = capture(started(DummyVecEnv([make])))
+    assert "Mine may have more state: give it its own get_state and set_state" in described["lost"]
+
+
+class Dated(Walk):
+    """Every observation has a date in ``info``."""
+
+    def reset(self, **kwargs):
+        return super().reset(**kwargs)[0], {"date": pd.Timestamp("2024-03-07", tz="America/New_York")}
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        date = pd.Timestamp("2024-03-07", tz="America/New_York") + pd.Timedelta(hours=self.steps**2)
+        return *rest, {**info, "date": date}
+
+
+def test_times_between_dates():
+    assert_goes_on(lambda: DummyVecEnv([lambda: TimeDeltaObservation(Dated(), timestamp_key="date", unit="1h")]))
 
 
 class Sticky(gym.Wrapper):

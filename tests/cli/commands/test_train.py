@@ -300,6 +300,18 @@ def interfere():
     return at
 
 
+def test_a_signal_in_an_evaluation_saves_the_model_at_once(run, interfere, tmp_path):
+    """The evaluation may take longer than the process has."""
+    saved = []
+    steps = {
+        120: lambda: os.kill(os.getpid(), signal.SIGTERM),
+        122: lambda: saved.append((tmp_path / "r" / "model.zip").exists()),
+    }
+    code, out, _ = run("train", *interfere(steps), "--steps", 400, "--eval-freq", 100, "--no-video")
+    assert (code, saved) == (143, [True])
+    assert out.count("stopping at the end of this rollout") == 1
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 @pytest.mark.parametrize("name", ["episodes.csv", "evaluations.csv"])
 def test_a_full_disk_ends_no_run_and_loses_nothing(name, run, interfere, tmp_path):

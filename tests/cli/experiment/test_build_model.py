@@ -24,9 +24,16 @@ def test_a_model_as_configured():
     assert model.policy.actor.features_extractor.cell.state_size == 8
 
 
-def test_activation_functions_have_names():
-    model = build_model(config(policy="MlpPolicy", policy_kwargs={"activation_fn": "tanh"}))
+@pytest.mark.parametrize("name", ["tanh", "nn.Tanh", "torch.nn.Tanh"])
+def test_activation_functions_have_names(name):
+    model = build_model(config(policy="MlpPolicy", policy_kwargs={"activation_fn": name}))
     assert model.policy.activation_fn is torch.nn.Tanh
+
+
+@pytest.mark.parametrize("name", ["AdamW", "torch.optim.AdamW"])
+def test_optimizers_have_names(name):
+    model = build_model(config(policy_kwargs={"units": 8, "optimizer_class": name}))
+    assert type(model.actor.optimizer) is torch.optim.AdamW
 
 
 def test_the_config_is_left_as_it_was():
@@ -48,6 +55,10 @@ def test_the_config_is_left_as_it_was():
         (config(policy_kwargs={"cell": "rnn"}), "cell"),
         (config(policy_kwargs={"activation_fn": "tahn"}), "unknown activation_fn 'tahn': did you mean 'Tanh'"),
         (config(policy_kwargs={"net_arch": 5}), "net_arch must be a list"),
+        (config(policy_kwargs={"net_arch": [64, "64"]}), "net_arch must be a list"),
+        (config(policy_kwargs={"net_arch": {"pi": 64, "qf": [64]}}), "net_arch must be a list"),
+        (config(policy_kwargs={"optimizer_class": "Adma"}), "unknown optimizer_class 'Adma': did you mean 'Adam'"),
+        (config(policy_kwargs={"features_extractor_class": "my.Net"}), "features_extractor_class is a class"),
         (config(policy="MlpPolicy", policy_kwargs={"net_arc": 3}), "did you mean 'net_arch'"),
         (config(hyperparams={"gama": 1}), "unknown hyperparameter"),
         (config(hyperparams={"train_freq": [1, "epsode"]}), "unit of the `train_freq` must be"),

@@ -6,11 +6,14 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import torch
 from stable_baselines3.common.type_aliases import TrainFreq
 
@@ -21,6 +24,12 @@ from velora_sb3.checkpoints.format.spaces import is_known_space, pack_space, unp
 BIT_GENERATORS = {
     kind.__name__: kind
     for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+}
+
+MOMENTS: dict[str, Callable[[str], Any]] = {  # how to read what isoformat() wrote
+    "Timestamp": pd.Timestamp,
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
 }
 
 Parts = dict[str, Any]
@@ -91,6 +100,27 @@ def _is_generator(value: Any) -> bool:
     return isinstance(value, np.random.RandomState)
 
 
+def _pack_moment(value: Any) -> Parts:
+    zone = getattr(value, "tzinfo", None)
+    name = getattr(zone, "key", None) or getattr(zone, "zone", None)  # zoneinfo's, or pytz's
+    unit = getattr(value, "unit", None)
+    return {"kind": type(value).__name__, "text": value.isoformat(), "zone": name, "unit": unit}
+
+
+def _unpack_moment(parts: Parts) -> Any:
+    value = MOMENTS[parts["kind"]](parts["text"])
+    if parts["zone"] is not None:
+        value = value.astimezone(ZoneInfo(parts["zone"]))
+    return value if parts["unit"] is None else value.as_unit(parts["unit"])
+
+
+def _time_dtype(name: Any) -> np.dtype[Any]:
+    found = np.dtype(str(name))
+    if found.kind not in "mM":
+        raise CheckpointError(f"it names {name!r} , expected a date or duration")
+    return found
+
+
 def _unpack_object(parts: Parts) -> Any:
     kind = _class(parts, object)
     made = kind.__new__(kind)
@@ -139,6 +169,19 @@ CODECS: tuple[Codec, ...] = (
         lambda v: isinstance(v, np.str_) or (isinstance(v, np.generic) and v.dtype.kind in "biuf" and v.itemsize <= 8),
         lambda v: {"class": type(v), "value": v.item()},
         lambda p: _class(p, np.generic)(p["value"]),
+    ),
+    Codec("moment", lambda v: type(v) in (pd.Timestamp, datetime, date), _pack_moment, _unpack_moment),
+    Codec(
+        "timedelta",
+        lambda v: type(v) is timedelta,
+        lambda v: {"days": v.days, "seconds": v.seconds, "microseconds": v.microseconds},
+        lambda p: timedelta(**p),
+    ),
+    Codec(
+        "numpy_time",
+        lambda v: isinstance(v, np.datetime64 | np.timedelta64),
+        lambda v: {"dtype": v.dtype.str, "number": int(v.astype(np.int64))},
+        lambda p: np.int64(p["number"]).astype(_time_dtype(p["dtype"])),
     ),
     Codec(
         "dtype",

@@ -47,7 +47,14 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
 }  # fmt: skip
 # What wrappers have learned; it survives an episode that is lost.
 STATISTICS: dict[type, str] = {NormalizeObservation: "obs_rms", NormalizeReward: "return_rms"}
-CLASSIC_CONTROL = ("state", "last_u", "steps_beyond_terminated")
+# The same in Gymnasium's environments, by their package.
+ENVIRONMENTS = {
+    "gymnasium.envs.classic_control.": ("state", "last_u", "steps_beyond_terminated"),
+    "gymnasium.envs.toy_text.": (
+        "s", "lastaction", "fickle_step", "taxi_orientation",
+        "dealer", "player", "dealer_top_card_suit", "dealer_top_card_value_str",
+    ),
+}  # fmt: skip
 
 # What constructors of gymnasium set.
 SET_UP = frozenset({
@@ -80,6 +87,8 @@ def capture_env(env: Layer) -> Captured:
     for number, layer in enumerate(layers(env)):
         where = f"{number}.{type(layer).__name__}"
         state: dict[str, Any] = {"class": type(layer).__name__}
+        if hasattr(type(layer), "_checkpoint_key"):
+            state["key"] = layer._checkpoint_key  # type: ignore[attr-defined]
         try:
             state["random"] = encoder.encode(_random(layer), f"{where}.random")
             state["state"] = encoder.encode(_state(layer), where)
@@ -115,6 +124,9 @@ def differences(env: Layer, described: dict[str, Any]) -> str | None:
     spec = env.unwrapped.spec
     if spec is not None and spec.id != described["id"]:
         return f"the environment is {spec.id}, the checkpoint's was {described['id']}"
+    for layer, state in zip(layers(env), described["layers"], strict=True):
+        if "key" in state and getattr(layer, "_checkpoint_key", None) != state["key"]:
+            return f"the {type(layer).__name__} does not have the same data as the checkpoint's"
     return None
 
 
@@ -125,8 +137,9 @@ def _state(layer: Layer) -> Any:
         return {"own": layer.get_state()}  # type: ignore[attr-defined]
     if is_mujoco(layer):
         return {"mujoco": mujoco_state(layer)}
-    if own.__module__.startswith("gymnasium.envs.classic_control."):
-        return {"attributes": {name: value for name, value in vars(layer).items() if name in CLASSIC_CONTROL}}
+    for package, names in ENVIRONMENTS.items():
+        if own.__module__.startswith(package):
+            return {"attributes": {name: value for name, value in vars(layer).items() if name in names}}
     if own in ATTRIBUTES:
         state = {"attributes": {name: getattr(layer, name) for name in ATTRIBUTES[own] if hasattr(layer, name)}}
         return {**state, "age": time.time() - layer.t_start} if isinstance(layer, Monitor) else state

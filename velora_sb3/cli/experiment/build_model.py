@@ -18,8 +18,12 @@ from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.environments import open_env, open_vec_env
 from velora_sb3.cli.experiment.hyperparameters import constructor_arguments
 from velora_sb3.cli.options import check_output
+from velora_sb3.cli.structured_text import has_type
 
-ACTIVATIONS = ("ReLU", "Tanh", "ELU", "GELU", "SiLU", "LeakyReLU", "Identity")
+CLASSES: dict[str, tuple[Any, tuple[str, ...]]] = {  # arguments whose classes have names: where they are, and which
+    "activation_fn": (torch.nn, ("ReLU", "Tanh", "ELU", "GELU", "SiLU", "LeakyReLU", "Identity")),
+    "optimizer_class": (torch.optim, ("Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "SGD")),
+}
 
 
 def build_model(config: RunConfig) -> BaseAlgorithm:
@@ -71,7 +75,7 @@ def check_device(device: str) -> None:
 
 
 def _policy_kwargs(policy_class: type, given: dict[str, Any]) -> dict[str, Any]:
-    """A copy with the classes of activation functions instead of their names; raises for unknown arguments."""
+    """A copy with classes instead of their names; raises for unknown arguments."""
     parameters = inspect.signature(policy_class).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     accepted = set(parameters) - {"observation_space", "action_space", "lr_schedule"}
@@ -79,15 +83,23 @@ def _policy_kwargs(policy_class: type, given: dict[str, Any]) -> dict[str, Any]:
         if not open_ended and name not in accepted:  # policies with **kwargs, the liquid ones, check them themselves
             raise unknown(f"argument of {policy_class.__name__}", name, accepted)
     kwargs = deepcopy(given)
-    if not isinstance(kwargs.get("net_arch"), list | dict | None):
-        raise UserError(f"net_arch must be a list of layer sizes such as [64, 64], got {kwargs['net_arch']!r}")
-    activation = kwargs.get("activation_fn")
-    if activation is not None:
-        by_lower = {name.lower(): name for name in ACTIVATIONS}
-        if str(activation).lower() not in by_lower:
-            raise unknown("activation_fn", str(activation), ACTIVATIONS)
-        kwargs["activation_fn"] = getattr(torch.nn, by_lower[str(activation).lower()])
+    _check_net_arch(kwargs.get("net_arch"))
+    if kwargs.get("features_extractor_class") is not None:
+        raise UserError("features_extractor_class is a class, which no file can hold: train it in a script")
+    for argument, (module, names) in CLASSES.items():
+        if kwargs.get(argument) is not None:
+            name = str(kwargs[argument]).removeprefix("torch.").removeprefix(f"{module.__name__[6:]}.")
+            by_lower = {one.lower(): one for one in names}
+            if name.lower() not in by_lower:
+                raise unknown(argument, name, names)
+            kwargs[argument] = getattr(module, by_lower[name.lower()])
     return kwargs
+
+
+def _check_net_arch(net_arch: Any) -> None:
+    branches = list(net_arch.values()) if isinstance(net_arch, dict) else [net_arch or []]
+    if not all(isinstance(sizes, list) and all(has_type(size, int) for size in sizes) for sizes in branches):
+        raise UserError(f"net_arch must be a list of layer sizes such as [64, 64], got {net_arch!r}")
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

@@ -109,8 +109,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: malformed JSON: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a run configuration: expected a JSON object, got {type(values).__name__}")
-    check_values(values, RunConfig, path)
-    return values
+    return check_values(values, RunConfig, path)
 
 
 def differences(stored: RunConfig, given: RunConfig) -> list[str]:

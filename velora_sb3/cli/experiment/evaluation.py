@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,13 @@ class _ByTimesteps:
 
     It writes ``evaluations.csv`` beside SB3's ``evaluations.npz``, and the model with the best mean return as
     ``best_model.zip``.
+
+    Attributes:
+        on_eval_step: Called after each step of an evaluation.
     """
 
     best_mean_reward: float
+    on_eval_step: Callable[[], object] | None = None
 
     def __init__(
         self, env: VecEnv, every_n_timesteps: int, directory: Path, n_episodes: int, after: BaseCallback | None
@@ -81,6 +86,11 @@ class _ByTimesteps:
         else:
             self._best_model.retry()
         return continues
+
+    def _log_success_callback(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
+        super()._log_success_callback(locals_, globals_)  # type: ignore[misc]
+        if self.on_eval_step is not None:
+            self.on_eval_step()
 
 
 class EvaluateByTimesteps(_ByTimesteps, EvalCallback):

@@ -14,7 +14,7 @@ from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, Ornst
 from stable_baselines3.common.utils import LinearSchedule
 
 from velora_sb3.cli.errors import UserError, unknown
-from velora_sb3.cli.structured_text import has_type, type_names, union_members
+from velora_sb3.cli.structured_text import has_type, type_names, union_members, whole
 
 # Constructor arguments and RL Zoo's names that are options of the command line.
 OPTIONS = {
@@ -76,8 +76,7 @@ def _convert(name: str, value: Any, annotation: Any) -> Any:
     scheduled = any(typing.get_origin(kind) is collections.abc.Callable for kind in kinds)
     if scheduled and isinstance(value, str) and value.startswith("lin_"):
         return LinearSchedule(_range_checked(name, _number(name, value[4:])), 0.0, 1.0)
-    if type(value) is float and float not in kinds and int in kinds and value.is_integer():
-        value = int(value)  # 1e6 is a float in JSON
+    value = whole(value, kinds)
     if name in AUTOMATIC and isinstance(value, str) and any(has_type(value, kind) for kind in kinds):
         return _automatic(name, value)
     for kind in kinds:

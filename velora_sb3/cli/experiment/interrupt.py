@@ -58,7 +58,8 @@ class StopOnInterrupt(BaseCallback):
         if self.checkpoints is not None:
             self.checkpoints.save_at_next_rollout()
 
-    def _on_step(self) -> bool:
+    def check(self) -> None:
+        """Raise, or announce the end and save the model; called after each step, those of evaluations too."""
         if self.signum is not None and self.checkpoints is None:
             raise Stopped(self.signum)
         if self.signum is not None and not self._announced:
@@ -66,6 +67,9 @@ class StopOnInterrupt(BaseCallback):
             print("stopping at the end of this rollout; press Ctrl-C again to stop at once", flush=True)
             if self.save is not None:
                 self.save(self.model)
+
+    def _on_step(self) -> bool:
+        self.check()
         return True
 
     def _on_rollout_start(self) -> None:

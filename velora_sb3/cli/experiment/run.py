@@ -133,6 +133,7 @@ def _learn(
         if config.eval_freq:
             env = algorithm._wrap_env(open_vec_env(config.env, 1, config.seed + EVALUATION_SEED), verbose=0)
             evaluations = evaluation_callback(algorithm, env, config.eval_freq, directory, after=early_stopping)
+            evaluations.on_eval_step = stop.check
             files += evaluations.files
             callbacks.append(evaluations)
         elif early_stopping is not None:

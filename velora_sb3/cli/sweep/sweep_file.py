@@ -117,8 +117,7 @@ def read_sweep(path: Path) -> Sweep:
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: a sweep file must end in .yaml, .yml or .json")
     values = read_mapping(str(path), "sweep")
-    check_values(values, SweepFile, path, "sweep")
-    given = SweepFile(**values)
+    given = SweepFile(**check_values(values, SweepFile, path, "sweep"))
     try:
         return _checked(given)
     except UserError as error:
