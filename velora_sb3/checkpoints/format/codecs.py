@@ -117,7 +117,7 @@ def _unpack_moment(parts: Parts) -> Any:
 def _time_dtype(name: Any) -> np.dtype[Any]:
     found = np.dtype(str(name))
     if found.kind not in "mM":
-        raise CheckpointError(f"it names {name!r} , expected a date or duration")
+        raise CheckpointError(f"it names {name!r}, expected a date or duration")
     return found
 
 
