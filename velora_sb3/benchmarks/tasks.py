@@ -232,7 +232,11 @@ TASKS: dict[str, Task] = {
         {**_on_policy(ZOO_MOUNTAIN_CAR, 32), "PPO, MLP, 4 frames": _ppo(ZOO_MOUNTAIN_CAR, 4)},
     ),
     **{  # counted in decisions, not in environment steps; cells without a clock see the time as one more input
-        f"{env_id.split('-')[0]}, {name}": Task(environment(env_id, **sampling), (50_000,), _on_policy(zoo))
+        f"{env_id.split('-')[0]}, {name}": Task(
+            environment(env_id, **sampling),
+            (50_000,),
+            {**_on_policy(zoo), "PPO, MLP, 4 frames": _ppo(zoo, 4, "MultiInputPolicy")},
+        )
         for env_id, zoo in ((PENDULUM, ZOO_PENDULUM), (CARTPOLE, ZOO_CARTPOLE))
         for name, sampling in IRREGULAR.items()
     },
