@@ -1,4 +1,4 @@
-"""Checks of arguments, each with one error that says what came and what was expected."""
+"""Checks of arguments, each with one error that says what came and what was expected; and what such checks need."""
 
 from __future__ import annotations
 

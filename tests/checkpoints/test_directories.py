@@ -75,7 +75,7 @@ def test_what_is_no_checkpoint_is_never_replaced(there, model, tmp_path):
     else:
         path.mkdir()
         (path / ("manifest.json" if there == "another manifest" else "thesis.tex")).write_text("{}")
-    with pytest.raises(CheckpointError, match="exists and is not to be replaced"):
+    with pytest.raises(CheckpointError, match="already exists and will not be replaced"):
         save_checkpoint(model, path)
     assert path.exists() and not any(name.startswith(".") for name in names(tmp_path))
 

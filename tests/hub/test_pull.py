@@ -146,8 +146,8 @@ def test_pulling_a_folder(hub):
     pull_from_hub("user/cart")
     Path("mine").mkdir()
     Path("mine/thesis.tex").touch()
-    with pytest.raises(CheckpointError, match="mine exists and is not to be replaced"):
+    with pytest.raises(CheckpointError, match="mine already exists and will not be replaced"):
         pull_from_hub("user/cart", "mine")
     save_checkpoint(ppo(), "trained")
-    with pytest.raises(CheckpointError, match="trained exists and is not to be replaced"):
+    with pytest.raises(CheckpointError, match="trained already exists and will not be replaced"):
         pull_from_hub("user/cart", "trained")

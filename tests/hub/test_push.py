@@ -192,7 +192,7 @@ def test_what_cannot_be_recorded_or_evaluated(hub):
 def test_a_folder_that_is_something_else(offline):
     Path("mine").mkdir()
     Path("mine/thesis.tex").touch()
-    with pytest.raises(CheckpointError, match="mine exists and is not to be replaced: choose another path"):
+    with pytest.raises(CheckpointError, match="mine already exists and will not be replaced: choose another path"):
         push_to_hub(ppo(), "user/cart", directory="mine")
 
 

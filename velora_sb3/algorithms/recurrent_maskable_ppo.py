@@ -58,17 +58,12 @@ class RecurrentMaskablePPO(RecurrentPPO, _MaskableActions):
         "MultiInputLstmPolicy": RecurrentMaskableMultiInputActorCriticPolicy,
         ALIAS: LiquidRecurrentMaskableActorCriticPolicy,
     }
+    policy_base = RecurrentMaskableActorCriticPolicy
     buffer_classes = (RecurrentMaskableRolloutBuffer, RecurrentMaskableDictRolloutBuffer)
     _use_masking = True
     _predicted_state: State | None = None
 
     def _setup_model(self) -> None:
-        name, right = type(self).__name__, LiquidRecurrentMaskableActorCriticPolicy.__name__
-        if not issubclass(self.policy_class, RecurrentMaskableActorCriticPolicy):
-            raise TypeError(
-                f"{self.policy_class.__name__} is not a policy for {name}: use velora_sb3.policies.{right}, "
-                f"or one of the aliases {', '.join(map(repr, self.policy_aliases))}"
-            )
         check_action_start(self.action_space)
         super()._setup_model()
 

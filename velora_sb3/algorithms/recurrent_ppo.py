@@ -71,6 +71,7 @@ class RecurrentPPO(ContribRecurrentPPO):
         "MultiInputLstmPolicy": LstmMultiInputActorCriticPolicy,
         ALIAS: LiquidRecurrentActorCriticPolicy,
     }
+    policy_base: ClassVar[type[BasePolicy]] = RecurrentActorCriticPolicy  # what every policy derives from
     buffer_classes: ClassVar[tuple[type, type]] = (ColumnRolloutBuffer, ColumnDictRolloutBuffer)
 
     def __init__(
@@ -136,10 +137,10 @@ class RecurrentPPO(ContribRecurrentPPO):
         for name in ("batch_size", "sequence_length"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name))
-        if not issubclass(self.policy_class, RecurrentActorCriticPolicy):
+        if not issubclass(self.policy_class, self.policy_base):
             raise TypeError(
                 f"{self.policy_class.__name__} is not a policy for {type(self).__name__}: use "
-                f"velora_sb3.policies.{LiquidRecurrentActorCriticPolicy.__name__}, or one of the aliases "
+                f"velora_sb3.policies.{self.policy_aliases[ALIAS].__name__}, or one of the aliases "
                 f"{', '.join(map(repr, self.policy_aliases))}"
             )
         self.policy_class = FASTER.get(self.policy_class, self.policy_class)

@@ -69,7 +69,7 @@ def atomic_directory(
     finish_saving()
     path = path.absolute()
     if path.is_symlink() or (path.exists() and not (path.is_dir() and may_replace(path))):
-        raise CheckpointError(f"{path} exists and is not to be replaced: choose another path, or move it away")
+        raise CheckpointError(f"{path} already exists and will not be replaced: choose another path, or move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path.parent)
     write = _Write(path, last)

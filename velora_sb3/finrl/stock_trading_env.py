@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -306,7 +307,7 @@ class StockTradingEnv(gym.Env[np.ndarray, np.ndarray]):
         table = np.array(self.actions_memory, dtype=int).reshape(-1, self.stock_dim)
         return pd.DataFrame(table, columns=self._tickers, index=pd.Index(dates, name="date"))
 
-    @property
+    @cached_property
     def _checkpoint_key(self) -> str:
         """What tells prices apart: an episode in a checkpoint resumes only on those on which it started."""
         digest = hashlib.sha256(repr((self._tickers, self._dates)).encode())

@@ -36,6 +36,7 @@ def test_a_run_there_and_back(trained, hub, run, tmp_path):  # noqa: F811
     _, expected, _ = run("evaluate", trained, "--episodes", "3")
     code, out, err = run("evaluate", "there", "--episodes", "3", "--seed", "2007")
     assert (code, err) == (0, "")
+    assert ", there of step" in out
     assert out.splitlines()[1:] == [line for line in expected.splitlines()[1:] if "best_model" not in line]
     code, out, _ = run("push", "there", "user/again", "--episodes", "0", "--no-video")
     assert (code, out.splitlines()[0].partition(":")[0]) == (0, "there/hub")

@@ -54,6 +54,7 @@ class LiveCallbacks(CallbackList):
         self._sync()
 
     def _on_training_start(self) -> None:
+        _pass_on_parent(self)
         self._is_running = True
         self._sync()
 
@@ -87,8 +88,6 @@ class LiveCallbacks(CallbackList):
         self._is_busy = True
         try:
             enabled = [callback for callback in self.callbacks if callback not in self.disabled]
-            for callback in enabled:
-                callback.parent = self.parent  # which SB3 sets after it has initialized a list of lists
             results = [self._guarded(callback, hook, default) for callback in enabled]
         finally:
             self._is_busy = False
@@ -159,6 +158,14 @@ class LiveCallbacks(CallbackList):
 def class_name(which: object) -> str:
     """The class of a callback, for messages."""
     return (which if isinstance(which, type) else type(which)).__name__
+
+
+def _pass_on_parent(callbacks: CallbackList) -> None:
+    """SB3 sets the parent of a list in a list after it has initialized the callbacks below."""
+    for callback in callbacks.callbacks:
+        callback.parent = callbacks.parent
+        if isinstance(callback, CallbackList):
+            _pass_on_parent(callback)
 
 
 def _step(callback: BaseCallback) -> bool:

@@ -70,12 +70,8 @@ class WandbAnalytics(Analytics):
             )
         self.project, self.mode = project, mode
         variable = os.environ.get("WANDB_MODE")
-        if mode:
-            self._choose_mode(check_choice("mode", mode, PLACES))
-        elif variable:
-            self._choose_mode(check_choice("WANDB_MODE", OTHER_MODES.get(variable, variable), PLACES))
-        else:
-            self._choose_mode(None)
+        name, chosen = ("mode", mode) if mode else ("WANDB_MODE", OTHER_MODES.get(variable or "", variable))
+        self._choose_mode(check_choice(name, chosen, PLACES) if chosen else None)
 
     @property
     def run_id(self) -> str | None:

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.hub.evaluation import evaluation_env
 
     saved = find_model(Path(args.model).absolute(), args.best)
-    config, shown = saved.config, os.path.relpath(saved.path)
+    config, shown = saved.config, os.path.relpath(saved.path if saved.path.is_file() else saved.path.parent)
     algo, env_id = args.algo or (config and config.algo), args.env or (config and config.env)
     missing = [option for option, value in (("--algo", algo), ("--env", env_id)) if not value]
     if not algo or not env_id:

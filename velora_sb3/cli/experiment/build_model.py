@@ -88,7 +88,7 @@ def _policy_kwargs(policy_class: type, given: dict[str, Any]) -> dict[str, Any]:
         raise UserError("features_extractor_class is a class, which no file can hold: train it in a script")
     for argument, (module, names) in CLASSES.items():
         if kwargs.get(argument) is not None:
-            name = str(kwargs[argument]).removeprefix("torch.").removeprefix(f"{module.__name__[6:]}.")
+            name = str(kwargs[argument]).removeprefix("torch.").removeprefix("nn.").removeprefix("optim.")
             by_lower = {one.lower(): one for one in names}
             if name.lower() not in by_lower:
                 raise unknown(argument, name, names)
