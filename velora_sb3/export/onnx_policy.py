@@ -126,8 +126,9 @@ class OnnxPolicy:
             if starts.size != batch:
                 raise ValueError(f"episode_start must have one value for each of {batch} observation(s), got {starts}")
             starts = starts.reshape(batch)
-            zero = np.zeros((batch, self._state_size), dtype=np.float32)
-            feeds["state_in"], feeds["episode_start"] = zero if self._state is None else self._state, starts
+            new = self._state is None
+            feeds["state_in"] = np.zeros((batch, self._state_size), dtype=np.float32) if new else self._state
+            feeds["episode_start"] = starts
         if self._masks is not None:
             width = self._masks[1]
             masks = np.ones((batch, width), bool) if action_masks is None else np.asarray(action_masks, bool)
