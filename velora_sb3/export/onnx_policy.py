@@ -126,8 +126,8 @@ class OnnxPolicy:
             if starts.size != batch:
                 raise ValueError(f"episode_start must have one value for each of {batch} observation(s), got {starts}")
             starts = starts.reshape(batch)
-            new = self._state is None
-            feeds["state_in"] = np.zeros((batch, self._state_size), dtype=np.float32) if new else self._state
+            state = self._state
+            feeds["state_in"] = np.zeros((batch, self._state_size), np.float32) if state is None else state
             feeds["episode_start"] = starts
         if self._masks is not None:
             width = self._masks[1]
