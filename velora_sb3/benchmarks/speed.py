@@ -35,18 +35,30 @@ def measure(row: Row, rounds: int, device: str) -> dict[str, float]:
     """The time or the speed of each candidate, in the row's unit.
 
     On a CPU the process's time on the processor counts, whatever else runs on the machine; on a GPU the time until it
-    has finished.
+    has finished up to ten calls, which do not wait for each other, as in training.
     """
+    turns = row.make(device)
+    repeats = {name: 1 if device == "cpu" else _repeats(turn) for name, turn in turns.items()}
 
-    def finished(turn: Callable[[], object]) -> None:
-        turn()
+    def finished(turn: Callable[[], object], count: int) -> None:
+        for _ in range(count):
+            turn()
         if device != "cpu":
             torch.cuda.synchronize()
 
-    turns = {name: partial(finished, turn) for name, turn in row.make(device).items()}
+    actions = {name: partial(finished, turn, repeats[name]) for name, turn in turns.items()}
     clock = time.process_time if device == "cpu" else time.perf_counter
-    seconds = time_in_turns(turns, max(min(rounds, 3), rounds // row.slowness), row.warmup, clock)
-    return {name: UNITS[row.unit](value / row.steps) for name, value in seconds.items()}
+    seconds = time_in_turns(actions, max(min(rounds, 3), rounds // row.slowness), row.warmup, clock)
+    return {name: UNITS[row.unit](value / repeats[name] / row.steps) for name, value in seconds.items()}
+
+
+def _repeats(turn: Callable[[], object]) -> int:
+    """How many calls take a GPU about 30 ms, from 1 to 10; the first, which compiles kernels, does not count."""
+    for _ in range(2):
+        start = time.perf_counter()
+        turn()
+        torch.cuda.synchronize()
+    return max(1, min(10, int(0.03 / (time.perf_counter() - start))))
 
 
 def line(row: Row, values: Mapping[str, float]) -> str:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from velora_sb3._validation import check_choice, check_integer, check_number
 from velora_sb3.cells.cell import LiquidCell, recompute_weights
 from velora_sb3.cells.kernels.cpu.ltc import Network
-from velora_sb3.cells.kernels.ltc import compiled_sequence, is_compiled, ltc_sequence
+from velora_sb3.cells.kernels.ltc import compiled, compiled_sequence, ltc_sequence
 from velora_sb3.cells.kernels.ltc_synapses import Synapses, SynapseTable
 from velora_sb3.cells.wiring import built_copy
 
@@ -26,7 +26,7 @@ class LTCWeights(NamedTuple):
     capacity: torch.Tensor  # (U, 1)
     leak: torch.Tensor  # (U, 2, 1): conductance times resting potential, conductance plus epsilon
     synapses: torch.Tensor  # (4, E): conductance times reversal potential, conductance, sigma, mu
-    tables: tuple[Synapses, Synapses] | None  # the recurrent and the sensory synapses; None where steps run in C
+    tables: tuple[Synapses, Synapses] | None  # recurrent and sensory synapses; None where a kernel takes over
 
 
 class LTCCell(LiquidCell):
@@ -109,9 +109,13 @@ class LTCCell(LiquidCell):
             self.register_parameter(f"{side}_w", scale)
             self.register_parameter(f"{side}_b", nn.Parameter(torch.zeros(size)) if mapping == "affine" else None)
 
+    @property
+    def _network(self) -> Network:
+        return Network(self.recurrent, self.sensory, self.ode_unfolds)
+
     def prepare(self, timed: bool) -> LTCWeights:
         """Positive weights, and the synapses as steps need them."""
-        return self._weights(laid_out=not is_compiled(self.w))
+        return self._weights(laid_out=compiled(self.w, self._network) is None)
 
     def _weights(self, laid_out: bool) -> LTCWeights:
         recompute_weights(self)
@@ -134,10 +138,11 @@ class LTCCell(LiquidCell):
         """One step: the sensory synapses once, then the unfolds."""
         capacity, leak, synapses, tables = prepared
         inputs = self._map("input", inputs)
-        if tables is None and is_compiled(synapses):  # not, if they were prepared before tracing began
+        kernel = compiled(synapses, self._network, len(inputs)) if tables is None else None
+        if kernel is not None:  # None, if the weights were prepared before tracing began
             times = None if timespans is None else timespans.unsqueeze(0)
-            network = Network(self.recurrent, self.sensory, self.ode_unfolds)
-            state = compiled_sequence(network, inputs.unsqueeze(0), state, None, times, capacity, leak, synapses)[0]
+            arguments = (inputs.unsqueeze(0), state, None, times, capacity, leak, synapses)
+            state = compiled_sequence(kernel, self._network, *arguments)[0]
             return self._map("output", state[:, : self.output_size]), state
         recurrent, sensory = tables or self._lay_out(synapses)
         capacity, leak = capacity.squeeze(-1), leak.permute(1, 2, 0)  # (U,), (2, 1, U)
@@ -161,9 +166,10 @@ class LTCCell(LiquidCell):
         steps, batch, _ = inputs.shape
         capacity, leak, synapses, tables = self.prepare(timespans is not None)
         inputs = self._map("input", inputs)
-        if tables is None and is_compiled(synapses):
-            network = Network(self.recurrent, self.sensory, self.ode_unfolds)
-            states = compiled_sequence(network, inputs, state, starts, timespans, capacity, leak, synapses)
+        kernel = compiled(synapses, self._network, steps * batch) if tables is None else None
+        if kernel is not None:
+            arguments = (inputs, state, starts, timespans, capacity, leak, synapses)
+            states = compiled_sequence(kernel, self._network, *arguments)
             return self._map("output", states[..., : self.output_size]), states
         recurrent, sensory = tables or self._lay_out(synapses)
         if timespans is None:

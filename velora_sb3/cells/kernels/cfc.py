@@ -26,7 +26,7 @@ from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
-from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, seen_by_steps
+from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, states_before
 
 
 def blend(gates: torch.Tensor, carried: torch.Tensor, timespans: OptionalTensor) -> Callable[[int], None]:
@@ -256,10 +256,10 @@ class _CfCSequence(torch.autograd.Function):
 
         flat = grad_gates.flatten(0, 1)
         grad_inputs = (flat @ weight_ih).view_as(inputs) if needs[0] else None
-        seen = seen_by_steps(outputs, state, starts, inputs)
-        grad_weight_hh, grad_weight_ih = (flat.t() @ seen.flatten(0, 1)).split([size, inputs.shape[-1]], dim=1)
+        before = states_before(outputs, state, starts)
         return (
-            *(grad_inputs, grad_state if needs[1] else None, grad_weight_ih, grad_weight_hh, flat.sum(0)),
+            *(grad_inputs, grad_state if needs[1] else None),
+            *(flat.t() @ inputs.flatten(0, 1), flat.t() @ before.flatten(0, 1), flat.sum(0)),
             *(None, grad_times if needs[6] else None, grad_tau, grad_amplitude, None),
         )
 

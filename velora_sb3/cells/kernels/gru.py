@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_gradients, plain_gradients
-from velora_sb3.cells.kernels.sequence import OptionalTensor, seen_by_steps
+from velora_sb3.cells.kernels.sequence import OptionalTensor, states_before
 
 
 def advance(by_inputs: torch.Tensor, by_state: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
@@ -72,7 +72,7 @@ class _GRUSequence(torch.autograd.Function):
             return tuple(plain_gradients(_plain, arguments, grad_states))
         inputs, state, weight_ih, weight_hh, _, _, starts = arguments
         size, needs = states.shape[-1], ctx.needs_input_grad
-        before = seen_by_steps(states, state, starts)
+        before = states_before(states, state, starts)
         grad_gates, grad_state, _ = on_cpu.backward(grad_states, gates, weight_hh, before, starts, None, "gru")
         flat = grad_gates.flatten(0, 1)
         by_state, by_inputs = flat[:, : 3 * size], torch.cat([flat[:, : 2 * size], flat[:, 3 * size :]], dim=1)

@@ -22,7 +22,7 @@ from torch.nn import functional
 from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
-from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, seen_by_steps
+from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, states_before
 
 
 def next_potential(
@@ -160,9 +160,7 @@ class _LRCSequence(torch.autograd.Function):
             return tuple(plain_gradients(_plain, arguments, grad_states))
         inputs, state, weight_ih, weight_hh, _, starts, timespans = arguments
         needs = ctx.needs_input_grad
-        size, features = states.shape[-1], inputs.shape[-1]
-        seen = seen_by_steps(states, state, starts, inputs)
-        before = seen[..., :size]
+        before = states_before(states, state, starts)
         if ctx.compiled is not None:
             grad_gates, grad_state, grad_times = ctx.compiled.backward(
                 grad_states, gates, weight_hh, before, starts, timespans, "lrc"
@@ -172,12 +170,11 @@ class _LRCSequence(torch.autograd.Function):
                 grad_states, gates, decays, weight_hh, before, ctx.resets, timespans
             )
         flat = grad_gates.flatten(0, 1)
-        grad_weight_hh, grad_weight_ih = (flat.t() @ seen.flatten(0, 1)).split([size, features], dim=1)
         return (
             (flat @ weight_ih).view_as(inputs) if needs[0] else None,
             grad_state if needs[1] else None,
-            grad_weight_ih,
-            grad_weight_hh,
+            flat.t() @ inputs.flatten(0, 1),
+            flat.t() @ before.flatten(0, 1),
             flat.sum(0),
             None,
             grad_times if needs[6] else None,

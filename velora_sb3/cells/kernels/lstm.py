@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from velora_sb3.cells.kernels.cpu import lstm as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_gradients, plain_gradients
-from velora_sb3.cells.kernels.sequence import OptionalTensor, seen_by_steps
+from velora_sb3.cells.kernels.sequence import OptionalTensor, states_before
 
 
 def advance(products: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,17 +76,20 @@ class _LSTMSequence(torch.autograd.Function):
         if needs_plain_gradients(grad_hidden, grad_memories):
             grads = [torch.zeros_like(hidden) if grad is None else grad for grad in (grad_hidden, grad_memories)]
             return tuple(plain_gradients(_plain, arguments, torch.stack(grads)))
-        size = hidden.shape[-1]
         first, memory = (None, None) if state is None else state.chunk(2, dim=-1)
-        seen = seen_by_steps(hidden, first, starts, inputs)
-        memory_before = seen_by_steps(memories, memory, starts)
+        before, memory_before = states_before(hidden, first, starts), states_before(memories, memory, starts)
         grad_gates, grad_state = on_cpu.backward(
             grad_hidden, grad_memories, gates, weight_hh, memories, memory_before, starts
         )
         needs, flat = ctx.needs_input_grad, grad_gates.flatten(0, 1)
-        grad_hh, grad_ih = (flat.t() @ seen.flatten(0, 1)).split([size, inputs.shape[-1]], dim=1)
-        grad_inputs = (flat @ weight_ih).view_as(inputs) if needs[0] else None
-        return grad_inputs, grad_state if needs[1] else None, grad_ih, grad_hh, flat.sum(0), None
+        return (
+            (flat @ weight_ih).view_as(inputs) if needs[0] else None,
+            grad_state if needs[1] else None,
+            flat.t() @ inputs.flatten(0, 1),
+            flat.t() @ before.flatten(0, 1),
+            flat.sum(0),
+            None,
+        )
 
 
 def lstm_sequence(

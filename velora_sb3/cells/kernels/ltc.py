@@ -2,9 +2,9 @@ r"""A whole LTC sequence in one autograd function, and the sensory synapses, whi
 
 Units come first and the batch last, so a row is one unit over the whole batch: ``U`` units, ``B`` sequences, ``M``
 ODE unfolds per step, synapses in the tables of :mod:`velora_sb3.cells.kernels.ltc_synapses`. The forward pass keeps
-three numbers per unit and unfold; the backward pass opens the synapses again, which are many more numbers. On an
-NVIDIA GPU :mod:`velora_sb3.cells.kernels.gpu` replaces the loops over time; on a CPU, in float32 and with a C compiler,
-:mod:`velora_sb3.cells.kernels.cpu` replaces all of it.
+three numbers per unit and unfold; the backward pass opens the synapses again, which are many more numbers. In float32
+:mod:`velora_sb3.cells.kernels.gpu` on an NVIDIA GPU, and with a C compiler :mod:`velora_sb3.cells.kernels.cpu` on a
+CPU, replace all of it.
 
 One unfold, with :math:`A` the pull and :math:`B` the conductance of all synapses and the leak:
 
@@ -20,6 +20,7 @@ One unfold, with :math:`A` the pull and :math:`B` the conductance of all synapse
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -112,13 +113,7 @@ class LTCSequence(torch.autograd.Function):
     ) -> torch.Tensor:
         """Every buffer is written in place; see the module's docstring for the equation."""
         steps, units, _, batch = drive.shape
-        ctx.table, ctx.unfolds, ctx.on_gpu = table, unfolds, gpu.supports_ltc(drive, unfolds)
-        if ctx.on_gpu:
-            from velora_sb3.cells.kernels.gpu import ltc
-
-            outputs, kept = ltc.forward(table, unfolds, drive, state, starts, dt, capacity, synapses)
-            ctx.save_for_backward(drive, state, starts, dt, capacity, *synapses, *kept)
-            return outputs
+        ctx.table, ctx.unfolds = table, unfolds
         initial, resets = state, reset_masks(starts, steps)
         states = state.new_empty(steps, unfolds + 1, units, batch)
         scales, rates = state.new_empty(2, steps, unfolds, units, batch).unbind(0)
@@ -153,11 +148,6 @@ class LTCSequence(torch.autograd.Function):
                 None,
                 *plain_gradients(compute, (drive, initial, starts, dt, capacity, *synapses), grad_outputs),
             )
-        if ctx.on_gpu:
-            from velora_sb3.cells.kernels.gpu import ltc
-
-            grads = ltc.backward(ctx.table, ctx.unfolds, grad_outputs, starts is not None, kept)
-            return None, None, *grads[:2], None, grads[2].sum_to_size(dt.shape), *grads[3:]
         states, scales, rates = kept
         steps, unfolds, units, batch = scales.shape
         bank = SynapseBank(ctx.table, Synapses(*synapses), batch)
@@ -231,9 +221,20 @@ def ltc_sequence(
     return outputs
 
 
-def is_compiled(synapses: torch.Tensor) -> bool:
-    """Whether an LTC with these synapses runs in C: :func:`compiled_sequence` then takes the place of the others."""
-    return not needs_plain_form() and cpu.supports(synapses, 0)
+def compiled(synapses: torch.Tensor, network: on_cpu.Network, rows: int = 1) -> Any:
+    """The module that computes an LTC with these synapses at once, in Triton or in C; None where there is none.
+
+    Args:
+        synapses: ``(4, E)``, or one of the four.
+        network: What does not change while it learns.
+        rows: Rows of all steps.
+    """
+    if needs_plain_form():
+        return None
+    units = network.recurrent.units
+    if gpu.supports_ltc(synapses, units, rows * network.unfolds * units):
+        return import_module(f"{gpu.__name__}.ltc")  # which imports Triton
+    return on_cpu if cpu.supports(synapses, 0) else None
 
 
 def _by_tables(network: on_cpu.Network, *tensors: Any) -> torch.Tensor:
@@ -256,21 +257,24 @@ def _by_tables(network: on_cpu.Network, *tensors: Any) -> torch.Tensor:
 
 class _CompiledSequence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, network: on_cpu.Network, *tensors: torch.Tensor | None) -> torch.Tensor:
-        states, kept = on_cpu.forward(network, True, tensors)
-        ctx.save_for_backward(kept, *tensors)
-        ctx.network = network
+    def forward(ctx: Any, kernel: Any, network: on_cpu.Network, *tensors: torch.Tensor | None) -> torch.Tensor:
+        states: torch.Tensor
+        states, kept = kernel.forward(network, True, tensors)
+        ctx.save_for_backward(*tensors, *kept)
+        ctx.kernel, ctx.network, ctx.count = kernel, network, len(tensors)
         return states
 
     @staticmethod
     def backward(ctx: Any, grad_states: torch.Tensor) -> Gradients:
-        kept, *tensors = ctx.saved_tensors
+        saved = ctx.saved_tensors
+        tensors, kept = saved[: ctx.count], saved[ctx.count :]
         if needs_plain_gradients(grad_states):
-            return None, *plain_gradients(partial(_by_tables, ctx.network), tensors, grad_states)
-        return None, *on_cpu.backward(ctx.network, grad_states.contiguous(), kept, tensors)
+            return None, None, *plain_gradients(partial(_by_tables, ctx.network), tensors, grad_states)
+        return None, None, *ctx.kernel.backward(ctx.network, grad_states.contiguous(), kept, tensors)
 
 
 def compiled_sequence(
+    kernel: Any,  # what :func:`compiled` returns
     network: on_cpu.Network,
     inputs: torch.Tensor,  # (T, B, F)
     state: torch.Tensor | None,  # (B, U)
@@ -280,14 +284,13 @@ def compiled_sequence(
     leak: torch.Tensor,  # (U, 2, 1)
     synapses: torch.Tensor,  # (4, E)
 ) -> torch.Tensor:
-    """What :func:`ltc_sequence` computes, in C and batch first: the potentials after each step ``(T, B, U)``."""
+    """What :func:`ltc_sequence` computes, by a kernel and batch first: the potentials after each step ``(T, B, U)``."""
     steps, batch, _ = inputs.shape
     if state is None:
         state = inputs.new_zeros(batch, network.recurrent.units)
     dt = inputs.new_full((steps, batch, 1), 1 / network.unfolds) if timespans is None else timespans / network.unfolds
     given = dense(inputs, state, starts, dt, capacity, leak, synapses)
-    if not (torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)):
-        return on_cpu.forward(network, False, given)[0]
+    learns = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)
     sequence: Any = _CompiledSequence.apply
-    states: torch.Tensor = sequence(network, *given)
+    states: torch.Tensor = sequence(kernel, network, *given) if learns else kernel.forward(network, False, given)[0]
     return states

@@ -37,11 +37,12 @@ class SynapseTable(nn.Module):
     by_source: torch.Tensor  # (S * F,): the entry that stands at a place of the source's table
     places: torch.Tensor  # (D * K,): the place of an entry in the source's table
     by_unit: torch.Tensor  # (U + 1 + 2 * E,), int32: where each unit's synapses begin, their sources, their numbers
+    matrix: torch.Tensor  # (E,): the place of each synapse in a matrix of all units and all sources
 
     def __init__(self, adjacency: Array) -> None:
         super().__init__()
         source, unit = np.nonzero(adjacency)
-        self.count, self.units = len(source), adjacency.shape[1]
+        self.count, (self.width, self.units) = len(source), adjacency.shape
         self.first, self.rows = _span(unit)
         self.first_source, self.source_rows = _span(source)
         row, source_row = unit - self.first, source - self.first_source
@@ -67,6 +68,7 @@ class SynapseTable(nn.Module):
         first = np.searchsorted(unit[order], np.arange(self.units + 1))
         by_unit = torch.as_tensor(np.concatenate([first, source[order], order]), dtype=torch.int32)
         self.register_buffer("by_unit", by_unit, persistent=False)
+        self.register_buffer("matrix", torch.as_tensor(unit * self.width + source), persistent=False)
 
     def lay_out(self, flat: torch.Tensor) -> Synapses:
         """Put synapses into the table.

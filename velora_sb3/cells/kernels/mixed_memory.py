@@ -22,7 +22,7 @@ from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.cpu import mixed_memory as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
-from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks
+from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, states_before
 
 
 def write(products: torch.Tensor, memory: OptionalTensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -200,10 +200,7 @@ class _MixedMemorySequence(torch.autograd.Function):
         products, gates, written, squashed, states = made
         size = written.shape[-1]
         needs = ctx.needs_input_grad
-        initial = torch.zeros_like(states[0]) if state is None else state
-        before = torch.cat([initial.unsqueeze(0), states[:-1]])
-        if starts is not None:
-            before.masked_fill_(starts, 0)
+        before = states_before(states, state, starts)
         grad_times = None
         if ctx.compiled is not None:
             grad_products, grad_gates, grad_state, grad_times = ctx.compiled.backward(
@@ -219,12 +216,11 @@ class _MixedMemorySequence(torch.autograd.Function):
                 grad_times = (derivatives[:, :, 2] * gates[..., 3 * size :]).sum(-1, keepdim=True)
         by_lstm, by_cfc = grad_products.flatten(0, 1), grad_gates.flatten(0, 1)
         grad_inputs = (by_lstm @ lstm_ih + by_cfc @ weight_ih).view_as(inputs) if needs[0] else None
-        seen = torch.cat([before[..., :size], inputs, written], dim=-1).flatten(0, 1)  # by both halves of each step
-        grad_lstm_hh, grad_lstm_ih = (by_lstm.t() @ seen[:, :-size]).split([size, inputs.shape[-1]], dim=1)
-        grad_weight_ih, grad_weight_hh = (by_cfc.t() @ seen[:, size:]).split([inputs.shape[-1], size], dim=1)
+        flat = inputs.flatten(0, 1)
         return (
             *(grad_inputs, grad_state if needs[1] else None),
-            *(grad_lstm_ih, grad_lstm_hh, by_lstm.sum(0), grad_weight_ih, grad_weight_hh, by_cfc.sum(0)),
+            *(by_lstm.t() @ flat, by_lstm.t() @ before[..., :size].flatten(0, 1), by_lstm.sum(0)),
+            *(by_cfc.t() @ flat, by_cfc.t() @ written.flatten(0, 1), by_cfc.sum(0)),
             *(None, grad_times if needs[9] else None, None),
         )
 

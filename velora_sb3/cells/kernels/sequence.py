@@ -40,20 +40,12 @@ def reset_masks(starts: OptionalTensor, steps: int) -> list[OptionalTensor]:
     return [mask if has else None for mask, has in zip(masks, has_start, strict=True)]
 
 
-def seen_by_steps(
-    outputs: torch.Tensor,  # (T, B, H)
-    state: OptionalTensor,  # (B, H)
+def states_before(
+    states: torch.Tensor,  # (T, B, S)
+    state: OptionalTensor,  # (B, S)
     starts: OptionalTensor,  # (T, B, 1)
-    inputs: OptionalTensor = None,  # (T, B, F)
 ) -> torch.Tensor:
-    """What the weights of each step are multiplied by: the state before it, after its reset, and its inputs."""
-    size, features = outputs.shape[-1], 0 if inputs is None else inputs.shape[-1]
-    seen = outputs.new_empty(*outputs.shape[:2], size + features)
-    before, rest = seen.split([size, features], dim=-1)
-    before[0] = 0 if state is None else state
-    before[1:] = outputs[:-1]
-    if starts is not None:
-        before.masked_fill_(starts, 0)
-    if inputs is not None:
-        rest.copy_(inputs)
-    return seen
+    """The state before each step, after its reset: what the recurrent weights of the step are multiplied by."""
+    initial = torch.zeros_like(states[0]) if state is None else state
+    before = torch.cat([initial.unsqueeze(0), states[:-1]])
+    return before if starts is None else before.masked_fill_(starts, 0)

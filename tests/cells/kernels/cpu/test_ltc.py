@@ -14,6 +14,8 @@ from velora_sb3.cells.unroll import unroll
 
 T, B, F, M = 4, 9, 3, 3
 
+in_c = partial(ltc.compiled_sequence, ltc.on_cpu)
+
 WIRINGS = {
     "NCP": lambda: AutoNCP(19, 4),
     "dense": lambda: FullyConnected(5),
@@ -58,7 +60,7 @@ def values_and_gradients(function, network, arguments):
     return [outputs.detach(), *torch.autograd.grad((outputs * weights).sum(), wanted, materialize_grads=True)]
 
 
-def check(network, arguments, kernel=ltc.compiled_sequence, expected=plain):
+def check(network, arguments, kernel=in_c, expected=plain):
     """The kernel gives what the plain form gives in float64."""
     exact = [
         argument.double() if argument is not None and argument.is_floating_point() else argument
@@ -91,7 +93,7 @@ def test_nan_stays_in_its_row_and_its_episode(kind):
     starts[3, 4] = True
     inputs[1, 4] = torch.nan
     inputs.requires_grad_()
-    outputs = ltc.compiled_sequence(network, inputs, state, starts, *rest)
+    outputs = in_c(network, inputs, state, starts, *rest)
     bad = torch.zeros(6, B, dtype=torch.bool)
     bad[1:3, 4] = True
     assert torch.equal(outputs.isnan().any(-1), bad)
@@ -104,14 +106,14 @@ def test_no_time_passes():
     network, (inputs, _, starts, _, *weights) = arguments(batch=3)
     state, timespans = torch.randn(3, network.recurrent.units), torch.zeros(T, 3, 1)
     check(network, [inputs, state, starts, timespans, *weights])
-    assert torch.equal(ltc.compiled_sequence(network, inputs, state, starts, timespans, *weights)[-1], state)
+    assert torch.equal(in_c(network, inputs, state, starts, timespans, *weights)[-1], state)
 
 
 @pytest.mark.parametrize("size", [100.0, 1e30, torch.inf])
 def test_large_inputs_saturate(size):
     network, given = arguments(timed=True)
     given[0] = given[0] * size
-    outputs = ltc.compiled_sequence(network, *given)
+    outputs = in_c(network, *given)
     assert torch.isfinite(outputs).all()
     if size < torch.inf:  # the plain form multiplies it by the zeros of absent synapses
         torch.testing.assert_close(outputs, plain(network, *given), atol=1e-6, rtol=1e-6)
@@ -130,15 +132,15 @@ def test_other_layouts():
     given = [inputs.transpose(0, 1), state.t(), starts.transpose(0, 1), timespans.transpose(0, 1)]
     given += [weight.transpose(0, 1) for weight in weights]
     given = [tensor.contiguous() for tensor in given]
-    check(network, given, swapped(ltc.compiled_sequence), swapped(plain))
+    check(network, given, swapped(in_c), swapped(plain))
 
 
 @pytest.mark.parametrize("kind", ["NCP", "dense"])
 def test_rows_do_not_depend_on_their_neighbours(kind):
     network, (inputs, state, *rest) = arguments(kind, batch=37, state=True)
-    together = ltc.compiled_sequence(network, inputs, state, *rest)
+    together = in_c(network, inputs, state, *rest)
     for row in range(37):
-        alone = ltc.compiled_sequence(network, inputs[:, row : row + 1], state[row : row + 1], *rest)
+        alone = in_c(network, inputs[:, row : row + 1], state[row : row + 1], *rest)
         assert torch.equal(alone, together[:, row : row + 1])
 
 
@@ -149,12 +151,12 @@ def test_second_derivatives_take_the_plain_form():
         (gradient,) = torch.autograd.grad(function(network, inputs, *rest).square().sum(), inputs, create_graph=True)
         return gradient
 
-    check(network, given, *(partial(squared_gradient, function) for function in (ltc.compiled_sequence, plain)))
+    check(network, given, *(partial(squared_gradient, function) for function in (in_c, plain)))
 
 
 def test_a_graph_that_is_kept_gives_the_same_twice():
     network, (inputs, *rest) = arguments()
-    outputs = ltc.compiled_sequence(network, inputs.requires_grad_(), *rest).sum()
+    outputs = in_c(network, inputs.requires_grad_(), *rest).sum()
     first, second = (torch.autograd.grad(outputs, inputs, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
 
@@ -183,8 +185,11 @@ def test_the_cell_steps_and_unrolls_in_c(mixed, timed, monkeypatch):
     torch.testing.assert_close(torch.stack(outputs), expected[0], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("synapses", [0, 1])
-def test_what_runs_in_c(synapses):
-    assert ltc.is_compiled(torch.ones(4, synapses)) == (synapses > 0)
-    assert not ltc.is_compiled(torch.ones(4, synapses).double())
-    assert not torch.func.vmap(lambda row: row + ltc.is_compiled(row))(torch.zeros(2, 3)).any()
+@pytest.mark.parametrize("units", [0, 2])
+def test_what_runs_in_c(units):
+    network = LTCCell(FullyConnected(max(units, 1)), F)._network
+    synapses = torch.ones(4, units)
+    assert (ltc.compiled(synapses, network) is ltc.on_cpu) == (units > 0)
+    assert ltc.compiled(synapses.double(), network) is None
+    inside = torch.func.vmap(lambda row: row + (ltc.compiled(row, network) is not None))(torch.zeros(2, 3))
+    assert not inside.any()

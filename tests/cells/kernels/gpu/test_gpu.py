@@ -184,10 +184,11 @@ class Sequence(torch.nn.Module):
 @pytest.mark.parametrize("kind", WIRINGS)
 @pytest.mark.parametrize("timed", [False, True], ids=["regular", "timespans"])
 def test_ltc(device, monkeypatch, kind, timed):
-    programs = 2 if timed else 1024  # of which one has two rows
     from velora_sb3.cells.kernels.gpu import ltc
 
-    monkeypatch.setattr(ltc, "PROGRAMS", programs)
+    if timed:
+        monkeypatch.setattr(ltc, "PROGRAMS", 2)  # of which one has two rows
+        monkeypatch.setattr(ltc, "MOST_FEATURES", 2)  # two blocks of inputs
     run, loop, parameters = ltc_and_loop(WIRINGS[kind](), device)
     inputs, *_ = gated(3, 3, 5, False, False, False)
     state = torch.randn(3, parameters[0].numel()) if timed else None
@@ -195,11 +196,70 @@ def test_ltc(device, monkeypatch, kind, timed):
     check(run, loop, [inputs, state, starts, torch.rand(T, 3, 1) if timed else None, *parameters], device)
 
 
+def test_ltc_without_gradients_and_step_by_step(device):
+    cell, inputs = LTCCell(AutoNCP(8, 2), F, ode_unfolds=2).to(device), torch.randn(T, 3, F, device=device)
+    expected = torch.cat(cell.sequence(inputs, None, None, None), -1)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.cat(cell.sequence(inputs, None, None, None), -1), expected, atol=1e-6, rtol=0)
+    state = None
+    for t in range(T):
+        output, state = cell(inputs[t], state)
+        torch.testing.assert_close(torch.cat([output, state], -1), expected[t], atol=1e-6, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter's numpy
+def test_infinite_inputs_of_an_ltc(device):
+    """They open or close their synapses, and are nothing to units without one."""
+    cell = LTCCell(AutoNCP(8, 2), F, ode_unfolds=2).to(device)
+    inputs = torch.full((T, 2, F), torch.inf, device=device).requires_grad_()
+    outputs, _ = cell.sequence(inputs, None, None, None)
+    assert torch.isfinite(outputs).all()
+
+
 def test_ltc_forgets_nan(device):
     run, _, parameters = ltc_and_loop(AutoNCP(8, 2), device)
     starts = torch.tensor([True, False, True]).view(T, 1, 1).expand(T, 3, 1).to(device)
     state = torch.full((3, 8), torch.nan, device=device)
     assert torch.isfinite(run(torch.randn(T, 3, F, device=device), state, starts, None, *parameters)).all()
+
+
+@pytest.mark.skipif(INTERPRETING, reason="interprets instead of compiling")
+@pytest.mark.parametrize("kind", ["cfc", "mixed memory", "ltc"])
+def test_compiling_without_a_gpu(kind, monkeypatch):
+    """A GPU's compiler finds errors that the interpreter lets pass; what the kernels would write stays unwritten."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    compiled = []
+
+    def compile_it(kernel, *arguments, grid, warmup, **constants):
+        options = {name: constants.pop(name) for name in ("num_warps", "num_stages", "enable_fp_fusion")}
+        types = {torch.float32: "*fp32", torch.uint8: "*u8"}
+        named = dict(zip(kernel.arg_names, arguments, strict=False))
+        signature = {name: types[value.dtype] if hasattr(value, "dtype") else "i32" for name, value in named.items()}
+        places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
+        source = ASTSource(kernel, {**signature, **dict.fromkeys(constants, "constexpr")}, places)
+        compiled.append(triton.compile(source, target=GPUTarget("cuda", 80, 32), options=options).name)
+
+    monkeypatch.setattr(triton.JITFunction, "run", compile_it)
+    monkeypatch.setattr(gpu, "DEVICES", ["cpu"])
+    if kind == "ltc":
+        run, _, parameters = ltc_and_loop(AutoNCP(8, 2), "cpu")
+        tensors = [torch.randn(T, 3, F), None, torch.zeros(T, 3, 1, dtype=torch.bool), torch.rand(T, 3, 1), *parameters]
+        values_and_gradients(run, tensors)
+    else:
+        inputs, state, *weights, starts, timespans = gated(4, 3, 20, timed=True, resets=True, state=True)
+        if kind == "cfc":
+            run, tensors = kernel_and_plain("default")[0], [inputs, state, *weights, starts, timespans]
+        else:
+            _, _, *lstm, _, _ = gated(4, 3, 20, False, False, False)
+            run = partial(mixed_memory.mixed_memory_sequence, mode="default")
+            tensors = [inputs, torch.cat([state, state], -1), *lstm, *weights, starts, timespans]
+        values_and_gradients(run, tensors)
+    assert compiled == {"ltc": ["_sensory_forward", "_forward", "_backward", "_sensory_backward"]}.get(
+        kind, ["_forward", "_backward"]
+    )
 
 
 def test_what_is_supported(device):

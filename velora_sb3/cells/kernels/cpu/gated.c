@@ -35,10 +35,10 @@ int gated_forward(const float *inputs, const float *weight_ih, const float *weig
     return failed;
 }
 
-/* `grad_state` carries the gradient from step to step; rows of `before` are `stride` apart. */
+/* `grad_state` carries the gradient from step to step. */
 int gated_backward(const float *grad_states, const float *gates, const float *weight_hh, const float *before,
                    const uint8_t *starts, const float *timespans, float *grad_gates, float *grad_state,
-                   float *grad_times, int steps, int batch, int size, int blocks, int mode, int stride) {
+                   float *grad_times, int steps, int batch, int size, int blocks, int mode) {
     int length = blocks * size, products = weight_blocks(blocks, mode) * size;
     float *packed = pack_columns(weight_hh, products, size);
     const float **rows = malloc(batch * sizeof(float *));
@@ -53,7 +53,7 @@ int gated_backward(const float *grad_states, const float *gates, const float *we
             for (int unit = 0; unit < size; unit += WIDTH) {
                 int count = least(size - unit, WIDTH);
                 vector grad = load_some(grad_states + at * size + unit, count) + load_some(carried + unit, count);
-                vector part = retreat(mode, blocks == 4, grad, gates + at * length + unit, before + at * stride + unit,
+                vector part = retreat(mode, blocks == 4, grad, gates + at * length + unit, before + at * size + unit,
                                       time, to + unit, carried + unit, size, count);
                 if (grad_times)
                     for (int i = 0; i < count; i++) by_time += part[i];

@@ -36,7 +36,7 @@ def backward(
     grad_states: torch.Tensor,  # (T, B, H)
     gates: torch.Tensor,  # (T, B, blocks * H)
     weight_hh: torch.Tensor,  # (blocks * H, H)
-    before: torch.Tensor,  # (T, B, H), rows of a contiguous tensor
+    before: torch.Tensor,  # (T, B, H)
     starts: torch.Tensor | None,  # (T, B, 1)
     timespans: torch.Tensor | None,  # (T, B, 1)
     mode: str,
@@ -45,8 +45,7 @@ def backward(
     steps, batch, units = grad_states.shape
     grad_gates, grad_state = torch.empty_like(gates), gates.new_empty(batch, units)
     grad_times = None if timespans is None else timespans.new_empty(timespans.shape)
-    grad, hidden, *marks = dense(grad_states, weight_hh, starts, timespans)
-    tensors = [grad, gates, hidden, before, *marks, grad_gates, grad_state, grad_times]
-    sizes = steps, batch, units, gates.shape[-1] // units, MODES.index(mode), before.stride(1)
-    call("gated_backward", tensors, *sizes)
+    given = dense(grad_states, gates, weight_hh, before, starts, timespans)
+    sizes = steps, batch, units, gates.shape[-1] // units, MODES.index(mode)
+    call("gated_backward", [*given, grad_gates, grad_state, grad_times], *sizes)
     return grad_gates, grad_state, grad_times

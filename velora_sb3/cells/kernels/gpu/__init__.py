@@ -59,10 +59,9 @@ def supports(inputs: torch.Tensor, units: int, stored: int) -> bool:
     return _is_possible(inputs, inputs.shape[0] * inputs.shape[1] * stored) and fits(inputs.device, 1, units)
 
 
-def supports_ltc(drive: torch.Tensor, unfolds: int) -> bool:
-    """As :func:`supports`, for an LTC and the currents of its sensory synapses ``(T, U, 2, B)``."""
-    stored = drive.numel() * max(2, unfolds) // 2
-    return drive.shape[1] <= MOST_LTC_UNITS and _is_possible(drive, stored) and shared_memory(drive.device) > 0
+def supports_ltc(synapses: torch.Tensor, units: int, stored: int) -> bool:
+    """As :func:`supports`, for an LTC with these synapses ``(4, E)``, and what the kernel stores in all."""
+    return units <= MOST_LTC_UNITS and _is_possible(synapses, stored) and shared_memory(synapses.device) > 0
 
 
 def _is_possible(tensor: torch.Tensor, stored: int) -> bool:

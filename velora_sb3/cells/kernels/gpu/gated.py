@@ -15,6 +15,8 @@ import triton.language as tl
 
 from velora_sb3.cells.kernels import gpu
 
+CROWD = 2048  # rows of a batch from which on multiprocessors get several programs
+
 
 @triton.jit
 def tanh(x):
@@ -45,6 +47,15 @@ def add_product(
     """``total + left @ weight``, with the weight that is ``kept`` on the chip or loaded again."""
     weight = kept if RESIDENT else load_weight(weights, block, UNITS, WIDTH, TRANSPOSED)
     return tl.dot(left, weight, total, input_precision="tf32x3")
+
+
+@triton.jit
+def load_step(place, mask, UNITS: tl.constexpr, SLOPED: tl.constexpr):
+    """The blocks of a step; loaded one step ahead, as the memory answers later than a step takes."""
+    first, second = tl.load(place, mask=mask, other=0.0), tl.load(place + UNITS, mask=mask, other=0.0)
+    third = tl.load(place + 2 * UNITS, mask=mask, other=0.0)
+    slope = tl.load(place + 3 * UNITS, mask=mask, other=0.0) if SLOPED else third
+    return first, second, third, slope
 
 
 @triton.jit
@@ -113,35 +124,25 @@ def _forward(
     hidden = tl.zeros((ROWS, WIDTH), tl.float32)
     if HAS_STATE:
         hidden = tl.load(state + row[:, None] * UNITS + column, mask=mask, other=0.0)
+    place = gates + row[:, None] * (BLOCKS * UNITS) + column
+    next_first, next_second, next_third, next_slope = load_step(place, mask, UNITS, SLOPED)
     for t in range(steps):
         step = t * batch + row
+        place = gates + step[:, None] * (BLOCKS * UNITS) + column
+        first, second, third, slope = next_first, next_second, next_third, next_slope
+        later = mask & (step + batch < steps * batch)[:, None]
+        next_first, next_second, next_third, next_slope = load_step(
+            place + batch * (BLOCKS * UNITS), later, UNITS, SLOPED
+        )
         if HAS_STARTS:  # selected, as a product with 0 would keep a NaN
             start = tl.load(starts + step, mask=present, other=0)
             hidden = tl.where(start[:, None] != 0, 0.0, hidden)
         time = tl.load(timespans + step, mask=present, other=1.0)[:, None] if TIMED else 1.0
-        place = gates + step[:, None] * (BLOCKS * UNITS) + column
-        first = add_product(
-            tl.load(place, mask=mask, other=0.0), hidden, of_first, weights, 0, UNITS, WIDTH, True, RESIDENT
-        )
-        second = add_product(
-            tl.load(place + UNITS, mask=mask, other=0.0), hidden, of_second, weights, 1, UNITS, WIDTH, True, RESIDENT
-        )
-        third = add_product(
-            tl.load(place + 2 * UNITS, mask=mask, other=0.0), hidden, of_third, weights, 2, UNITS, WIDTH, True, RESIDENT
-        )
-        slope = third
+        first = add_product(first, hidden, of_first, weights, 0, UNITS, WIDTH, True, RESIDENT)
+        second = add_product(second, hidden, of_second, weights, 1, UNITS, WIDTH, True, RESIDENT)
+        third = add_product(third, hidden, of_third, weights, 2, UNITS, WIDTH, True, RESIDENT)
         if SLOPED:
-            slope = add_product(
-                tl.load(place + 3 * UNITS, mask=mask, other=0.0),
-                hidden,
-                of_slope,
-                weights,
-                3,
-                UNITS,
-                WIDTH,
-                True,
-                RESIDENT,
-            )
+            slope = add_product(slope, hidden, of_slope, weights, 3, UNITS, WIDTH, True, RESIDENT)
             tl.store(place + 3 * UNITS, slope, mask=mask)
         first, second, third, hidden = blend(first, second, third, slope, hidden, time, MODE, TIMED)
         tl.store(place, first, mask=mask)
@@ -181,16 +182,23 @@ def _backward(
     of_third = load_weight(weights, 2, UNITS, WIDTH, False) if RESIDENT else weights
     of_slope = load_weight(weights, 3, UNITS, WIDTH, False) if RESIDENT and SLOPED else weights
     carried = tl.zeros((ROWS, WIDTH), tl.float32)
+    last = (steps - 1) * batch + row
+    next_first, next_second, next_third, next_slope = load_step(
+        gates + last[:, None] * (BLOCKS * UNITS) + column, mask, UNITS, SLOPED
+    )
+    next_grad = tl.load(grad_states + last[:, None] * UNITS + column, mask=mask, other=0.0)
     for i in range(steps):
         step = (steps - 1 - i) * batch + row
         time = tl.load(timespans + step, mask=present, other=1.0)[:, None] if TIMED else 1.0
         narrow, place = step[:, None] * UNITS + column, step[:, None] * (BLOCKS * UNITS) + column
-        first = tl.load(gates + place, mask=mask, other=0.0)
-        second = tl.load(gates + place + UNITS, mask=mask, other=0.0)
-        third = tl.load(gates + place + 2 * UNITS, mask=mask, other=0.0)
-        slope = tl.load(gates + place + 3 * UNITS, mask=mask, other=0.0) if SLOPED else third
+        first, second, third, slope = next_first, next_second, next_third, next_slope
+        grad = carried + next_grad
         hidden = tl.load(before + narrow, mask=mask, other=0.0) if MODE == "lrc" else third
-        grad = carried + tl.load(grad_states + narrow, mask=mask, other=0.0)
+        earlier = mask & (step >= batch)[:, None]
+        next_first, next_second, next_third, next_slope = load_step(
+            gates + place - batch * (BLOCKS * UNITS), earlier, UNITS, SLOPED
+        )
+        next_grad = tl.load(grad_states + narrow - batch * UNITS, mask=earlier, other=0.0)
         by_first, by_second, by_third, by_time, carried = blend_backward(
             grad, first, second, third, slope, hidden, time, MODE
         )
@@ -224,17 +232,19 @@ def launch(
     kernel: Any, arguments: list[Any], steps: int, batch: int, blocks: int, units: int, **constants: Any
 ) -> None:
     """Run a kernel on all rows of the batch; ``blocks`` is the number of its recurrent weight matrices."""
-    width = gpu.padded(units)
-    kernel[(triton.cdiv(batch, gpu.ROWS),)](
+    width, resident = gpu.padded(units), gpu.fits(arguments[0].device, blocks, units)
+    # Eight warps share the loading of weights sooner, but leave no room for a second program on a multiprocessor.
+    warps = 8 if width > 64 or (width == 64 and not resident and batch <= CROWD) else 4
+    kernel[(-(-batch // gpu.ROWS),)](
         *arguments,
         steps,
         batch,
         UNITS=units,
         WIDTH=width,
-        RESIDENT=gpu.fits(arguments[0].device, blocks, units),
+        RESIDENT=resident,
         ROWS=gpu.ROWS,
         **constants,
-        num_warps=4 if width <= 64 else 8,
+        num_warps=warps,
         num_stages=1,  # prefetching would read the weights anew in every step
         enable_fp_fusion=True,
     )

@@ -1,8 +1,9 @@
-r"""The loops of :mod:`velora_sb3.cells.kernels.ltc` as Triton kernels.
+r"""LTC networks as Triton kernels, of the form of :mod:`velora_sb3.cells.kernels.cpu.ltc`.
 
 One program walks through all steps and unfolds of one row of the batch, and of further rows where the batch is large.
 It keeps every synapse from every unit to every unit, destinations along the rows and sources along the columns:
-``WIDTH`` of both, the number of units padded to a power of two. Where there is no synapse its weights are zero.
+``WIDTH`` of both, the number of units padded to a power of two. Synapses from the inputs are used once a step and are
+loaded then, those of ``FEATURES`` inputs at a time. Where there is no synapse, its weights are zero.
 """
 
 from __future__ import annotations
@@ -15,49 +16,96 @@ import triton
 import triton.language as tl
 
 from velora_sb3.cells.kernels import gpu
+from velora_sb3.cells.kernels.cpu.ltc import Network
 from velora_sb3.cells.kernels.gpu.gated import dense
-from velora_sb3.cells.kernels.ltc_synapses import Synapses, SynapseTable
 
 PROGRAMS = 1024  # at most: each keeps gradients of all synapses
+MOST_FEATURES = 64  # of a block of inputs
 
 
 @triton.jit
-def load_synapses(synapses, kind, UNITS: tl.constexpr, WIDTH: tl.constexpr):
-    """One parameter of all synapses ``(WIDTH, WIDTH)``."""
-    unit, source = tl.arange(0, WIDTH)[:, None], tl.arange(0, WIDTH)[None, :]
-    place = kind * UNITS * UNITS + unit * UNITS + source
-    return tl.load(synapses + place, mask=(unit < UNITS) & (source < UNITS), other=0.0)
+def synapse_places(first, SOURCES: tl.constexpr, UNITS: tl.constexpr, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
+    """Where one parameter of the synapses from ``COLUMNS`` sources on stands, and which of these exist."""
+    unit, source = tl.arange(0, WIDTH)[:, None], first + tl.arange(0, COLUMNS)[None, :]
+    return unit * SOURCES + source, (unit < UNITS) & (source < SOURCES)
 
 
 @triton.jit
-def store_synapses(synapses, kind, values, UNITS: tl.constexpr, WIDTH: tl.constexpr):
+def load_synapses(synapses, place, mask, COUNT: tl.constexpr):
+    """Conductance times reversal potential, conductance, sigma and mu, each ``(WIDTH, COLUMNS)``."""
+    pulls = tl.load(synapses + place, mask=mask, other=0.0)
+    conductances = tl.load(synapses + COUNT + place, mask=mask, other=0.0)
+    sigma = tl.load(synapses + 2 * COUNT + place, mask=mask, other=0.0)
+    return pulls, conductances, sigma, tl.load(synapses + 3 * COUNT + place, mask=mask, other=0.0)
+
+
+@triton.jit
+def store_synapses(synapses, place, mask, pulls, conductances, sigma, mu, COUNT: tl.constexpr):
     """Where :func:`load_synapses` would read."""
-    unit, source = tl.arange(0, WIDTH)[:, None], tl.arange(0, WIDTH)[None, :]
-    place = kind * UNITS * UNITS + unit * UNITS + source
-    tl.store(synapses + place, values, mask=(unit < UNITS) & (source < UNITS))
+    tl.store(synapses + place, pulls, mask=mask)
+    tl.store(synapses + COUNT + place, conductances, mask=mask)
+    tl.store(synapses + 2 * COUNT + place, sigma, mask=mask)
+    tl.store(synapses + 3 * COUNT + place, mu, mask=mask)
+
+
+@triton.jit
+def _sensory_forward(
+    inputs,  # (T * B, F)
+    leak,  # (U, 2): conductance times resting potential, and conductance
+    sensory,  # (4, U, F)
+    drive,  # (T * B, 2, U): pull and conductance of the leak and the inputs
+    rows,
+    UNITS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    INPUTS: tl.constexpr,
+    FEATURES: tl.constexpr,
+):
+    """Synapses from the inputs, which need no order of the steps; ``FEATURES`` inputs at a time."""
+    unit = tl.arange(0, WIDTH)
+    present = unit < UNITS
+    for first in tl.static_range(0, INPUTS, FEATURES):
+        place, exists = synapse_places(first, INPUTS, UNITS, WIDTH, FEATURES)
+        pulls, conductances, sigma, mu = load_synapses(sensory, place, exists, UNITS * INPUTS)
+        source = first + tl.arange(0, FEATURES)
+        for row in range(tl.program_id(0), rows, tl.num_programs(0)):
+            values = tl.load(inputs + row * INPUTS + source, mask=source < INPUTS, other=0.0)[None, :]
+            # An infinite input times the steepness 0 of no synapse is NaN.
+            gates = tl.where(conductances > 0, tl.sigmoid((values - mu) * sigma), 0.0)
+            here = drive + row * (2 * UNITS) + unit
+            if first == 0:
+                pull = tl.load(leak + 2 * unit, mask=present, other=0.0)
+                conductance = tl.load(leak + 2 * unit + 1, mask=present, other=0.0)
+            else:
+                pull = tl.load(here, mask=present, other=0.0)
+                conductance = tl.load(here + UNITS, mask=present, other=0.0)
+            tl.store(here, pull + tl.sum(pulls * gates, 1), mask=present)
+            tl.store(here + UNITS, conductance + tl.sum(conductances * gates, 1), mask=present)
+        tl.debug_barrier()  # the next block of inputs reads what other threads have written
 
 
 @triton.jit
 def _forward(
-    drive,  # (T, B, 2, U): pull and conductance of the inputs and the leak
+    drive,  # (T, B, 2, U)
     state,  # (B, U)
     starts,  # (T, B)
     dt,  # (T, B)
     capacity,  # (U,)
-    synapses,  # (4, U, U): conductance times reversal potential, conductance, sigma, mu
-    states,  # (T, B, M, U): the potentials after each unfold
+    recurrent,  # (4, U, U): conductance times reversal potential, conductance, sigma, mu
+    states,  # (T, B, U): the potentials after each step
+    kept,  # (T, B, M, U): those before each unfold
     steps,
     batch,
     UNITS: tl.constexpr,
     WIDTH: tl.constexpr,
     UNFOLDS: tl.constexpr,
     HAS_STARTS: tl.constexpr,
+    KEEP: tl.constexpr,
 ):
     unit = tl.arange(0, WIDTH)
     mask = unit < UNITS
     c = tl.load(capacity + unit, mask=mask, other=1.0)
-    pulls, conductances = load_synapses(synapses, 0, UNITS, WIDTH), load_synapses(synapses, 1, UNITS, WIDTH)
-    sigma, mu = load_synapses(synapses, 2, UNITS, WIDTH), load_synapses(synapses, 3, UNITS, WIDTH)
+    place, exists = synapse_places(0, UNITS, UNITS, WIDTH, WIDTH)
+    pulls, conductances, sigma, mu = load_synapses(recurrent, place, exists, UNITS * UNITS)
     for row in range(tl.program_id(0), batch, tl.num_programs(0)):
         v = tl.load(state + row * UNITS + unit, mask=mask, other=0.0)
         for t in range(steps):
@@ -68,27 +116,28 @@ def _forward(
             pull = tl.load(drive + step * (2 * UNITS) + unit, mask=mask, other=0.0)
             conductance = tl.load(drive + step * (2 * UNITS) + UNITS + unit, mask=mask, other=0.0)
             for unfold in range(UNFOLDS):
+                if KEEP:
+                    tl.store(kept + (step * UNFOLDS + unfold) * UNITS + unit, v, mask=mask)
                 gates = tl.sigmoid((v[None, :] - mu) * sigma)
                 a, b = pull + tl.sum(pulls * gates, 1), conductance + tl.sum(conductances * gates, 1)
                 v += delta * (a - b * v) / (c + delta * b)
-                tl.store(states + (step * UNFOLDS + unfold) * UNITS + unit, v, mask=mask)
+            tl.store(states + step * UNITS + unit, v, mask=mask)
 
 
 @triton.jit
 def _backward(
     grad_states,  # (T, B, U)
     drive,  # (T, B, 2, U)
-    state,  # (B, U)
     starts,  # (T, B)
     dt,  # (T, B)
     capacity,  # (U,)
-    synapses,  # (4, U, U)
-    states,  # (T, B, M, U)
+    recurrent,  # (4, U, U)
+    kept,  # (T, B, M, U)
     grad_drive,  # (T, B, 2, U)
     grad_state,  # (B, U)
     grad_dt,  # (T, B)
     grad_capacity,  # (programs, U)
-    grad_synapses,  # (programs, 4, U, U)
+    grad_recurrent,  # (programs, 4, U, U)
     steps,
     batch,
     UNITS: tl.constexpr,
@@ -99,34 +148,24 @@ def _backward(
     unit = tl.arange(0, WIDTH)
     mask = unit < UNITS
     c = tl.load(capacity + unit, mask=mask, other=1.0)
-    pulls, conductances = load_synapses(synapses, 0, UNITS, WIDTH), load_synapses(synapses, 1, UNITS, WIDTH)
-    sigma, mu = load_synapses(synapses, 2, UNITS, WIDTH), load_synapses(synapses, 3, UNITS, WIDTH)
+    place, exists = synapse_places(0, UNITS, UNITS, WIDTH, WIDTH)
+    pulls, conductances, sigma, mu = load_synapses(recurrent, place, exists, UNITS * UNITS)
     by_c = tl.zeros((WIDTH,), tl.float32)
     by_pulls, by_conductances = tl.zeros_like(pulls), tl.zeros_like(pulls)
     by_sigma, by_mu = tl.zeros_like(pulls), tl.zeros_like(pulls)
     for row in range(tl.program_id(0), batch, tl.num_programs(0)):
         grad = tl.zeros((WIDTH,), tl.float32)
         for i in range(steps):
-            t = steps - 1 - i
-            step = t * batch + row
+            step = (steps - 1 - i) * batch + row
             grad += tl.load(grad_states + step * UNITS + unit, mask=mask, other=0.0)
             delta = tl.load(dt + step)
             pull = tl.load(drive + step * (2 * UNITS) + unit, mask=mask, other=0.0)
             conductance = tl.load(drive + step * (2 * UNITS) + UNITS + unit, mask=mask, other=0.0)
-            start = tl.load(starts + step) != 0 if HAS_STARTS else False
             by_pull, by_conductance = tl.zeros((WIDTH,), tl.float32), tl.zeros((WIDTH,), tl.float32)
             by_dt = tl.zeros((WIDTH,), tl.float32)
             for back in range(UNFOLDS):
                 unfold = UNFOLDS - 1 - back
-                if unfold > 0:
-                    before = states + (step * UNFOLDS + unfold - 1) * UNITS
-                elif t > 0:
-                    before = states + ((step - batch) * UNFOLDS + UNFOLDS - 1) * UNITS
-                else:
-                    before = state + row * UNITS
-                v = tl.load(before + unit, mask=mask, other=0.0)
-                if HAS_STARTS:
-                    v = tl.where(start & (unfold == 0), 0.0, v)
+                v = tl.load(kept + (step * UNFOLDS + unfold) * UNITS + unit, mask=mask, other=0.0)
                 centred = v[None, :] - mu
                 gates = tl.sigmoid(centred * sigma)
                 a, b = pull + tl.sum(pulls * gates, 1), conductance + tl.sum(conductances * gates, 1)
@@ -146,89 +185,115 @@ def _backward(
                 opening *= sigma
                 by_mu -= opening
                 grad = share * c + tl.sum(opening, 0)
+            tl.store(grad_dt + step, tl.sum(tl.where(mask, by_dt, 0.0), 0))
             tl.store(grad_drive + step * (2 * UNITS) + unit, by_pull, mask=mask)
             tl.store(grad_drive + step * (2 * UNITS) + UNITS + unit, by_conductance, mask=mask)
-            tl.store(grad_dt + step, tl.sum(tl.where(mask, by_dt, 0.0), 0))
             if HAS_STARTS:
-                grad = tl.where(start, 0.0, grad)
+                grad = tl.where(tl.load(starts + step) != 0, 0.0, grad)
         tl.store(grad_state + row * UNITS + unit, grad, mask=mask)
     program = tl.program_id(0)
     tl.store(grad_capacity + program * UNITS + unit, by_c, mask=mask)
-    here = grad_synapses + program * (4 * UNITS * UNITS)
-    store_synapses(here, 0, by_pulls, UNITS, WIDTH)
-    store_synapses(here, 1, by_conductances, UNITS, WIDTH)
-    store_synapses(here, 2, by_sigma, UNITS, WIDTH)
-    store_synapses(here, 3, by_mu, UNITS, WIDTH)
+    own = grad_recurrent + program * (4 * UNITS * UNITS)
+    store_synapses(own, place, exists, by_pulls, by_conductances, by_sigma, by_mu, UNITS * UNITS)
 
 
-def places(table: SynapseTable) -> torch.Tensor:
-    """Where each synapse of a table stands in a matrix from every unit to every unit ``(E,)``."""
-    unit = table.first + table.slots // table.fan_in
-    place: torch.Tensor = unit * table.units + table.sources[table.slots]
-    return place
+@triton.jit
+def _sensory_backward(
+    inputs,  # (T * B, F)
+    grad_drive,  # (T * B, 2, U)
+    sensory,  # (4, U, F)
+    grad_inputs,  # (T * B, F)
+    grad_sensory,  # (programs, 4, U, F)
+    rows,
+    UNITS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    INPUTS: tl.constexpr,
+    FEATURES: tl.constexpr,
+):
+    """Synapses from the inputs, which need no order of the steps."""
+    unit, first = tl.arange(0, WIDTH), tl.program_id(1) * FEATURES
+    source = first + tl.arange(0, FEATURES)
+    place, exists = synapse_places(first, INPUTS, UNITS, WIDTH, FEATURES)
+    pulls, conductances, sigma, mu = load_synapses(sensory, place, exists, UNITS * INPUTS)
+    by_pulls, by_conductances = tl.zeros_like(pulls), tl.zeros_like(pulls)
+    by_sigma, by_mu = tl.zeros_like(pulls), tl.zeros_like(pulls)
+    for row in range(tl.program_id(0), rows, tl.num_programs(0)):
+        by_pull = tl.load(grad_drive + row * (2 * UNITS) + unit, mask=unit < UNITS, other=0.0)[:, None]
+        by_conductance = tl.load(grad_drive + row * (2 * UNITS) + UNITS + unit, mask=unit < UNITS, other=0.0)[:, None]
+        centred = tl.load(inputs + row * INPUTS + source, mask=source < INPUTS, other=0.0)[None, :] - mu
+        gates = tl.where(conductances > 0, tl.sigmoid(centred * sigma), 0.0)
+        by_pulls += by_pull * gates
+        by_conductances += by_conductance * gates
+        opening = (by_pull * pulls + by_conductance * conductances) * gates * (1 - gates)
+        by_sigma += tl.where(conductances > 0, opening * centred, 0.0)
+        opening *= sigma
+        by_mu -= opening
+        tl.store(grad_inputs + row * INPUTS + source, tl.sum(opening, 0), mask=source < INPUTS)
+    own = grad_sensory + tl.program_id(0) * (4 * UNITS * INPUTS)
+    store_synapses(own, place, exists, by_pulls, by_conductances, by_sigma, by_mu, UNITS * INPUTS)
 
 
-def spread(table: SynapseTable, synapses: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Synapses in a table as matrices ``(4, U, U)``."""
-    weights, sigma, mu = synapses
-    columns = torch.stack([weights[:, 0], weights[:, 1], sigma[..., 0], mu[..., 0]]).flatten(1)
-    matrices = sigma.new_zeros(4, table.units * table.units)
-    matrices[:, places(table)] = columns[:, table.slots]
-    return matrices
+def _matrices(network: Network, synapses: torch.Tensor) -> list[torch.Tensor]:
+    """Recurrent synapses ``(4, U, U)`` and those from the inputs ``(4, U, F)``; zero where there is none."""
+    tables = network.recurrent, network.sensory
+    matrices = [synapses.new_zeros(4, table.units * table.width) for table in tables]
+    pairs = zip(tables, matrices, synapses.split([table.count for table in tables], dim=1), strict=True)
+    return [matrix.index_copy_(1, table.matrix, part) for table, matrix, part in pairs]
 
 
-def collect(table: SynapseTable, matrices: torch.Tensor) -> Synapses:
-    """What :func:`spread` spread, or gradients of it, as a table again."""
-    columns = matrices.new_zeros(4, table.rows * table.fan_in)
-    columns[:, table.slots] = matrices.flatten(1)[:, places(table)]
-    pull, conductance, sigma, mu = columns.view(4, table.rows, table.fan_in).unbind(0)
-    return Synapses(torch.stack([pull, conductance], 1), sigma.unsqueeze(-1), mu.unsqueeze(-1))
-
-
-def launch(kernel: Any, arguments: list[torch.Tensor], steps: int, batch: int, **constants: Any) -> None:
-    """Run a kernel on all rows of the batch."""
-    width = gpu.padded(constants["UNITS"])
-    options = {"num_warps": width // 4, "num_stages": 1, "enable_fp_fusion": True}
-    kernel[(min(batch, PROGRAMS),)](*arguments, steps, batch, WIDTH=width, **constants, **options)
+def _launch(kernel: Any, network: Network, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
+    """Run a kernel with the sizes of a network."""
+    units = network.recurrent.units
+    width = gpu.padded(units)
+    options = {"num_warps": max(4, width // 8), "num_stages": 1, "enable_fp_fusion": True}
+    kernel[grid](*arguments, UNITS=units, WIDTH=width, **constants, **options)
 
 
 def forward(
-    table: SynapseTable,
-    unfolds: int,
-    drive: torch.Tensor,  # (T, U, 2, B)
-    state: torch.Tensor,  # (U, B)
-    starts: torch.Tensor | None,  # (T, 1, B)
-    dt: torch.Tensor,  # (T, 1, B) or (T, 1, 1)
-    capacity: torch.Tensor,  # (U, 1)
-    synapses: Sequence[torch.Tensor],
+    network: Network, keep: bool, tensors: Sequence[torch.Tensor | None]
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The states after every step ``(T, U, B)``, and what :func:`backward` needs."""
-    steps, units, _, batch = drive.shape
-    given = [drive.permute(0, 3, 2, 1).contiguous(), state.t().contiguous()]
-    given += [dense(starts, drive), dt.expand(steps, 1, batch).contiguous(), capacity, spread(table, synapses)]
-    states = drive.new_empty(steps, batch, unfolds, units)
-    flags = {"UNITS": units, "UNFOLDS": unfolds, "HAS_STARTS": starts is not None}
-    launch(_forward, [*given, states], steps, batch, **flags)
-    return states[:, :, -1].transpose(1, 2).contiguous(), [*given, states]
+    """The states after every step ``(T, B, U)``, and what :func:`backward` needs, if it is to be kept."""
+    inputs, state, starts, dt, capacity, leak, synapses = tensors
+    assert inputs is not None and state is not None and synapses is not None
+    steps, batch, features = inputs.shape
+    units = state.shape[-1]
+    recurrent, sensory = _matrices(network, synapses)
+    drive, states = inputs.new_empty(steps, batch, 2, units), inputs.new_empty(steps, batch, units)
+    potentials = inputs.new_empty(steps, batch, network.unfolds, units) if keep else states
+    rows, sizes = steps * batch, {"INPUTS": features, "FEATURES": min(MOST_FEATURES, gpu.padded(features))}
+    _launch(_sensory_forward, network, (min(rows, PROGRAMS),), inputs, leak, sensory, drive, rows, **sizes)
+    given = [drive, state, dense(starts, inputs), dt, capacity, recurrent, states, potentials, steps, batch]
+    flags = {"UNFOLDS": network.unfolds, "HAS_STARTS": starts is not None, "KEEP": keep}
+    _launch(_forward, network, (min(batch, PROGRAMS),), *given, **flags)
+    return states, [drive, potentials, recurrent, sensory] if keep else []
 
 
 def backward(
-    table: SynapseTable,
-    unfolds: int,
-    grad_states: torch.Tensor,  # (T, U, B)
-    has_starts: bool,
-    kept: list[torch.Tensor],
-) -> tuple[torch.Tensor, ...]:
-    """The gradients of drive, state, dt ``(T, 1, B)``, capacity and synapses."""
-    drive, state, _, dt, _, synapses, _ = kept
-    steps, batch, _, units = drive.shape
-    programs = min(batch, PROGRAMS)
-    grads = [torch.empty_like(drive), torch.empty_like(state), torch.empty_like(dt)]
-    grads += [drive.new_empty(programs, units), drive.new_empty(programs, *synapses.shape)]
-    flags = {"UNITS": units, "UNFOLDS": unfolds, "HAS_STARTS": has_starts}
-    launch(_backward, [grad_states.transpose(1, 2).contiguous(), *kept, *grads], steps, batch, **flags)
-    grad_drive, grad_state, grad_dt, grad_capacity, grad_synapses = grads
-    return (
-        *(grad_drive.permute(0, 3, 2, 1), grad_state.t(), grad_dt, grad_capacity.sum(0).unsqueeze(-1)),
-        *collect(table, grad_synapses.sum(0)),
+    network: Network,
+    grad_states: torch.Tensor,
+    kept: Sequence[torch.Tensor],
+    tensors: Sequence[torch.Tensor | None],
+) -> tuple[torch.Tensor | None, ...]:
+    """The gradients of the tensors, in their order."""
+    inputs, state, starts, dt, capacity, _, _ = tensors
+    drive, potentials, recurrent, sensory = kept
+    assert inputs is not None and state is not None and dt is not None
+    steps, batch, features = inputs.shape
+    grad_drive, grad_inputs, grad_state, grad_dt = (torch.empty_like(one) for one in (drive, inputs, state, dt))
+    programs, rows = min(batch, PROGRAMS), steps * batch
+    grad_capacity, grad_recurrent = (
+        inputs.new_empty(programs, state.shape[-1]),
+        inputs.new_empty(programs, *recurrent.shape),
     )
+    given = [grad_states, drive, dense(starts, inputs), dt, capacity, recurrent, potentials]
+    given += [grad_drive, grad_state, grad_dt, grad_capacity, grad_recurrent]
+    flags = {"UNFOLDS": network.unfolds, "HAS_STARTS": starts is not None}
+    _launch(_backward, network, (programs,), *given, steps, batch, **flags)
+    programs, sizes = min(rows, PROGRAMS), {"INPUTS": features, "FEATURES": min(MOST_FEATURES, gpu.padded(features))}
+    grad_sensory = inputs.new_empty(programs, *sensory.shape)
+    grid = programs, -(-features // sizes["FEATURES"])
+    _launch(_sensory_backward, network, grid, inputs, grad_drive, sensory, grad_inputs, grad_sensory, rows, **sizes)
+    pairs = (network.recurrent, grad_recurrent), (network.sensory, grad_sensory)
+    grad_synapses = torch.cat([grads.sum(0)[:, table.matrix] for table, grads in pairs], dim=1)
+    grad_leak = grad_drive.sum((0, 1)).t().unsqueeze(-1)
+    return grad_inputs, grad_state, None, grad_dt, grad_capacity.sum(0).unsqueeze(-1), grad_leak, grad_synapses

@@ -6,7 +6,16 @@ import torch
 import triton
 import triton.language as tl
 
-from velora_sb3.cells.kernels.gpu.gated import add_product, blend, blend_backward, dense, launch, load_weight, tanh
+from velora_sb3.cells.kernels.gpu.gated import (
+    add_product,
+    blend,
+    blend_backward,
+    dense,
+    launch,
+    load_step,
+    load_weight,
+    tanh,
+)
 
 
 @triton.jit
@@ -47,19 +56,21 @@ def _forward(
     if HAS_STATE:
         hidden = tl.load(state + row[:, None] * (2 * UNITS) + column, mask=mask, other=0.0)
         memory = tl.load(state + row[:, None] * (2 * UNITS) + UNITS + column, mask=mask, other=0.0)
+    next_a, next_i, next_f, next_o = load_step(products + row[:, None] * (4 * UNITS) + column, mask, UNITS, True)
     for t in range(steps):
         step = t * batch + row
+        place = gates + step[:, None] * (BLOCKS * UNITS) + column
+        first, second, third, slope = load_step(place, mask, UNITS, TIMED)
+        candidate, entry, forget, output = next_a, next_i, next_f, next_o
+        place = products + step[:, None] * (4 * UNITS) + column
+        later = mask & (step + batch < steps * batch)[:, None]
+        next_a, next_i, next_f, next_o = load_step(place + batch * (4 * UNITS), later, UNITS, True)
         if HAS_STARTS:  # selected, as a product with 0 would keep a NaN
             start = tl.load(starts + step, mask=present, other=0)[:, None] != 0
             hidden, memory = tl.where(start, 0.0, hidden), tl.where(start, 0.0, memory)
-        place = products + step[:, None] * (4 * UNITS) + column
-        candidate = tl.load(place, mask=mask, other=0.0)
         candidate = tanh(add_product(candidate, hidden, of_candidate, lstm, 0, UNITS, WIDTH, True, RESIDENT))
-        entry = tl.load(place + UNITS, mask=mask, other=0.0)
         entry = tl.sigmoid(add_product(entry, hidden, of_input, lstm, 1, UNITS, WIDTH, True, RESIDENT))
-        forget = tl.load(place + 2 * UNITS, mask=mask, other=0.0) + 1
-        forget = tl.sigmoid(add_product(forget, hidden, of_forget, lstm, 2, UNITS, WIDTH, True, RESIDENT))
-        output = tl.load(place + 3 * UNITS, mask=mask, other=0.0)
+        forget = tl.sigmoid(add_product(forget + 1, hidden, of_forget, lstm, 2, UNITS, WIDTH, True, RESIDENT))
         output = tl.sigmoid(add_product(output, hidden, of_output, lstm, 3, UNITS, WIDTH, True, RESIDENT))
         memory = forget * memory + entry * candidate
         hidden = output * tanh(memory)
@@ -71,15 +82,10 @@ def _forward(
 
         time = tl.load(timespans + step, mask=present, other=1.0)[:, None] if TIMED else 1.0
         place = gates + step[:, None] * (BLOCKS * UNITS) + column
-        first = tl.load(place, mask=mask, other=0.0)
         first = add_product(first, hidden, of_first, weights, 0, UNITS, WIDTH, True, RESIDENT)
-        second = tl.load(place + UNITS, mask=mask, other=0.0)
         second = add_product(second, hidden, of_second, weights, 1, UNITS, WIDTH, True, RESIDENT)
-        third = tl.load(place + 2 * UNITS, mask=mask, other=0.0)
         third = add_product(third, hidden, of_third, weights, 2, UNITS, WIDTH, True, RESIDENT)
-        slope = third
         if TIMED:
-            slope = tl.load(place + 3 * UNITS, mask=mask, other=0.0)
             slope = add_product(slope, hidden, of_slope, weights, 3, UNITS, WIDTH, True, RESIDENT)
             tl.store(place + 3 * UNITS, slope, mask=mask)
         first, second, third, hidden = blend(first, second, third, slope, hidden, time, MODE, TIMED)
@@ -137,10 +143,7 @@ def _backward(
 
         time = tl.load(timespans + step, mask=present, other=1.0)[:, None] if TIMED else 1.0
         place = step[:, None] * (BLOCKS * UNITS) + column
-        first = tl.load(gates + place, mask=mask, other=0.0)
-        second = tl.load(gates + place + UNITS, mask=mask, other=0.0)
-        third = tl.load(gates + place + 2 * UNITS, mask=mask, other=0.0)
-        slope = tl.load(gates + place + 3 * UNITS, mask=mask, other=0.0) if TIMED else third
+        first, second, third, slope = load_step(gates + place, mask, UNITS, TIMED)
         by_first, by_second, by_third, by_time, by_written = blend_backward(
             by_hidden, first, second, third, slope, third, time, MODE
         )
@@ -157,10 +160,7 @@ def _backward(
             tl.store(grad_times + step, tl.sum(tl.where(mask, by_time, 0.0), 1), mask=present)
 
         place = step[:, None] * (4 * UNITS) + column
-        candidate = tl.load(products + place, mask=mask, other=0.0)
-        entry = tl.load(products + place + UNITS, mask=mask, other=0.0)
-        forget = tl.load(products + place + 2 * UNITS, mask=mask, other=0.0)
-        output = tl.load(products + place + 3 * UNITS, mask=mask, other=0.0)
+        candidate, entry, forget, output = load_step(products + place, mask, UNITS, True)
         memory = tl.load(before + wide + UNITS, mask=mask, other=0.0)
         bounded = tanh(tl.load(states + wide + UNITS, mask=mask, other=0.0))
         by_output = by_written * bounded * output * (1 - output)
