@@ -11,9 +11,8 @@ from torch.nn import functional
 
 from velora_sb3._validation import check_choice, check_integer, check_number
 from velora_sb3.cells.cell import LiquidCell, recompute_weights
-from velora_sb3.cells.kernels.cpu.ltc import Network
-from velora_sb3.cells.kernels.ltc import compiled, compiled_sequence, ltc_sequence
-from velora_sb3.cells.kernels.ltc_synapses import Synapses, SynapseTable
+from velora_sb3.cells.kernels.ltc import compiled_sequence, kernel_of, ltc_sequence
+from velora_sb3.cells.kernels.ltc_synapses import Network, Synapses, SynapseTable
 from velora_sb3.cells.wiring import built_copy
 
 MAPPINGS: tuple[Any, ...] = ("affine", "linear", None)
@@ -27,6 +26,7 @@ class LTCWeights(NamedTuple):
     leak: torch.Tensor  # (U, 2, 1): conductance times resting potential, conductance plus epsilon
     synapses: torch.Tensor  # (4, E): conductance times reversal potential, conductance, sigma, mu
     tables: tuple[Synapses, Synapses] | None  # recurrent and sensory synapses; None where a kernel takes over
+    network: Network
 
 
 class LTCCell(LiquidCell):
@@ -109,15 +109,12 @@ class LTCCell(LiquidCell):
             self.register_parameter(f"{side}_w", scale)
             self.register_parameter(f"{side}_b", nn.Parameter(torch.zeros(size)) if mapping == "affine" else None)
 
-    @property
-    def _network(self) -> Network:
-        return Network(self.recurrent, self.sensory, self.ode_unfolds)
-
     def prepare(self, timed: bool) -> LTCWeights:
         """Positive weights, and the synapses as steps need them."""
-        return self._weights(laid_out=compiled(self.w, self._network) is None)
+        network = Network(self.recurrent, self.sensory, self.ode_unfolds)
+        return self._weights(network, laid_out=kernel_of(self.w, network) is None)
 
-    def _weights(self, laid_out: bool) -> LTCWeights:
+    def _weights(self, network: Network, laid_out: bool) -> LTCWeights:
         recompute_weights(self)
         conductance, leak = functional.softplus(self.w), functional.softplus(self.gleak)
         synapses = torch.stack([conductance * self.erev, conductance, self.sigma, self.mu])
@@ -125,26 +122,23 @@ class LTCCell(LiquidCell):
             functional.softplus(self.cm).unsqueeze(-1),
             torch.stack([leak * self.vleak, leak + self.epsilon], dim=1).unsqueeze(-1),
             synapses,
-            self._lay_out(synapses) if laid_out else None,
+            _lay_out(network, synapses) if laid_out else None,
+            network,
         )
-
-    def _lay_out(self, synapses: torch.Tensor) -> tuple[Synapses, Synapses]:
-        recurrent, sensory = torch.split(synapses, [self.recurrent.count, self.sensory.count], dim=1)
-        return self.recurrent.lay_out(recurrent), self.sensory.lay_out(sensory)
 
     def step(
         self, prepared: LTCWeights, inputs: torch.Tensor, state: torch.Tensor | None, timespans: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One step: the sensory synapses once, then the unfolds."""
-        capacity, leak, synapses, tables = prepared
+        capacity, leak, synapses, tables, network = prepared
         inputs = self._map("input", inputs)
-        kernel = compiled(synapses, self._network, len(inputs)) if tables is None else None
+        kernel = kernel_of(synapses, network, len(inputs)) if tables is None else None
         if kernel is not None:  # None, if the weights were prepared before tracing began
             times = None if timespans is None else timespans.unsqueeze(0)
             arguments = (inputs.unsqueeze(0), state, None, times, capacity, leak, synapses)
-            state = compiled_sequence(kernel, self._network, *arguments)[0]
+            state = compiled_sequence(kernel, network, *arguments)[0]
             return self._map("output", state[:, : self.output_size]), state
-        recurrent, sensory = tables or self._lay_out(synapses)
+        recurrent, sensory = tables or _lay_out(network, synapses)
         capacity, leak = capacity.squeeze(-1), leak.permute(1, 2, 0)  # (U,), (2, 1, U)
         dt = 1 / self.ode_unfolds if timespans is None else timespans / self.ode_unfolds
         base = leak + self.sensory.currents(sensory, inputs)  # (2, B, U)
@@ -164,14 +158,14 @@ class LTCCell(LiquidCell):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps by :mod:`velora_sb3.cells.kernels.ltc`."""
         steps, batch, _ = inputs.shape
-        capacity, leak, synapses, tables = self.prepare(timespans is not None)
+        capacity, leak, synapses, tables, network = self.prepare(timespans is not None)
         inputs = self._map("input", inputs)
-        kernel = compiled(synapses, self._network, steps * batch) if tables is None else None
+        kernel = kernel_of(synapses, network, steps * batch) if tables is None else None
         if kernel is not None:
             arguments = (inputs, state, starts, timespans, capacity, leak, synapses)
-            states = compiled_sequence(kernel, self._network, *arguments)
+            states = compiled_sequence(kernel, network, *arguments)
             return self._map("output", states[..., : self.output_size]), states
-        recurrent, sensory = tables or self._lay_out(synapses)
+        recurrent, sensory = tables or _lay_out(network, synapses)
         if timespans is None:
             dt = inputs.new_full((1, 1, 1), 1 / self.ode_unfolds).expand(steps, 1, 1)
         else:
@@ -199,7 +193,8 @@ class LTCCell(LiquidCell):
         Returns:
             ``(B, U)``, in the environment's time unit.
         """
-        capacity, leak, _, tables = self._weights(laid_out=True)
+        network = Network(self.recurrent, self.sensory, self.ode_unfolds)
+        capacity, leak, _, tables, _ = self._weights(network, laid_out=True)
         assert tables is not None
         recurrent, sensory = tables
         state = inputs.new_zeros(len(inputs), self.state_size) if state is None else state
@@ -235,3 +230,9 @@ class LTCCell(LiquidCell):
         scale, shift = getattr(self, f"{side}_w"), getattr(self, f"{side}_b")
         values = values if scale is None else values * scale
         return values if shift is None else values + shift
+
+
+def _lay_out(network: Network, synapses: torch.Tensor) -> tuple[Synapses, Synapses]:
+    """Recurrent and sensory synapses in their tables."""
+    recurrent, sensory = torch.split(synapses, [network.recurrent.count, network.sensory.count], dim=1)
+    return network.recurrent.lay_out(recurrent), network.sensory.lay_out(sensory)

@@ -22,7 +22,7 @@ WIRINGS = {
 def kernel(wiring, resets, timed):
     """The kernel as a function of tensors alone, and random tensors for it."""
     cell = LTCCell(wiring, F)
-    capacity, leak, _, (recurrent, sensory) = cell.prepare(timed=True)
+    capacity, leak, _, (recurrent, sensory), _ = cell.prepare(timed=True)
     starts = torch.tensor([[0, 0], [0, 1], [1, 0]]).unsqueeze(1).bool() if resets else None
     dt = torch.rand(T, 1, B).requires_grad_() if timed else torch.full((T, 1, 1), 0.5)
     inputs, state = torch.randn(T, B, F), torch.randn(cell.state_size, B)

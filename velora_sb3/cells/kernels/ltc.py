@@ -28,7 +28,7 @@ import torch
 from velora_sb3.cells.kernels import cpu, gpu
 from velora_sb3.cells.kernels.cpu import ltc as on_cpu
 from velora_sb3.cells.kernels.cpu.calling import dense
-from velora_sb3.cells.kernels.ltc_synapses import SynapseBank, Synapses, SynapseTable
+from velora_sb3.cells.kernels.ltc_synapses import Network, SynapseBank, Synapses, SynapseTable
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
 from velora_sb3.cells.kernels.sequence import reset_masks
 
@@ -221,7 +221,7 @@ def ltc_sequence(
     return outputs
 
 
-def compiled(synapses: torch.Tensor, network: on_cpu.Network, rows: int = 1) -> Any:
+def kernel_of(synapses: torch.Tensor, network: Network, rows: int = 1) -> Any:
     """The module that computes an LTC with these synapses at once, in Triton or in C; None where there is none.
 
     Args:
@@ -231,13 +231,14 @@ def compiled(synapses: torch.Tensor, network: on_cpu.Network, rows: int = 1) -> 
     """
     if needs_plain_form():
         return None
-    units = network.recurrent.units
-    if gpu.supports_ltc(synapses, units, rows * network.unfolds * units):
+    recurrent, sensory, unfolds = network
+    largest = max(max(2, unfolds) * recurrent.units, sensory.width)  # potentials, currents or inputs of a row
+    if gpu.supports_ltc(synapses, recurrent.units, rows * largest):
         return import_module(f"{gpu.__name__}.ltc")  # which imports Triton
     return on_cpu if cpu.supports(synapses, 0) else None
 
 
-def _by_tables(network: on_cpu.Network, *tensors: Any) -> torch.Tensor:
+def _by_tables(network: Network, *tensors: Any) -> torch.Tensor:
     """What :class:`_CompiledSequence` computes, which can be differentiated any number of times."""
     inputs, state, starts, dt, capacity, leak, synapses = tensors
     recurrent, sensory, unfolds = network
@@ -257,7 +258,7 @@ def _by_tables(network: on_cpu.Network, *tensors: Any) -> torch.Tensor:
 
 class _CompiledSequence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kernel: Any, network: on_cpu.Network, *tensors: torch.Tensor | None) -> torch.Tensor:
+    def forward(ctx: Any, kernel: Any, network: Network, *tensors: torch.Tensor | None) -> torch.Tensor:
         states: torch.Tensor
         states, kept = kernel.forward(network, True, tensors)
         ctx.save_for_backward(*tensors, *kept)
@@ -274,8 +275,8 @@ class _CompiledSequence(torch.autograd.Function):
 
 
 def compiled_sequence(
-    kernel: Any,  # what :func:`compiled` returns
-    network: on_cpu.Network,
+    kernel: Any,  # what :func:`kernel_of` returns
+    network: Network,
     inputs: torch.Tensor,  # (T, B, F)
     state: torch.Tensor | None,  # (B, U)
     starts: torch.Tensor | None,  # (T, B, 1), bool

@@ -97,6 +97,14 @@ class SynapseTable(nn.Module):
         return functional.pad(currents, (0, 0, 0, 0, self.first, self.units - self.first - self.rows))
 
 
+class Network(NamedTuple):
+    """What does not change while an LTC learns."""
+
+    recurrent: SynapseTable
+    sensory: SynapseTable
+    unfolds: int
+
+
 class SynapseBank:
     """Synapses at work inside a kernel on ``B`` columns: buffers, and the sums of the gradients."""
 

@@ -7,7 +7,6 @@ import torch
 from ncps.wirings import AutoNCP, FullyConnected, Random
 
 from velora_sb3.cells.kernels import cpu, ltc
-from velora_sb3.cells.kernels.cpu.ltc import Network
 from velora_sb3.cells.ltc_cell import LTCCell
 from velora_sb3.cells.mixed_memory import MixedMemoryCell
 from velora_sb3.cells.unroll import unroll
@@ -29,14 +28,13 @@ pytestmark = pytest.mark.skipif(cpu.library() is None, reason="no C compiler")
 def arguments(kind="NCP", steps=T, batch=B, timed=False, resets=False, state=False, unfolds=M):
     """A network, and what its kernel takes, random."""
     cell = LTCCell(WIRINGS[kind](), F)
-    capacity, leak, synapses, tables = cell.prepare(timed)
+    capacity, leak, synapses, tables, network = cell.prepare(timed)
     assert tables is None
     starts = torch.rand(steps, batch, 1) < 0.3 if resets else None
     timespans = 2 * torch.rand(steps, batch, 1) if timed else None
     before = torch.randn(batch, cell.state_size) if state else None
     tensors = [torch.randn(steps, batch, F), before, starts, timespans, capacity, leak, synapses]
-    network = Network(cell.recurrent, cell.sensory, unfolds)
-    return network, [None if tensor is None else tensor.detach() for tensor in tensors]
+    return network._replace(unfolds=unfolds), [None if tensor is None else tensor.detach() for tensor in tensors]
 
 
 def plain(network, inputs, state, starts, timespans, *weights):
@@ -185,11 +183,10 @@ def test_the_cell_steps_and_unrolls_in_c(mixed, timed, monkeypatch):
     torch.testing.assert_close(torch.stack(outputs), expected[0], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("units", [0, 2])
-def test_what_runs_in_c(units):
-    network = LTCCell(FullyConnected(max(units, 1)), F)._network
-    synapses = torch.ones(4, units)
-    assert (ltc.compiled(synapses, network) is ltc.on_cpu) == (units > 0)
-    assert ltc.compiled(synapses.double(), network) is None
-    inside = torch.func.vmap(lambda row: row + (ltc.compiled(row, network) is not None))(torch.zeros(2, 3))
+@pytest.mark.parametrize("count", [0, 1])
+def test_what_runs_in_c(count):
+    network, synapses = LTCCell(FullyConnected(1), F).prepare(False).network, torch.ones(4, count)
+    assert (ltc.kernel_of(synapses, network) is ltc.on_cpu) == (count > 0)
+    assert ltc.kernel_of(synapses.double(), network) is None
+    inside = torch.func.vmap(lambda row: row + (ltc.kernel_of(row, network) is not None))(torch.zeros(2, 3))
     assert not inside.any()

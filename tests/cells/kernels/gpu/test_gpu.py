@@ -216,6 +216,23 @@ def test_infinite_inputs_of_an_ltc(device):
     assert torch.isfinite(outputs).all()
 
 
+def test_an_ltc_without_inputs(device):
+    cell = LTCCell(FullyConnected(3), 0, ode_unfolds=2).to(device)
+    outputs, _ = cell.sequence(torch.zeros(T, 2, 0, device=device), None, None, None)
+    (gradient,) = torch.autograd.grad(outputs.sum(), cell.gleak)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "DEVICES", [])
+        expected, _ = cell.sequence(torch.zeros(T, 2, 0, device=device), None, None, None)
+    torch.testing.assert_close(outputs, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), cell.gleak)[0], atol=1e-5, rtol=0)
+
+
+def test_inputs_of_another_type(device):
+    cell = LTCCell(AutoNCP(8, 2), F).to(device)
+    with pytest.raises(TypeError, match="expected torch.float32 tensors on .*, got torch.float64"):
+        cell.sequence(torch.randn(T, 3, F, device=device).double(), None, None, None)
+
+
 def test_ltc_forgets_nan(device):
     run, _, parameters = ltc_and_loop(AutoNCP(8, 2), device)
     starts = torch.tensor([True, False, True]).view(T, 1, 1).expand(T, 3, 1).to(device)
@@ -224,7 +241,7 @@ def test_ltc_forgets_nan(device):
 
 
 @pytest.mark.skipif(INTERPRETING, reason="interprets instead of compiling")
-@pytest.mark.parametrize("kind", ["cfc", "mixed memory", "ltc"])
+@pytest.mark.parametrize("kind", ["cfc", "lrc", "mixed memory", "ltc"])
 def test_compiling_without_a_gpu(kind, monkeypatch):
     """A GPU's compiler finds errors that the interpreter lets pass; what the kernels would write stays unwritten."""
     import triton
@@ -245,6 +262,9 @@ def test_compiling_without_a_gpu(kind, monkeypatch):
     monkeypatch.setattr(triton.JITFunction, "run", compile_it)
     monkeypatch.setattr(gpu, "DEVICES", ["cpu"])
     if kind == "ltc":
+        from velora_sb3.cells.kernels.gpu import ltc
+
+        monkeypatch.setattr(ltc, "MOST_FEATURES", 2)  # two blocks of inputs
         run, _, parameters = ltc_and_loop(AutoNCP(8, 2), "cpu")
         tensors = [torch.randn(T, 3, F), None, torch.zeros(T, 3, 1, dtype=torch.bool), torch.rand(T, 3, 1), *parameters]
         values_and_gradients(run, tensors)
@@ -252,6 +272,8 @@ def test_compiling_without_a_gpu(kind, monkeypatch):
         inputs, state, *weights, starts, timespans = gated(4, 3, 20, timed=True, resets=True, state=True)
         if kind == "cfc":
             run, tensors = kernel_and_plain("default")[0], [inputs, state, *weights, starts, timespans]
+        elif kind == "lrc":
+            run, tensors = kernel_and_plain("lrc")[0], gated(3, 3, 20, timed=True, resets=True, state=True)
         else:
             _, _, *lstm, _, _ = gated(4, 3, 20, False, False, False)
             run = partial(mixed_memory.mixed_memory_sequence, mode="default")

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 
 from velora_sb3.cells.kernels.cpu.calling import call
-from velora_sb3.cells.kernels.ltc_synapses import SynapseTable
+from velora_sb3.cells.kernels.ltc_synapses import Network
 
 LANES = 16  # of the widest vectors: potentials are kept for multiples of as many rows
-
-
-class Network(NamedTuple):
-    """What does not change while an LTC learns."""
-
-    recurrent: SynapseTable
-    sensory: SynapseTable
-    unfolds: int
 
 
 def _call(name: str, network: Network, tensors: Sequence[torch.Tensor | None], *more: torch.Tensor | None) -> None:

@@ -60,7 +60,7 @@ def supports(inputs: torch.Tensor, units: int, stored: int) -> bool:
 
 
 def supports_ltc(synapses: torch.Tensor, units: int, stored: int) -> bool:
-    """As :func:`supports`, for an LTC with these synapses ``(4, E)``, and what the kernel stores in all."""
+    """As :func:`supports`, for an LTC with these synapses, and the numbers in the largest tensor of its kernels."""
     return units <= MOST_LTC_UNITS and _is_possible(synapses, stored) and shared_memory(synapses.device) > 0
 
 

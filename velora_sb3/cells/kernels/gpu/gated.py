@@ -235,19 +235,11 @@ def launch(
     width, resident = gpu.padded(units), gpu.fits(arguments[0].device, blocks, units)
     # Eight warps share the loading of weights sooner, but leave no room for a second program on a multiprocessor.
     warps = 8 if width > 64 or (width == 64 and not resident and batch <= CROWD) else 4
-    kernel[(-(-batch // gpu.ROWS),)](
-        *arguments,
-        steps,
-        batch,
-        UNITS=units,
-        WIDTH=width,
-        RESIDENT=resident,
-        ROWS=gpu.ROWS,
-        **constants,
-        num_warps=warps,
-        num_stages=1,  # prefetching would read the weights anew in every step
-        enable_fp_fusion=True,
-    )
+    options = {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": True}  # more stages read weights in each step
+    with torch.cuda.device_of(arguments[0]):  # Triton launches on the current device
+        kernel[(-(-batch // gpu.ROWS),)](
+            *arguments, steps, batch, UNITS=units, WIDTH=width, RESIDENT=resident, ROWS=gpu.ROWS, **constants, **options
+        )
 
 
 def forward(

@@ -16,8 +16,8 @@ import triton
 import triton.language as tl
 
 from velora_sb3.cells.kernels import gpu
-from velora_sb3.cells.kernels.cpu.ltc import Network
 from velora_sb3.cells.kernels.gpu.gated import dense
+from velora_sb3.cells.kernels.ltc_synapses import Network
 
 PROGRAMS = 1024  # at most: each keeps gradients of all synapses
 MOST_FEATURES = 64  # of a block of inputs
@@ -63,7 +63,7 @@ def _sensory_forward(
     """Synapses from the inputs, which need no order of the steps; ``FEATURES`` inputs at a time."""
     unit = tl.arange(0, WIDTH)
     present = unit < UNITS
-    for first in tl.static_range(0, INPUTS, FEATURES):
+    for first in range(0, max(INPUTS, 1), FEATURES):  # once without inputs, for the leak
         place, exists = synapse_places(first, INPUTS, UNITS, WIDTH, FEATURES)
         pulls, conductances, sigma, mu = load_synapses(sensory, place, exists, UNITS * INPUTS)
         source = first + tl.arange(0, FEATURES)
@@ -246,7 +246,14 @@ def _launch(kernel: Any, network: Network, grid: tuple[int, ...], *arguments: An
     units = network.recurrent.units
     width = gpu.padded(units)
     options = {"num_warps": max(4, width // 8), "num_stages": 1, "enable_fp_fusion": True}
-    kernel[grid](*arguments, UNITS=units, WIDTH=width, **constants, **options)
+    with torch.cuda.device_of(arguments[0]):  # Triton launches on the current device
+        kernel[grid](*arguments, UNITS=units, WIDTH=width, **constants, **options)
+
+
+def _inputs(network: Network) -> dict[str, int]:
+    """The number of inputs, and how many a kernel takes at a time."""
+    features = network.sensory.width
+    return {"INPUTS": features, "FEATURES": min(MOST_FEATURES, gpu.padded(features))}
 
 
 def forward(
@@ -255,16 +262,22 @@ def forward(
     """The states after every step ``(T, B, U)``, and what :func:`backward` needs, if it is to be kept."""
     inputs, state, starts, dt, capacity, leak, synapses = tensors
     assert inputs is not None and state is not None and synapses is not None
-    steps, batch, features = inputs.shape
-    units = state.shape[-1]
+    for tensor in (inputs, state, dt):
+        if tensor is not None and (tensor.dtype, tensor.device) != (synapses.dtype, synapses.device):
+            raise TypeError(
+                f"expected {synapses.dtype} tensors on {synapses.device}, got {tensor.dtype} on {tensor.device}: move "
+                "the cell, its inputs and its state to one device and type"
+            )
+    steps, batch, _ = inputs.shape
+    units, rows = state.shape[-1], steps * batch
     recurrent, sensory = _matrices(network, synapses)
     drive, states = inputs.new_empty(steps, batch, 2, units), inputs.new_empty(steps, batch, units)
     potentials = inputs.new_empty(steps, batch, network.unfolds, units) if keep else states
-    rows, sizes = steps * batch, {"INPUTS": features, "FEATURES": min(MOST_FEATURES, gpu.padded(features))}
-    _launch(_sensory_forward, network, (min(rows, PROGRAMS),), inputs, leak, sensory, drive, rows, **sizes)
-    given = [drive, state, dense(starts, inputs), dt, capacity, recurrent, states, potentials, steps, batch]
+    grid = (min(rows, PROGRAMS),)
+    _launch(_sensory_forward, network, grid, inputs, leak, sensory, drive, rows, **_inputs(network))
+    given = [drive, state, dense(starts, inputs), dt, capacity, recurrent, states, potentials]
     flags = {"UNFOLDS": network.unfolds, "HAS_STARTS": starts is not None, "KEEP": keep}
-    _launch(_forward, network, (min(batch, PROGRAMS),), *given, **flags)
+    _launch(_forward, network, (min(batch, PROGRAMS),), *given, steps, batch, **flags)
     return states, [drive, potentials, recurrent, sensory] if keep else []
 
 
@@ -278,20 +291,19 @@ def backward(
     inputs, state, starts, dt, capacity, _, _ = tensors
     drive, potentials, recurrent, sensory = kept
     assert inputs is not None and state is not None and dt is not None
-    steps, batch, features = inputs.shape
+    steps, batch, _ = inputs.shape
     grad_drive, grad_inputs, grad_state, grad_dt = (torch.empty_like(one) for one in (drive, inputs, state, dt))
     programs, rows = min(batch, PROGRAMS), steps * batch
-    grad_capacity, grad_recurrent = (
-        inputs.new_empty(programs, state.shape[-1]),
-        inputs.new_empty(programs, *recurrent.shape),
-    )
+    grad_capacity = inputs.new_empty(programs, state.shape[-1])
+    grad_recurrent = inputs.new_empty(programs, *recurrent.shape)
     given = [grad_states, drive, dense(starts, inputs), dt, capacity, recurrent, potentials]
     given += [grad_drive, grad_state, grad_dt, grad_capacity, grad_recurrent]
     flags = {"UNFOLDS": network.unfolds, "HAS_STARTS": starts is not None}
     _launch(_backward, network, (programs,), *given, steps, batch, **flags)
-    programs, sizes = min(rows, PROGRAMS), {"INPUTS": features, "FEATURES": min(MOST_FEATURES, gpu.padded(features))}
-    grad_sensory = inputs.new_empty(programs, *sensory.shape)
-    grid = programs, -(-features // sizes["FEATURES"])
+    sizes = _inputs(network)
+    blocks = max(1, -(-sizes["INPUTS"] // sizes["FEATURES"]))
+    grid = min(rows, max(1, PROGRAMS // blocks)), blocks
+    grad_sensory = inputs.new_empty(grid[0], *sensory.shape)
     _launch(_sensory_backward, network, grid, inputs, grad_drive, sensory, grad_inputs, grad_sensory, rows, **sizes)
     pairs = (network.recurrent, grad_recurrent), (network.sensory, grad_sensory)
     grad_synapses = torch.cat([grads.sum(0)[:, table.matrix] for table, grads in pairs], dim=1)
