@@ -95,7 +95,13 @@ def test_a_format(values, date_format, expected):
         ("2024-13-01", "unreadable date"),
         ("10:30", "unreadable date '10:30'"),
         ("2024", "unreadable date"),
-        (1704067200, "unreadable date '1704067200'"),
+        (1704067200, "1704067200 seems to count seconds since 1970: .* unit='s'"),
+        (631152000.0, "631152000 seems to count seconds since 1970"),  # 1990
+        ("1704067200000", "milliseconds since 1970: .* unit='ms'"),
+        (1704067200000000, "microseconds since 1970: .* unit='us'"),
+        (1704067200000000000, "nanoseconds since 1970: .* unit='ns'"),
+        (2024013109, "unreadable date '2024013109'"),  # with the hour
+        (20240131093000, "unreadable date '20240131093000'"),
         (True, "unreadable date 'True'"),
         ([2024], "unreadable date"),
     ],
@@ -111,6 +117,13 @@ def test_formats_that_are_none():
             read_dates(pd.Series(["2024-01-31"]), given)
     with pytest.raises(ValueError, match="'2024-01-31'|2024-01-31.*does"):
         read_dates(pd.Series(["2024-01-31"]), "%d/%m/%Y")
+
+
+def test_no_format_describes_the_time_since_1970():
+    for given in ("%Y-%m-%d", "%s"):
+        with pytest.raises(ValueError, match="1704067200000 seems to count milliseconds since 1970: convert"):
+            read_dates(pd.Series([1704067200000]), given)
+    assert text([2024013109], "%Y%m%d%H") == ["2024-01-31 09:00:00"]
 
 
 def test_all_dates_have_a_time_zone_or_none_has():

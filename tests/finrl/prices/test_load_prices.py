@@ -101,6 +101,8 @@ def with_value(column, row, value):
         (with_value("close", 0, 0.0), "A, 2024-03-07: close is not positive"),
         (with_value("close", 0, "1,2"), "A, 2024-03-07: close is '1,2', not a number: correct it or drop the day"),
         (prices().assign(close="1"), "column close must be numeric"),
+        (prices().assign(close=True), "column close must be numeric, got True and False: load the column"),
+        (prices().assign(volume=pd.array([True] * 6, "boolean")), "column volume must be numeric, got True and False"),
         (prices().assign(rsi=[1.0, 2, 3, np.nan, 5, 6]), "B, 2024-03-08: rsi is missing"),
     ],
 )

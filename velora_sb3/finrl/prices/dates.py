@@ -23,6 +23,7 @@ NAMED_MONTH = (
 )
 EITHER_FIRST = r"^\d{1,2}([-/.])\d{1,2}\1(\d{2,4})\b"
 AS_WRITTEN = re.compile(r"\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[+-]\d{2}:\d{2})?)?")  # by Dates.text
+SINCE_1970 = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 MISSING = ("", "nat", "nan", "none", "<na>")
 DAY = pd.Timedelta(days=1)
 TRADING_DAYS, ALL_DAYS = 252, 365  # in a year
@@ -194,11 +195,24 @@ def _from_format(text: pd.Series, date_format: str) -> tuple[pd.Series, pd.Serie
         local = pd.to_datetime(dates.map(lambda each: each.tz_localize(None)))
         return local, pd.to_timedelta(dates.map(lambda each: each.utcoffset()))
     except (ValueError, TypeError) as error:
+        _raise_since_1970(text.iloc[0])
         first = str(error).partition(". ")[0].partition("\n")[0]
         raise ValueError(f"a date does not match date_format={date_format!r}: {first}") from error
 
 
+def _raise_since_1970(text: str) -> None:
+    """Raise ``ValueError`` if a date is the time since 1970, which no format describes; between 1979 and 2033."""
+    number = int(text) if text.isdecimal() else 0
+    for power, (unit, name) in enumerate(SINCE_1970.items()):
+        if 3e8 <= number / 1000**power < 2e9:
+            raise ValueError(
+                f"date {text} seems to count {name} since 1970: convert the column first, with "
+                f"prices['date'] = pandas.to_datetime(prices['date'].astype('int64'), unit={unit!r})"
+            )
+
+
 def _raise_unreadable(text: str) -> None:
+    _raise_since_1970(text)
     if match := re.match(EITHER_FIRST, text):
         separator, year = match[1], "%Y" if len(match[2]) == 4 else "%y"
         formats = " or ".join(repr(separator.join((*order, year))) for order in (("%d", "%m"), ("%m", "%d")))

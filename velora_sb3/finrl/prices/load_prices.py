@@ -43,7 +43,7 @@ def load_prices(
     Raises:
         ValueError: If a column is missing or duplicated; a date is unreadable, ambiguous, out of order or duplicated,
             or has a time zone where others have none; a ticker has no name or lacks a date; a number is missing or
-            infinite; or a price is not positive.
+            infinite; or a price is not positive, or True or False.
         FileNotFoundError: If there is no such file.
         ImportError: If ``source`` is a Parquet file and pyarrow is not installed.
     """
@@ -146,6 +146,8 @@ def check_numbers(prices: pd.DataFrame, numeric: Sequence[str] = COLUMNS) -> Non
         column = prices[name]
         if name in ("date", "tic"):
             continue
+        if name in COLUMNS and pd.api.types.infer_dtype(column) == "boolean":
+            raise ValueError(f"column {name} must be numeric, got True and False: load the column with the numbers")
         if not pd.api.types.is_numeric_dtype(column):
             if name in numeric:
                 text = (pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
