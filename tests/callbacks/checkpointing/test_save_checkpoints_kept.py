@@ -36,6 +36,13 @@ def test_the_last_stay(tmp_path):
     assert names(save) == ["Steps_6", "Steps_final"] == [path.name for path in save.saved]
 
 
+@pytest.mark.parametrize("settings", [{"save_top_k": 3}, {"mode": "min"}, {"save_last": False}])
+def test_a_ranking_needs_a_metric(tmp_path, settings):
+    with pytest.raises(ValueError, match=rf"{next(iter(settings))} without monitor: no metric ranks"):
+        saver(tmp_path, keep_last=2, **settings)
+    saver(tmp_path, monitor="eval/mean_reward", **settings)
+
+
 def test_of_others_nothing_is_removed(tmp_path):
     fill(tmp_path / "checkpoints" / "run" / "saves" / "Steps_99" / "model.zip")
     assert names(train(tmp_path, keep_last=1, force=True)) == ["Steps_99", "Steps_final"]

@@ -96,8 +96,9 @@ class SaveCheckpoints(VeloraCallback):
     Raises:
         FileExistsError: If the directory contains files and ``force`` is not set: at construction, and when a second
             run starts from timestep 0.
-        ValueError: If an argument is out of range or ``dirname`` is not below ``root``; when training starts, if
-            ``buffer=True`` and the algorithm has no replay buffer.
+        ValueError: If an argument is out of range, ``dirname`` is not below ``root``, or ``mode``, ``save_top_k`` or
+            ``save_last`` is set without ``monitor``; when training starts, if ``buffer=True`` and the algorithm has no
+            replay buffer.
     """
 
     def __init__(
@@ -134,6 +135,12 @@ class SaveCheckpoints(VeloraCallback):
         self.directory = Path(root, dirname).absolute()
         self.saves = self.directory / "saves"
         self._kept = KeptCheckpoints(keep_last, monitor is not None, mode, save_top_k, save_last)
+        ranking = {"mode": (mode, "max"), "save_top_k": (save_top_k, 1), "save_last": (save_last, True)}
+        if monitor is None and (alone := [name for name, (value, default) in ranking.items() if value != default]):
+            raise ValueError(
+                f"{' and '.join(alone)} without monitor: no metric ranks the checkpoints; pass one, such as "
+                "monitor='eval/mean_reward', or keep_last=N to keep the newest"
+            )
         self._refuse_to_overwrite(self.directory)
         self._due: int | None = None  # the number of episodes after which a checkpoint became due
         self._requested = False
