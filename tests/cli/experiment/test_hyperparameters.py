@@ -47,7 +47,7 @@ def test_action_noise(kind, noise):
         (PPO, {"learning_rate": "lin_"}, "expected a number after 'lin_'"),
         (PPO, {"learning_rate": "lin_-1"}, "learning_rate must be above 0"),
         (PPO, {"use_sde": "yes"}, "use_sde must be true or false"),
-        (PPO, {"n_envs": 4}, "set n_envs with --n-envs"),
+        (PPO, {"n_envs": 4}, "n_envs is not a hyperparameter: set it with --n-envs"),
         (PPO, {"n_timesteps": 4}, "--steps"),
         (PPO, {"_init_setup_model": False}, "unknown hyperparameter"),
         (DQN, {"noise_type": "normal", "noise_std": 1}, "unknown hyperparameter of DQN 'noise_type'"),

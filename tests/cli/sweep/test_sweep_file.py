@@ -55,6 +55,12 @@ def test_drawn_values_reach_the_run(read):
         (FILE + "time_limit: soon", "number of seconds, or a duration such as 90m, 2h or 1d, got 'soon'"),
         (FILE + "eval_freq: 5000", "eval_freq must be at most steps, 2000, got 5000"),
         (FILE.replace("learning_rate", "lerning_rate"), "search.lerning_rate 0.0001: unknown hyperparameter of PPO"),
+        (FILE.replace("search:", "search:\n  gamma: {choice: [0.9]}\n  seed: {int: [0, 5]}"),
+         ": search.seed 0: seed is not a hyperparameter: set it with key seed"),
+        (FILE + "hyperparams: {n_envs: 2}", ": n_envs is not a hyperparameter: set it with key n_envs"),
+        (FILE + "hyperparams: {policy_kwargs: {}}", "set it with key policy_kwargs"),
+        (FILE + "device: nope", ": key device nope: torch has no such device"),
+        (FILE.replace("trials", "  gamma: {choice: [2, 0.9]}\ntrials"), ": search.gamma 2: hyperparameter gamma"),
         (FILE.replace("pure", "puer"), "search.policy_kwargs.mode 'puer': PPO on CartPole-v1: mode must be one of"),
         (FILE.replace("loguniform", "log"), "search.learning_rate must be one of uniform, loguniform, int, choice"),
         (FILE.replace("1e-4", "2"), "search.learning_rate: the lowest value must be below the highest"),
@@ -69,7 +75,7 @@ def test_drawn_values_reach_the_run(read):
         (FILE.replace("trials: 4", "trials: 1") + "scheduler: pbt", "trials must be at least 2, got 1"),
         ("search: [", "malformed JSON or YAML"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_one_line_with_the_key_and_the_choices(text, told, read):
     with pytest.raises(UserError) as error:
         read(text)

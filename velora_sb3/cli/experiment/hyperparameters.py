@@ -56,7 +56,7 @@ def constructor_arguments(
     arguments: dict[str, Any] = {}
     for name, value in hyperparams.items():
         if name in OPTIONS:
-            raise UserError(f"--hyperparams: set {name} with {OPTIONS[name]}")
+            raise UserError(f"{name} is not a hyperparameter: set it with {OPTIONS[name]}")
         if name not in accepted:
             raise unknown(f"hyperparameter of {algorithm.__name__}", name, accepted)
         if name in names:

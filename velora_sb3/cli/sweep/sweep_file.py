@@ -121,7 +121,9 @@ def read_sweep(path: Path) -> Sweep:
     try:
         return _checked(given)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        keys = "|".join(one.name.replace("_", "-") for one in fields(SweepFile))
+        told = re.sub(rf"--({keys})(?![\w-])", lambda found: f"key {found[1].replace('-', '_')}", str(error))
+        raise UserError(f"{path}: {told}") from error
 
 
 def _checked(given: SweepFile) -> Sweep:
@@ -169,15 +171,25 @@ def _check_scheduler(sweep: Sweep) -> None:
 def _check_values(sweep: Sweep) -> None:
     """Build a model with every choice and both ends of every range."""
     first = {name: one.values[0] for name, one in sweep.space.items()}
+
+    def check(where: str, settings: Mapping[str, Any]) -> None:
+        try:
+            build_model(sweep.config(settings))
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         build_model(sweep.config({}))
+        try:
+            check("search", first)
+        except UserError:
+            for name, value in first.items():
+                check(f"search.{name} {value!r}", {name: value})
+            raise  # each may be used, but not all together
         for name, one in sweep.space.items():
-            for value in one.values:
-                try:
-                    build_model(sweep.config({**first, name: value}))
-                except UserError as error:
-                    raise UserError(f"search.{name} {value!r}: {error}") from error
+            for value in one.values[1:]:
+                check(f"search.{name} {value!r}", {**first, name: value})
 
 
 def _resources(given: SweepFile) -> dict[str, float]:
