@@ -113,6 +113,13 @@ def test_names_are_checked_first(name, offline):
     assert list(Path.cwd().iterdir()) == []
 
 
+def test_a_name_of_other_than_two_parts(offline):
+    with pytest.raises(ValueError, match="two parts, got 'hub/user/name' with 3: leave out a host, a folder or a file"):
+        push_to_hub(None, "hub/user/name")
+    with pytest.raises(ValueError, match="two parts, got 'name' with 1: put the user or organization in front"):
+        push_to_hub(None, "name")
+
+
 def test_without_token_or_network_the_folder_stays(offline, monkeypatch):
     with pytest.raises(HubError, match=r"no token of the Hub: pass token=.*; the folder to upload is hub/user/cart$"):
         push_to_hub(ppo(), "user/cart", video=False)

@@ -19,6 +19,9 @@ class HubError(RuntimeError):
 
 def check_repo_id(repo_id: str) -> str:
     """A repository's name, ``user/name``; raises ``ValueError`` otherwise."""
+    if isinstance(repo_id, str) and (slashes := repo_id.count("/")) != 1:
+        fix = "leave out a host, a folder or a file name" if slashes else "put the user or organization in front"
+        raise ValueError(f"repo_id must be 'user/name', two parts, got {repo_id!r} with {slashes + 1}: {fix}")
     fits = isinstance(repo_id, str) and re.fullmatch(rf"{NAME}/{NAME}", repo_id) and len(repo_id) <= 96
     if not fits or "--" in repo_id or ".." in repo_id or repo_id.endswith(".git"):
         raise ValueError(
