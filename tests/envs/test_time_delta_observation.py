@@ -56,6 +56,15 @@ def test_elapsed_durations(passed, unit):
     assert spans(env, 1) == [1.0, 3.0]
 
 
+class Unprintable(float):
+    def __repr__(self):
+        raise AssertionError("formatted in a step without an error")
+
+
+def test_a_step_formats_no_error():
+    assert spans(TimeDeltaObservation(told("dt", [None, Unprintable(2)]), elapsed_key="dt"), 1) == [1.0, 2.0]
+
+
 def test_timestamps_that_are_numbers():
     env = TimeDeltaObservation(told("time", [1.7e9, 1.7e9 + 0.02, 1.7e9 + 0.06]), timestamp_key="time", unit=0.02)
     assert spans(env, 2) == pytest.approx([1.0, 1.0, 2.0], rel=1e-4)

@@ -18,6 +18,7 @@ from velora_sb3._validation import check_number
 
 # Anywhere but after a year; blanks separate, too.
 DAY_OR_MONTH_FIRST = re.compile(r"(?<!\d)(?<!\d{4}[./ -])\d{1,2}([./ -])\d{1,2}\1\d{2,4}\b")
+OUT_OF_RANGE = "the time since the last observation must be finite and not negative"
 
 
 class TimeDeltaObservation(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -90,21 +91,23 @@ class TimeDeltaObservation(gym.Wrapper[dict[str, Any], Any, Any, Any], gym.utils
             value = self._read(info, self._elapsed_key)
             number = _number(value)
             passed = _seconds(value) if number is None else number
-            source = f"info[{self._elapsed_key!r}] is {value!r}"
+            if not 0 <= passed < math.inf:
+                raise ValueError(f"info[{self._elapsed_key!r}] is {value!r}: {OUT_OF_RANGE}")
         elif self._timestamp_key is not None:
             before, now = self._last, _point_in_time(self._read(info, self._timestamp_key))
-            source = f"info[{self._timestamp_key!r}] changed from {before!r} to {now!r}"
             if isinstance(before, pd.Timestamp) != isinstance(now, pd.Timestamp):
-                raise ValueError(f"{source}: use dates or numbers, not both")
-            if (getattr(before, "tzinfo", None) is None) != (getattr(now, "tzinfo", None) is None):
-                raise ValueError(f"{source}: give all times a time zone, or none")
-            difference: Any = now - before  # type: ignore[operator]
-            self._last = now
-            passed = difference.total_seconds() if isinstance(now, pd.Timestamp) else difference
+                problem = "use dates or numbers, not both"
+            elif (getattr(before, "tzinfo", None) is None) != (getattr(now, "tzinfo", None) is None):
+                problem = "give all times a time zone, or none"
+            else:
+                difference: Any = now - before  # type: ignore[operator]
+                self._last = now
+                passed = difference.total_seconds() if isinstance(now, pd.Timestamp) else difference
+                problem = "" if 0 <= passed < math.inf else OUT_OF_RANGE
+            if problem:
+                raise ValueError(f"info[{self._timestamp_key!r}] changed from {before!r} to {now!r}: {problem}")
         else:
             return self._dt
-        if not 0 <= passed < math.inf:
-            raise ValueError(f"{source}: the time since the last observation must be finite and not negative")
         return passed / self._unit
 
     def _read(self, info: dict[str, Any], key: str) -> Any:
