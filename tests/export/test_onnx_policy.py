@@ -29,10 +29,24 @@ def test_the_state_is_kept_until_reset(policy):
     np.testing.assert_array_equal(policy.predict(OBSERVATION, episode_start=[True]), first)
 
 
+def test_a_nan_in_the_observation_is_refused_and_leaves_the_state(policy):
+    policy.predict(OBSERVATION)
+    before = policy.state.copy()
+    for bad in (np.full(3, np.nan), np.array([0.1, np.nan, 0.5])):
+        with pytest.raises(ValueError, match="the action is NaN: check the observation"):
+            policy.predict(bad)
+    np.testing.assert_array_equal(policy.state, before)
+    policy.reset()
+    with pytest.raises(ValueError, match="the action is NaN"):
+        policy.predict(np.stack([OBSERVATION, np.full(3, np.nan)]))
+    assert policy.state is None
+
+
 def test_a_nan_in_the_state_ends_with_the_episode(policy):
     first = policy.predict(OBSERVATION)
-    policy.predict(np.full(3, np.nan, np.float32))
-    assert np.isnan(policy.predict(OBSERVATION)).all()
+    policy._state = np.full_like(policy.state, np.nan)
+    with pytest.raises(ValueError, match="the action is NaN"):
+        policy.predict(OBSERVATION)
     np.testing.assert_array_equal(policy.predict(OBSERVATION, episode_start=[True]), first)
 
 

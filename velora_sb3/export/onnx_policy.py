@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ class OnnxPolicy:
             The action, in the environment's units; without a batch dimension for one observation.
 
         Raises:
-            ValueError: If the observation does not fit, or the batch size changes without :meth:`reset`.
+            ValueError: If the observation does not fit, the batch size changes without :meth:`reset`, or the action is
+                NaN, as for a NaN in the observation. Discrete actions do not show that.
         """
         feeds: dict[str, np.ndarray[Any, Any]] = {}
         single, batch = True, 0
@@ -140,9 +142,14 @@ class OnnxPolicy:
         if self._noise is not None:
             feeds["noise"] = self._draw(batch) if noise is None else np.asarray(noise, np.float32)
         outputs = self._session.run(self._outputs, feeds)
+        action: np.ndarray[Any, Any] = outputs[0]
+        if action.dtype.kind == "f" and math.isnan(np.vdot(action, action)):  # faster than isnan and any
+            raise ValueError(
+                "the action is NaN: check the observation and the policy's weights for NaN and infinity; the state "
+                "stays as it was"
+            )
         if self._state_size:
             self._state, self._batch = outputs[1], batch
-        action: np.ndarray[Any, Any] = outputs[0]
         if action.dtype != self._action_type and self._action_type.kind == "f":
             action = action.astype(self._action_type)
         return action[0] if single else action
