@@ -24,6 +24,7 @@ from velora_sb3._headless import prepare_rendering
 from velora_sb3._normalization import ObservationStatistics, kept_with, observation_normalizer
 from velora_sb3._optional import install_line, missing_modules
 from velora_sb3._validation import takes_masks
+from velora_sb3.callbacks.hooks.eval_callback import warn_of_long_episode
 from velora_sb3.video.record_episode import first_line, record_episode
 from velora_sb3.video.rendering_env import open_video_env
 
@@ -98,7 +99,9 @@ def evaluate(model: BaseAlgorithm, venv: VecEnv, n_episodes: int, seed: int | No
         venv.seed(seed)
     masked = takes_masks(model) and is_masking_supported(venv)
     run: Any = evaluate_masked if masked else evaluate_policy
-    returns, lengths = run(model, venv, n_eval_episodes=n_episodes, return_episode_rewards=True, warn=False)
+    returns, lengths = run(
+        model, venv, n_eval_episodes=n_episodes, callback=warn_of_long_episode, return_episode_rewards=True, warn=False
+    )
     if not np.isfinite(returns).all():
         raise ValueError(
             f"{np.count_nonzero(~np.isfinite(returns))} of {len(returns)} episodes in eval_env have a return that is "

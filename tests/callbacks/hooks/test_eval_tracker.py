@@ -15,6 +15,7 @@ from tests.callbacks.hooks.hooked import Told, life, model_of
 from tests.callbacks.hooks.numbered_env import Numbered, numbered
 from tests.callbacks.hooks.test_metrics_logger import Rows
 from velora_sb3.callbacks import EvalCallback, LambdaCallback, MaskableEvalCallback
+from velora_sb3.callbacks.hooks import eval_callback
 from velora_sb3.callbacks.hooks.eval_tracker import summary
 
 
@@ -48,6 +49,13 @@ def test_with_monitor_it_is_what_sb3_logs():
     model_of(PPO, numbered((4,))).learn(12, callback=[told, evaluation])
     metrics = [one[1] for one in told.told if one[0] == "evaluated"]
     assert [one["episode_return_mean"] for one in metrics] == [evaluation.last_mean_reward] * 2 == [10.0] * 2
+
+
+def test_an_episode_that_does_not_end_is_named(monkeypatch):
+    monkeypatch.setattr(eval_callback, "LONG_EPISODE", 3)
+    with pytest.warns(UserWarning, match="an episode of the evaluation has taken 3 steps") as told:
+        model_of(PPO, numbered((4,))).learn(6, callback=evaluating(numbered((4,)), n_eval_episodes=1))
+    assert len(told) == 1
 
 
 def test_environments_that_sb3_does_not_evaluate_begin_nothing():

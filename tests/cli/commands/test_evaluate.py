@@ -10,6 +10,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from velora_sb3.callbacks import SaveCheckpoints
+from velora_sb3.callbacks.hooks import eval_callback
 from velora_sb3.cli import main
 
 
@@ -24,6 +25,13 @@ def test_a_run_directory(trained, run):
     assert "200.0 ± 0.0 steps" in row(out, "episode length")
     assert run("evaluate", trained, "--episodes", 3)[1] == out  # the seed decides
     assert row(run("evaluate", trained, "--episodes", 3, "--seed", 1)[1], "return") != row(out, "return")
+
+
+def test_an_episode_that_does_not_end_is_named(trained, run, monkeypatch):
+    monkeypatch.setattr(eval_callback, "LONG_EPISODE", 150)
+    out = run("evaluate", trained, "--episodes", 2)[1]
+    assert out.count("an episode of the evaluation has taken 150 steps") == 1
+    assert "max_episode_steps" in out
 
 
 def test_it_repeats_the_evaluation_at_the_end_of_training(trained, run):

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from sb3_contrib.common.maskable import callbacks as maskable
 from stable_baselines3.common import callbacks as sb3
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+LONG_EPISODE = 100_000  # steps
+
+
+def warn_of_long_episode(locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
+    """Warn of an episode that may never end; a callback of SB3's ``evaluate_policy``."""
+    if locals_["current_lengths"][locals_["i"]] == LONG_EPISODE:
+        warnings.warn(
+            f"an episode of the evaluation has taken {LONG_EPISODE:,} steps, and the evaluation waits for its end: "
+            "give an environment that may not end by itself a time limit (max_episode_steps of gymnasium.register or "
+            "gymnasium.make)",
+            stacklevel=2,
+        )
 
 
 class EvaluationListener(Protocol):
@@ -30,7 +44,7 @@ class EvalCallback(sb3.EvalCallback):
     """SB3's ``EvalCallback``; its evaluations also reach the hooks of every :class:`EpisodeCallback` in the list.
 
     A drop-in replacement with SB3's arguments and results. SB3's own class announces only the mean return, after each
-    evaluation.
+    evaluation. An evaluation waits for the end of its episodes; a warning says if one takes more than 100,000 steps.
     """
 
     listener: EvaluationListener | None = None
@@ -67,6 +81,7 @@ class EvalCallback(sb3.EvalCallback):
     def _log_success_callback(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
         """As SB3's, which calls it after each step of each environment."""
         super()._log_success_callback(locals_, globals_)
+        warn_of_long_episode(locals_, globals_)
         if self.listener is not None:
             self.listener.step(locals_)
 

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from velora_sb3.cli.experiment.environments import check_spaces, import_packages, open_env, open_vec_env
     from velora_sb3.cli.experiment.evaluation import evaluate_model
     from velora_sb3.cli.saved_model import BEST_MODEL, MODEL, find_model
-    from velora_sb3.cli.tables import add_returns, plain_table, print_line
+    from velora_sb3.cli.tables import add_returns, plain_table, print_line, warnings_as_lines
     from velora_sb3.hub.evaluation import evaluation_env
 
     saved = find_model(Path(args.model).absolute(), args.best)
@@ -80,11 +80,11 @@ def run(args: argparse.Namespace) -> int:
     check_spaces(model, env, env_id)
     check_masks(type(model), env, env_id)
     set_random_seed(seed)
-    with evaluation_env(model, env) as normalized:
+    console = Console()
+    with evaluation_env(model, env) as normalized, warnings_as_lines(console):
         returns, lengths = evaluate_model(model, normalized, args.episodes, deterministic=not args.stochastic)
     env.close()
 
-    console = Console()
     how = "stochastic" if args.stochastic else "deterministic"
     print_line(console, f"{algo} on {env_id}, {how}, seed {seed}, {shown} of step {model.num_timesteps:,}")
     if not args.best and saved.path.name == MODEL and saved.path.with_name(BEST_MODEL).is_file():

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from velora_sb3._validation import takes_masks
 from velora_sb3.callbacks import EvalCallback, MaskableEvalCallback
 from velora_sb3.callbacks.base.triggers import EveryTimesteps
+from velora_sb3.callbacks.hooks.eval_callback import warn_of_long_episode
 from velora_sb3.cli.experiment.run_files import CsvFile, RunFile, WholeFile, as_zip
 from velora_sb3.cli.saved_model import BEST_MODEL
 
@@ -120,6 +121,11 @@ def evaluate_model(
     """Returns and lengths of episodes; a recurrent model keeps its state within each episode."""
     evaluate: Any = evaluate_masked if takes_masks(type(model)) else evaluate_policy
     returns, lengths = evaluate(
-        model, env, n_eval_episodes=n_episodes, deterministic=deterministic, return_episode_rewards=True
+        model,
+        env,
+        n_eval_episodes=n_episodes,
+        deterministic=deterministic,
+        callback=warn_of_long_episode,
+        return_episode_rewards=True,
     )
     return returns, lengths
