@@ -37,9 +37,9 @@ def missing_modules(extra: str) -> list[str]:
     return [module for module in EXTRAS[extra] if find_spec(module) is None]
 
 
-def require(extra: str, user: str) -> None:
-    """Raise ``ImportError`` unless everything that an extra brings is here; ``user`` is who needs it."""
-    if missing := missing_modules(extra):
+def require(extra: str, user: str, *modules: str) -> None:
+    """Raise ``ImportError`` unless all that an extra brings, or just ``modules`` of it, is here for ``user``."""
+    if missing := [name for name in missing_modules(extra) if name in (modules or EXTRAS[extra])]:
         raise ImportError(f"{user} needs {', '.join(missing)}: {install_line(extra)}")
 
 

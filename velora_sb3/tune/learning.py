@@ -56,7 +56,7 @@ def learn(
         ImportError: If Ray is not installed.
         ValueError: If there is no ``TuneReport``, or a setting changed that a running model cannot change.
     """
-    require("ray", "velora_sb3.tune.learn")
+    require("ray", "velora_sb3.tune.learn", "ray")
     from ray import tune
 
     report = next((one for one in walk(as_callback(callback)) if isinstance(one, TuneReport)), None)

@@ -55,7 +55,7 @@ class TuneReport(VeloraCallback):
         self, *, every: int = 1, buffer: bool = True, custom_objects: Iterable[str] = (), verbose: int = 0
     ) -> None:
         super().__init__(verbose)
-        require("ray", type(self).__name__)
+        require("ray", type(self).__name__, "ray")  # not the searcher
         self.every, self.buffer = check_integer("every", every), check_bool("buffer", buffer)
         self.custom_objects = [custom_objects] if isinstance(custom_objects, str) else list(custom_objects)
         self._logged = LoggedValues()
