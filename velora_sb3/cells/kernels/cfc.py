@@ -2,7 +2,7 @@ r"""A whole CfC sequence in one autograd function.
 
 Forward: the inputs' part of every gate is one matrix product before the loop; a step is one ``addmm`` and two or three
 pointwise operations. Backward: the derivatives of all steps at once, then one product and one ``addmm`` per step, and
-the weights' gradients as one matrix product at the end. Resets and timespans enter as tensors.
+the weights' gradients as one matrix product each at the end. Resets and timespans enter as tensors.
 :mod:`velora_sb3.cells.kernels.cpu` and, on an NVIDIA GPU, :mod:`velora_sb3.cells.kernels.gpu` replace both loops.
 
 On CPU torch's ``tanh`` takes several times as long as its ``sigmoid``, so :math:`\tanh x` is computed as

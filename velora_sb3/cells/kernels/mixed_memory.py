@@ -2,7 +2,7 @@ r"""A whole sequence of a mixed memory cell around a dense CfC in one autograd f
 
 As :mod:`velora_sb3.cells.kernels.cfc`: the inputs' part of all products is made before the loop, a step is two
 ``addmm`` and a few pointwise operations, the backward pass has the derivatives of all steps at once before its own
-loop and the weights' gradients in one matrix product for each half after it. :mod:`velora_sb3.cells.kernels.cpu` and,
+loop and the weights' gradients in one matrix product each after it. :mod:`velora_sb3.cells.kernels.cpu` and,
 on an NVIDIA GPU, :mod:`velora_sb3.cells.kernels.gpu` replace both loops.
 
 Blocks of the LSTM's products, each ``H`` wide: ``a, i, f, o``; of the CfC's: ``f, g, s`` and, with timespans, ``a``.
