@@ -8,8 +8,8 @@ From the products :math:`f, k, u` (each ``H`` wide) and the time :math:`t` since
 Forward: the inputs' part of every product is one matrix product before the loop; a step is one ``addmm``, one
 ``sigmoid`` over all three blocks (:math:`\tanh u = 2 \sigma(2 u) - 1`, so the loop carries :math:`(v + 1) / 2`), the
 decay and one ``lerp``. Backward: the derivatives of all steps at once, then one product and one ``addmm`` per step;
-the weights' gradients are one matrix product each at the end. :mod:`velora_sb3.cells.kernels.cpu` and, on an NVIDIA GPU,
-:mod:`velora_sb3.cells.kernels.gpu` replace both loops.
+the weights' gradients are one matrix product each at the end. :mod:`velora_sb3.cells.kernels.cpu` and, on an NVIDIA
+GPU, :mod:`velora_sb3.cells.kernels.gpu` replace both loops.
 """
 
 from __future__ import annotations
