@@ -14,7 +14,7 @@ from stable_baselines3.common.monitor import Monitor
 
 from tests.callbacks.runs import Steps
 from tests.checkpoints.conftest import small_model
-from velora_sb3 import resume_training, save_checkpoint
+from velora_sb3 import load_checkpoint, resume_training, save_checkpoint
 from velora_sb3.checkpoints import (
     CheckpointError,
     best_checkpoints,
@@ -48,6 +48,18 @@ def test_the_newest_is_found_from_the_run_its_saves_and_itself(run):
     newest = run / "saves" / "c4"
     assert [newest_checkpoint(place) for place in (run, str(run / "saves"), newest)] == [newest] * 3
     assert names(manifest.path for manifest in list_checkpoints(run)) == ["c4", "c3", "c2", "c1", "c0"]
+
+
+def test_the_newest_is_found_from_the_directory_of_a_run_of_the_command_line(run, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("ppo-CartPole-v1-1")
+    (directory / "checkpoints").mkdir()
+    (run / "saves").rename(directory / "checkpoints" / "saves")
+    assert newest_checkpoint(directory) == directory / "checkpoints" / "saves" / "c4"
+
+
+def test_a_model_is_loaded_from_the_directory_of_its_run(run, model):
+    save_checkpoint(model.learn(20), run / "saves" / "newest")
+    assert load_checkpoint(run).num_timesteps == model.num_timesteps
 
 
 def test_a_damaged_one_is_passed_over_with_a_warning(run):

@@ -21,8 +21,9 @@ from velora_sb3.checkpoints.directories import recover, wait_for_disk
 from velora_sb3.checkpoints.format.allow_list import AllowList
 from velora_sb3.checkpoints.format.encoding import Decoder
 from velora_sb3.checkpoints.format.errors import CheckpointError
-from velora_sb3.checkpoints.format.files import ARRAYS, BUFFER, OPTIMIZERS, POLICY, STATE
+from velora_sb3.checkpoints.format.files import ARRAYS, BUFFER, MANIFEST, OPTIMIZERS, POLICY, STATE
 from velora_sb3.checkpoints.format.reading import Checkpoint, open_checkpoint
+from velora_sb3.checkpoints.retention import newest_checkpoint
 from velora_sb3.checkpoints.state.model import make_model, restore_parameters
 from velora_sb3.checkpoints.state.replay_buffer import restore_buffer, truncate_episodes
 from velora_sb3.checkpoints.state.vec_env import (
@@ -71,7 +72,7 @@ def load_checkpoint(
     stopped, use :func:`resume_training`, which also restores random states, callbacks and schedules.
 
     Args:
-        path: The checkpoint's directory.
+        path: A checkpoint, or the directory of a run, which stands for its newest undamaged checkpoint.
         env: The environments, a single one, or its id; as many as the run had. They are wrapped in ``VecNormalize``
             with the checkpoint's statistics if the run's were. None for a model that only predicts; one that was
             trained with ``HerReplayBuffer`` has no replay buffer then. ``StatefulPredictor``, ``DRL_prediction`` and
@@ -104,6 +105,8 @@ def load(
     path = Path(path)
     if not path.exists() and path.parent.is_dir():
         recover(path.absolute().parent)
+    if path.is_dir() and not (path / MANIFEST).exists():
+        path = newest_checkpoint(path)
     checkpoint = open_checkpoint(path)
     with clear_errors(checkpoint, custom_objects or ()):
         return _build(checkpoint, env, device, custom_objects or {}, AllowList(trusted))

@@ -16,10 +16,8 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from velora_sb3._optional import versions
-from velora_sb3.checkpoints.format.files import MANIFEST
 from velora_sb3.checkpoints.load import Loaded, clear_errors, load
 from velora_sb3.checkpoints.metrics import metrics_are_loaded
-from velora_sb3.checkpoints.retention import newest_checkpoint
 from velora_sb3.checkpoints.state.callbacks import Transient, as_callback, restore_callbacks
 from velora_sb3.checkpoints.state.logger import restore_logger, warn_of_missing_outputs
 from velora_sb3.checkpoints.state.model import restore_exploration_matrices
@@ -62,14 +60,11 @@ def resume_training(
         CheckpointError: If there is no checkpoint, or it cannot be loaded.
         ValueError: If ``reset_num_timesteps`` is true.
     """
-    path = Path(path)
     if learn_arguments.pop("reset_num_timesteps", False):
         raise ValueError(
             "resume_training() counts on from the checkpoint's timesteps: to count from 0, use load_checkpoint(), and "
             "learn() of the model that it returns"
         )
-    if path.is_dir() and not (path / MANIFEST).exists():
-        path = newest_checkpoint(path)
     loaded = load(path, env, device, custom_objects, trusted)
     model, state = loaded.model, loaded.checkpoint.state
     _warn_of_differences(state, model)

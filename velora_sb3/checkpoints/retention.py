@@ -14,10 +14,12 @@ from velora_sb3.checkpoints.format.files import MANIFEST, Manifest
 from velora_sb3.checkpoints.format.reading import check_files, check_sizes, read_manifest
 
 MODES = ("max", "min")
+RUN = "checkpoints/saves"  # where velora-sb3 train and make_callbacks keep a run's checkpoints
+PATTERNS = (MANIFEST, f"*/{MANIFEST}", f"*/*/{MANIFEST}", f"{RUN}/*/{MANIFEST}")
 
 
 def list_checkpoints(directory: str | Path) -> list[Manifest]:
-    """List the checkpoints in a directory, up to two levels below it.
+    """List the checkpoints in a directory, up to two levels below it or in its ``checkpoints/saves``.
 
     Args:
         directory: The directory of a run, of its checkpoints, or of one checkpoint.
@@ -36,9 +38,10 @@ def _find(directory: Path) -> tuple[list[Manifest], list[CheckpointError]]:
     """The checkpoints, newest first, and why others cannot be read."""
     wait_for_disk()
     found, errors = [], []
-    for parent in [directory, *(path for path in directory.glob("*") if path.is_dir())]:
-        recover(parent)
-    for pattern in (MANIFEST, f"*/{MANIFEST}", f"*/*/{MANIFEST}"):
+    for parent in [directory, *directory.glob("*"), directory / RUN]:
+        if parent.is_dir():
+            recover(parent)
+    for pattern in PATTERNS:
         for file in directory.glob(pattern):
             if any(part.startswith(".") for part in file.relative_to(directory).parts):
                 continue
