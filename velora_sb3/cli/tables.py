@@ -12,8 +12,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from velora_sb3.checkpoints import list_checkpoints
+from velora_sb3.cli.experiment.callbacks import CHECKPOINTS
 from velora_sb3.cli.experiment.config import RunConfig
 from velora_sb3.cli.experiment.run import Outcome
+from velora_sb3.cli.saved_model import MODEL
 
 
 def plain_table(*columns: str) -> Table:
@@ -59,12 +62,14 @@ def print_summary(console: Console, config: RunConfig, directory: Path, outcome:
         console.print(failure, style="red", markup=False, highlight=False)
     for note in outcome.notes:
         console.print(note, style="yellow", markup=False, highlight=False)
-    if (outcome.interrupted or outcome.failures) and config.checkpoint_every:
-        first = "free some space; " if outcome.failures else ""
+    first = "free some space; " if outcome.failures else ""
+    if (outcome.interrupted or outcome.failures) and list_checkpoints(directory / CHECKPOINTS):
         print_line(console, f"resume it:   {first}velora-sb3 resume {shlex.quote(str(directory))}")
-    else:
+        first = ""
+    elif (directory / MODEL).exists():
         print_line(console, f"evaluate it: velora-sb3 evaluate {shlex.quote(str(directory))}")
-    print_line(console, f"repeat it:   velora-sb3 train --config {shlex.quote(str(directory / 'config.json'))}")
+    config_file = shlex.quote(str(directory / "config.json"))
+    print_line(console, f"repeat it:   {first}velora-sb3 train --config {config_file}")
 
 
 def print_line(console: Console, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -199,6 +200,13 @@ def test_what_cannot_go_on_is_one_line_and_changes_nothing(spoil, options, told,
     assert code == 2
     assert told in err and err.count("\n") == 1
     assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+
+def test_a_path_with_a_space_can_be_copied_from_the_error(copy, run, tmp_path):
+    no_checkpoint(copy)
+    copy.rename(tmp_path / "my run")
+    _, _, err = run("resume", "my run")
+    assert shlex.split(err)[-1] == str(tmp_path / "my run" / "config.json")
 
 
 def test_a_run_may_save_nothing(run, tmp_path):

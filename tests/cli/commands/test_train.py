@@ -357,6 +357,18 @@ def test_a_disk_that_stays_full_fails_the_run_and_says_what_is_missing(run, inte
     assert {"model.zip", "result.json"} <= {path.name for path in (tmp_path / "r").iterdir()}
 
 
+def test_a_run_whose_checkpoints_did_not_fit_is_not_said_to_be_resumable(run, interfere, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("velora_sb3.callbacks.checkpointing.save_checkpoints.write_sb3_files", full)
+    monkeypatch.setattr("velora_sb3.cli.experiment.run_files.WholeFile._write_pending", full)
+    code, out, _ = run("train", *interfere({}), "--steps", 100, "--eval-freq", 0, "--no-video")
+    assert code == 1
+    assert "resume it:" not in out and "evaluate it:" not in out
+    assert "repeat it:   free some space; velora-sb3 train --config r/config.json" in out
+
+
 def test_an_environment_may_change_the_directory(run, interfere, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     options = interfere({300: lambda: os.chdir(tmp_path / "elsewhere")})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ def no_checkpoint(directory: Path, config: RunConfig) -> Exception:
     reason = f"the first was due after {period:,} steps" if period else "it was started with --checkpoint-every 0"
     return UserError(
         f"the run in {directory} has no intact checkpoint ({reason}): start it again with velora-sb3 train "
-        f"--config {directory / 'config.json'}"
+        f"--config {shlex.quote(str(directory / 'config.json'))}"
     )
 
 
