@@ -55,6 +55,11 @@ def test_a_run_to_resume_needs_its_directory_again(tmp_path):
     assert make_callbacks(tmp_path, market(20), force=True)[0].force
 
 
+def test_the_replay_buffer_is_saved_on_request(tmp_path):
+    assert make_callbacks(tmp_path, market(20), "sac")[0].buffer is False
+    assert make_callbacks(tmp_path, market(20), "sac", buffer="resume")[0].buffer == "resume"
+
+
 def test_an_unknown_model_name(tmp_path):
     with pytest.raises(ValueError, match="unknown model_name 'pppo': did you mean 'ppo'"):
         make_callbacks(tmp_path, market(20), "pppo")

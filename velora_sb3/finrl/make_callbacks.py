@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnNoModelImprovement
@@ -36,6 +36,7 @@ def make_callbacks(
     every_n_timesteps: int = 5_000,
     initial_lr: float = 3e-4,
     decay_rate: float = 0.98,
+    buffer: bool | Literal["resume"] = False,
     force: bool = False,
     verbose: int = 1,
 ) -> list[BaseCallback]:
@@ -65,6 +66,8 @@ def make_callbacks(
         every_n_timesteps: Timesteps between plots, and between action statistics.
         initial_lr: Initial learning rate, where it decays.
         decay_rate: Factor by which it decays.
+        buffer: ``"resume"`` to save the replay buffer, for :class:`SaveCheckpoints`; without it an off-policy run
+            resumes with an empty one.
         force: Whether to use a directory that holds checkpoints already, as to resume a run.
         verbose: 0 for no output.
 
@@ -91,8 +94,9 @@ def make_callbacks(
         callback_after_eval=stop,
         verbose=verbose,
     )
+    checkpoints: dict[str, Any] = {"frequency": save_frequency, "buffer": buffer, "force": force, "verbose": verbose}
     callbacks: list[BaseCallback] = [
-        SaveCheckpoints("checkpoints", frequency=save_frequency, root=directory, force=force, verbose=verbose),
+        SaveCheckpoints("checkpoints", root=directory, **checkpoints),
         evaluation,
         ActionAnalysis(every_n_timesteps),
     ]
