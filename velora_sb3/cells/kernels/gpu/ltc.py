@@ -2,8 +2,8 @@ r"""LTC networks as Triton kernels, of the form of :mod:`velora_sb3.cells.kernel
 
 One program walks through all steps and unfolds of one row of the batch, and of further rows where the batch is large.
 It keeps every synapse from every unit to every unit, destinations along the rows and sources along the columns:
-``WIDTH`` of both, the number of units padded to a power of two. Synapses from the inputs are used once a step and are
-loaded then, those of ``FEATURES`` inputs at a time. Where there is no synapse, its weights are zero.
+``WIDTH`` of both, the number of units padded to a power of two. Synapses from the inputs have kernels of their own, in
+which all steps run at once. Where there is no synapse, its weights are zero.
 """
 
 from __future__ import annotations
