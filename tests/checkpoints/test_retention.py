@@ -57,8 +57,9 @@ def test_the_newest_is_found_from_the_directory_of_a_run_of_the_command_line(run
     assert newest_checkpoint(directory) == directory / "checkpoints" / "saves" / "c4"
 
 
-def test_a_model_is_loaded_from_the_directory_of_its_run(run, model):
-    save_checkpoint(model.learn(20), run / "saves" / "newest")
+def test_a_model_is_loaded_from_the_directory_of_its_run(run):
+    model = small_model().learn(60)
+    save_checkpoint(model, run / "saves" / "newest")
     assert load_checkpoint(run).num_timesteps == model.num_timesteps
 
 
