@@ -197,6 +197,9 @@ MODELS: dict[str, Make] = {
     "RecurrentDQN": lambda: build(RecurrentDQN, actions=CHOICE, **liquid()),
     "RecurrentQRDQN": lambda: build(RecurrentQRDQN, actions=CHOICE, **liquid(mixed_memory=True)),
     "RecurrentPPO": lambda: build(RecurrentPPO, **liquid()),
+    "RecurrentPPO, skip connection": lambda: build(
+        RecurrentPPO, observations=TIMED, **liquid(units=5, skip_connection=True)
+    ),
     "RecurrentPPO, odd state": lambda: build(RecurrentPPO, **liquid(units=7)),
     "RecurrentPPO, timespans": lambda: build(RecurrentPPO, observations=TIMED, **liquid(cell="ltc", units=5)),
     "RecurrentPPO, Dict, discrete": lambda: build(RecurrentPPO, observations=DICT, actions=CHOICES, **liquid()),

@@ -44,6 +44,27 @@ def assert_policy_is_saved(model, path):
         state, starts = next_state, np.zeros(1)
 
 
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_with_a_skip_connection_the_heads_see_the_inputs(memory, tmp_path):
+    model = make_model(skip_connection=True, **MEMORIES[memory])
+    policy = model.policy
+    cell = policy.lstm_actor.cell
+    assert policy.mlp_extractor.policy_net[0].in_features == cell.input_size + cell.output_size
+    inputs, starts = torch.randn(3, 2, cell.input_size), torch.zeros(3, 2)
+    pair = (torch.zeros(1, 2, policy.lstm_actor.hidden_size),) * 2
+    outputs, _ = policy.lstm_actor(inputs, pair, starts)
+    torch.testing.assert_close(outputs, torch.cat([inputs, unroll(cell, inputs)[0]], dim=-1))
+    model.learn(32)
+    assert_policy_is_saved(model, tmp_path / "policy")
+    model.save(tmp_path / "model")
+    assert RecurrentPPO.load(tmp_path / "model").policy.lstm_actor.skip
+
+
+def test_a_skip_connection_is_true_or_false():
+    with pytest.raises(ValueError, match="skip_connection must be True or False, got 'yes'"):
+        make_model(skip_connection="yes")
+
+
 @pytest.mark.parametrize(
     ("cell", "size"), [(lambda: CfCCell(3, 8, backbone_layers=0), 4), (lambda: CfCCell(3, 7, backbone_layers=0), 4)]
 )

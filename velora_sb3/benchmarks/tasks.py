@@ -8,7 +8,7 @@ QR-DQN and their recurrent forms the rate falls to zero, and batches, n-step ret
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -143,6 +143,16 @@ def _on_policy(zoo: Mapping[str, Any], width: int = 64, normalize: bool = True) 
     }
 
 
+def _with_skip_connection(zoo: Mapping[str, Any], *memories: str) -> dict[str, Candidate]:
+    """RecurrentPPO whose heads also see the cell's inputs."""
+    candidates = _on_policy(zoo)
+    return {
+        f"{name}, skip connection": replace(one, policy_kwargs={**one.policy_kwargs, "skip_connection": True})
+        for name, one in candidates.items()
+        if name.removeprefix("RecurrentPPO, ") in memories
+    }
+
+
 def _ppo(
     zoo: Mapping[str, Any],
     frames: int = 1,
@@ -235,7 +245,11 @@ TASKS: dict[str, Task] = {
         f"{env_id.split('-')[0]}, {name}": Task(
             environment(env_id, **sampling),
             (50_000,),
-            {**_on_policy(zoo), "PPO, MLP, 4 frames": _ppo(zoo, 4, "MultiInputPolicy")},
+            {
+                **_on_policy(zoo),
+                **_with_skip_connection(zoo, "cfc, mixed memory", "lstm"),
+                "PPO, MLP, 4 frames": _ppo(zoo, 4, "MultiInputPolicy"),
+            },
         )
         for env_id, zoo in ((PENDULUM, ZOO_PENDULUM), (CARTPOLE, ZOO_CARTPOLE))
         for name, sampling in IRREGULAR.items()

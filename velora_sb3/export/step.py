@@ -184,16 +184,20 @@ class PolicyStep(nn.Module):
 
 
 class CellStep(nn.Module):
-    """A liquid cell behind a features extractor, whose last feature is the timespan if it is timed."""
+    """A liquid cell behind a features extractor, whose last feature is the timespan if it is timed.
+
+    With ``skip`` the outputs are the inputs and the cell's outputs.
+    """
 
     def __init__(self, slot: CellSlot) -> None:
         super().__init__()
-        self.cell, self.timed = slot.cell, slot.timed
+        self.cell, self.timed, self.skip = slot.cell, slot.timed, slot.skip
         self.state_size = slot.cell.state_size
 
     def forward(self, inputs: torch.Tensor, state: torch.Tensor, timespans: torch.Tensor | None) -> Any:
         """Outputs ``(B, O)`` and the next state ``(B, S)``."""
-        return self.cell.step(self.cell.prepare(self.timed), inputs, state, timespans)
+        outputs, state = self.cell.step(self.cell.prepare(self.timed), inputs, state, timespans)
+        return torch.cat([inputs, outputs], dim=-1) if self.skip else outputs, state
 
 
 class _Capped(nn.Module):

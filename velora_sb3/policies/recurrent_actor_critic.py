@@ -9,6 +9,7 @@ import torch
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from torch import nn
 
+from velora_sb3._validation import check_bool
 from velora_sb3.cells import LiquidCell, unroll
 from velora_sb3.memory import CellConfig
 from velora_sb3.memory.encoder import TimedEncoder
@@ -24,15 +25,16 @@ class CellSlot(nn.Module):
     """A liquid cell where sb3-contrib expects an LSTM of one layer.
 
     sb3-contrib carries a pair ``(h, c)``, each of shape ``(1, B, hidden_size)``. The cell's state tensor is split in
-    half for it, so nothing is stored twice.
+    half for it, so nothing is stored twice. With ``skip`` the outputs are the cell's inputs and its outputs.
     """
 
     num_layers = 1
 
-    def __init__(self, cell: LiquidCell, timed: bool) -> None:
+    def __init__(self, cell: LiquidCell, timed: bool, skip: bool = False) -> None:
         super().__init__()
         self.cell = cell
-        self.timed = timed
+        self.timed, self.skip = timed, skip
+        self.output_size = cell.output_size + (cell.input_size if skip else 0)
         self.input_size = cell.input_size + int(timed)
         self.hidden_size = (cell.state_size + 1) // 2
 
@@ -45,7 +47,7 @@ class CellSlot(nn.Module):
             episode_starts: ``(T, B)``.
 
         Returns:
-            Outputs ``(T, B, cell.output_size)`` and the two halves of the last state.
+            Outputs ``(T, B, output_size)`` and the two halves of the last state.
         """
         timespans = None
         if self.timed:
@@ -57,6 +59,8 @@ class CellSlot(nn.Module):
         if self.cell.state_size % 2:
             state = nn.functional.pad(state, (0, 1))
         first, second = state.unsqueeze(0).split(self.hidden_size, dim=-1)
+        if self.skip:
+            outputs = torch.cat([features, outputs], dim=-1)
         return outputs, (first.contiguous(), second.contiguous())
 
 
@@ -74,7 +78,7 @@ class TimelessLinear(nn.Linear):
 class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
     """A mixin for sb3-contrib's recurrent policy classes that replaces their LSTMs by liquid cells."""
 
-    liquid_arguments = (*CELL_ARGUMENTS, "timespans_key")
+    liquid_arguments = (*CELL_ARGUMENTS, "skip_connection", "timespans_key")
 
     def __init__(self, observation_space: Any, action_space: Any, lr_schedule: Any, **kwargs: Any) -> None:
         if kwargs.get("n_lstm_layers", 1) != 1 or kwargs.get("lstm_kwargs"):
@@ -95,6 +99,7 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
     def _to_sb3(self, arguments: dict[str, Any]) -> dict[str, Any]:
         units = arguments.pop("lstm_hidden_size", None)
         self._cell_arguments = {name: arguments.pop(name) for name in CELL_ARGUMENTS if name in arguments}
+        self._skip_connection = check_bool("skip_connection", arguments.pop("skip_connection", False))
         if units is not None:
             self._cell_arguments.setdefault("units", units)
         if self.mixed_memory_by_default and CellConfig(**self._cell_arguments).is_plain_cfc:
@@ -117,14 +122,14 @@ class LiquidRecurrentMixin(StatefulPolicyMixin, RecurrentActorCriticPolicy):
         }
 
     def _build_mlp_extractor(self) -> None:
-        self.lstm_output_dim = self._make_slot().cell.output_size
+        self.lstm_output_dim = self._make_slot().output_size
         super()._build_mlp_extractor()
 
     def _make_slot(self) -> CellSlot:
         encoder: Any = self.features_extractor
         timed = bool(encoder.timed)
         cell = CellConfig(**self._cell_arguments).build(self.features_dim - int(timed), timed)
-        return CellSlot(cell, timed).to(self.device)
+        return CellSlot(cell, timed, self._skip_connection).to(self.device)
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, *args: Any, **kwargs: Any
@@ -158,7 +163,7 @@ class LiquidRecurrentActorCriticPolicy(LiquidRecurrentMixin):
 
     Takes every argument of ``RecurrentActorCriticPolicy`` and of :class:`velora_sb3.memory.CellConfig`;
     ``lstm_hidden_size`` is another name for ``units``, and ``mixed_memory`` is True by default for a CfC without
-    wiring, backbone or ``pure`` mode.
+    wiring, backbone or ``pure`` mode. With ``skip_connection=True`` the heads see the cell's inputs, too.
     """
 
 

@@ -26,6 +26,7 @@ POLICY_SETTINGS = (
     "ortho_init",
     "share_features_extractor",
     "shared_lstm",
+    "skip_connection",
     "timespans_key",
 )
 FROM_RLLIB = ("vf_share_layers",)  # PPO, APPO and IMPALA add it for their default modules
@@ -48,7 +49,8 @@ class LiquidRLModule(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]  # 
     ``model_config`` takes ``max_seq_len``, every field of :class:`velora_sb3.memory.CellConfig`, and of the arguments
     of ``LiquidPolicy`` those on network and features: ``net_arch``, ``activation_fn``, ``ortho_init``,
     ``log_std_init``, ``shared_lstm``, ``enable_critic_lstm``, ``share_features_extractor``,
-    ``features_extractor_class``, ``features_extractor_kwargs``, ``normalize_images``, ``timespans_key``.
+    ``features_extractor_class``, ``features_extractor_kwargs``, ``normalize_images``, ``skip_connection``,
+    ``timespans_key``.
 
     Actions are Discrete, or a Box with one dimension. RLlib's connectors give each sequence of up to ``max_seq_len``
     steps the state that the rollout had at its first step, the zero state where an episode starts, and pad the last

@@ -82,8 +82,14 @@ def emit_policy(step: PolicyStep) -> Program:
         features, width = _emit_frame(program, encoder, pieces, seen, 1, None)
     if step.core is not None:
         core: Any = step.core.cell if isinstance(step.core, CellStep) else step.core
-        features = emit_cell(program, core, features, "state", timespan="timespan" if step.timed else None)
+        outputs = emit_cell(program, core, features, "state", timespan="timespan" if step.timed else None)
         width = core.hidden if not isinstance(step.core, CellStep) else core.output_size
+        if isinstance(step.core, CellStep) and step.core.skip:
+            joined = program.buffer("joined", core.input_size + width)
+            program.call("copy", core.input_size, features, joined)
+            program.call("copy", width, outputs, f"{joined} + {core.input_size}")
+            outputs, width = joined, core.input_size + width
+        features = outputs
         if any(not isinstance(layer, nn.Linear) for layer in step.head[:1]):  # activations write to their inputs
             features = _copied(program, features, width)
     outputs, width = emit_layers(program, step.head, features, width)
