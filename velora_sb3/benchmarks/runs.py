@@ -133,7 +133,7 @@ def bars(rows: Sequence[dict[str, Any]], chosen: Mapping[str, Sequence[str]]) ->
         axes.set_yticks(range(len(results)), [name for name, _ in results], fontsize=8)
         axes.invert_yaxis()
         axes.set_title(task, fontsize=10, loc="left")
-        axes.set_xlabel("return: interquartile mean (line), its 95 % interval (bar), seeds (dots)", fontsize=7)
+        axes.set_xlabel("return: IQM (line), 95 % interval (bar), seeds (dots)", fontsize=7)
         axes.use_sticky_edges = False  # the best seeds would be cut off
         axes.margins(x=0.03, y=0.03)
         axes.tick_params(axis="x", labelsize=8)
