@@ -128,7 +128,7 @@ def test_folders_of_callbacks_do_not_import_one_another(path):
 
 def test_imports_are_seen():
     seen = {part_of(module) for _, module in imports(PACKAGE / "policies" / "recurrent_actor_critic.py")}
-    assert seen == {"cells", "memory", "policies"}
+    assert seen == {"_validation", "cells", "memory", "policies"}
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
