@@ -26,7 +26,7 @@ from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
-from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, states_before
+from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, states_before, weight_gradients
 
 
 def blend(gates: torch.Tensor, carried: torch.Tensor, timespans: OptionalTensor) -> Callable[[int], None]:
@@ -254,12 +254,9 @@ class _CfCSequence(torch.autograd.Function):
             elif needs[6]:
                 grad_times = (derivatives[:, :, 2] * gates[..., 3 * size :]).sum(-1, keepdim=True)
 
-        flat = grad_gates.flatten(0, 1)
-        grad_inputs = (flat @ weight_ih).view_as(inputs) if needs[0] else None
-        before = states_before(outputs, state, starts)
         return (
-            *(grad_inputs, grad_state if needs[1] else None),
-            *(flat.t() @ inputs.flatten(0, 1), flat.t() @ before.flatten(0, 1), flat.sum(0)),
+            *(grad_gates @ weight_ih if needs[0] else None, grad_state if needs[1] else None),
+            *weight_gradients(grad_gates, inputs, states_before(outputs, state, starts)),
             *(None, grad_times if needs[6] else None, grad_tau, grad_amplitude, None),
         )
 

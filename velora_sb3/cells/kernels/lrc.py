@@ -22,7 +22,7 @@ from torch.nn import functional
 from velora_sb3.cells.kernels import cpu
 from velora_sb3.cells.kernels.cpu import gated as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
-from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, states_before
+from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, states_before, weight_gradients
 
 
 def next_potential(
@@ -169,15 +169,10 @@ class _LRCSequence(torch.autograd.Function):
             grad_gates, grad_state, grad_times = _loop_backward(
                 grad_states, gates, decays, weight_hh, before, ctx.resets, timespans
             )
-        flat = grad_gates.flatten(0, 1)
         return (
-            (flat @ weight_ih).view_as(inputs) if needs[0] else None,
-            grad_state if needs[1] else None,
-            flat.t() @ inputs.flatten(0, 1),
-            flat.t() @ before.flatten(0, 1),
-            flat.sum(0),
-            None,
-            grad_times if needs[6] else None,
+            *(grad_gates @ weight_ih if needs[0] else None, grad_state if needs[1] else None),
+            *weight_gradients(grad_gates, inputs, before),
+            *(None, grad_times if needs[6] else None),
         )
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from velora_sb3.cells.kernels.cpu import lstm as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_gradients, plain_gradients
-from velora_sb3.cells.kernels.sequence import OptionalTensor, states_before
+from velora_sb3.cells.kernels.sequence import OptionalTensor, states_before, weight_gradients
 
 
 def advance(products: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,14 +81,10 @@ class _LSTMSequence(torch.autograd.Function):
         grad_gates, grad_state = on_cpu.backward(
             grad_hidden, grad_memories, gates, weight_hh, memories, memory_before, starts
         )
-        needs, flat = ctx.needs_input_grad, grad_gates.flatten(0, 1)
+        needs = ctx.needs_input_grad
         return (
-            (flat @ weight_ih).view_as(inputs) if needs[0] else None,
-            grad_state if needs[1] else None,
-            flat.t() @ inputs.flatten(0, 1),
-            flat.t() @ before.flatten(0, 1),
-            flat.sum(0),
-            None,
+            *(grad_gates @ weight_ih if needs[0] else None, grad_state if needs[1] else None),
+            *(*weight_gradients(grad_gates, inputs, before), None),
         )
 
 

@@ -22,7 +22,7 @@ from velora_sb3.cells.kernels.cfc import add, blend, gate_derivatives
 from velora_sb3.cells.kernels.cfc_gates import next_state
 from velora_sb3.cells.kernels.cpu import mixed_memory as on_cpu
 from velora_sb3.cells.kernels.plain_form import needs_plain_form, needs_plain_gradients, plain_gradients
-from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, states_before
+from velora_sb3.cells.kernels.sequence import OptionalTensor, compiled, reset_masks, states_before, weight_gradients
 
 
 def write(products: torch.Tensor, memory: OptionalTensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -214,13 +214,11 @@ class _MixedMemorySequence(torch.autograd.Function):
             grad_gates = derivatives.flatten(2)
             if needs[9]:
                 grad_times = (derivatives[:, :, 2] * gates[..., 3 * size :]).sum(-1, keepdim=True)
-        by_lstm, by_cfc = grad_products.flatten(0, 1), grad_gates.flatten(0, 1)
-        grad_inputs = (by_lstm @ lstm_ih + by_cfc @ weight_ih).view_as(inputs) if needs[0] else None
-        flat = inputs.flatten(0, 1)
+        grad_inputs = grad_products @ lstm_ih + grad_gates @ weight_ih if needs[0] else None
         return (
             *(grad_inputs, grad_state if needs[1] else None),
-            *(by_lstm.t() @ flat, by_lstm.t() @ before[..., :size].flatten(0, 1), by_lstm.sum(0)),
-            *(by_cfc.t() @ flat, by_cfc.t() @ written.flatten(0, 1), by_cfc.sum(0)),
+            *weight_gradients(grad_products, inputs, before[..., :size]),
+            *weight_gradients(grad_gates, inputs, written),
             *(None, grad_times if needs[9] else None, None),
         )
 

@@ -49,3 +49,13 @@ def states_before(
     initial = torch.zeros_like(states[0]) if state is None else state
     before = torch.cat([initial.unsqueeze(0), states[:-1]])
     return before if starts is None else before.masked_fill_(starts, 0)
+
+
+def weight_gradients(
+    grads: torch.Tensor,  # (T, B, N): of the products
+    inputs: torch.Tensor,  # (T, B, F)
+    before: torch.Tensor,  # (T, B, H)
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The gradients of the inputs' weights ``(N, F)``, the recurrent weights ``(N, H)`` and the bias ``(N,)``."""
+    flat = grads.flatten(0, 1)
+    return flat.t() @ inputs.flatten(0, 1), flat.t() @ before.flatten(0, 1), flat.sum(0)
